@@ -1,0 +1,125 @@
+"""The command line: arguments in, exit code out. All work is in `stages` and `testbed`."""
+
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ablate2tune.errors import UserError
+from ablate2tune.progress import Terminal
+from ablate2tune.recipe import Recipe, load_recipe, load_settings
+
+app = typer.Typer(
+    help="Find the parts of a model that carry a capability, and train LoRA only there.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+testbed_app = typer.Typer(help="The embedded small FLUX.", no_args_is_help=True)
+app.add_typer(testbed_app, name="testbed")
+
+RecipeArgument = Annotated[Path, typer.Argument(metavar="RECIPE", help="A YAML recipe.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[KEY=VALUE]...", help="Recipe keys to override, e.g. train.steps=200."),
+]
+
+
+def _recipe(path: Path, overrides: list[str] | None) -> Recipe:
+    return load_recipe(path, overrides)
+
+
+@app.command("render-data")
+def render_data(recipe: RecipeArgument, overrides: Overrides = None) -> None:
+    """Render captioned, geometry-verified scenes with Blender."""
+    from ablate2tune.stages import render_data_stage
+
+    settings, terminal = _recipe(recipe, overrides), Terminal()
+    summary = render_data_stage(settings, terminal)
+    terminal.say(f"{summary.images} images in {settings.data_folder}")
+    terminal.say(f"next: ablate2tune localize {recipe}")
+
+
+@app.command()
+def localize(recipe: RecipeArgument, overrides: Overrides = None) -> None:
+    """Rank blocks and sub-layers by what switching them off costs."""
+    from ablate2tune.stages import localize_stage
+
+    settings, terminal = _recipe(recipe, overrides), Terminal()
+    localize_stage(settings, terminal)
+    terminal.say(f"ranking and heat map in {settings.run_folder / 'localize'}")
+    terminal.say(f"next: accelerate launch ablate2tune train {recipe}")
+
+
+@app.command()
+def train(recipe: RecipeArgument, overrides: Overrides = None) -> None:
+    """Train LoRA on the top-ranked modules only (also under `accelerate launch`)."""
+    from ablate2tune.stages import is_main_process, train_stage
+
+    settings, terminal = _recipe(recipe, overrides), Terminal(quiet=not is_main_process())
+    outcome = train_stage(settings, terminal)
+    terminal.say(f"adapter in {outcome.adapter}")
+    terminal.say(f"next: ablate2tune compare {recipe}")
+
+
+@app.command()
+def compare(recipe: RecipeArgument, overrides: Overrides = None) -> None:
+    """Compare before and after on the same prompts and seeds."""
+    from ablate2tune.stages import compare_stage
+
+    settings, terminal = _recipe(recipe, overrides), Terminal()
+    compare_stage(settings, terminal)
+    terminal.say(f"grid: {settings.run_folder / 'compare' / 'grid.png'}")
+
+
+@app.command()
+def run(recipe: RecipeArgument, overrides: Overrides = None) -> None:
+    """All four stages in order; a stage whose inputs have not changed is not run again."""
+    from ablate2tune.stages import run_stages
+
+    settings, terminal = _recipe(recipe, overrides), Terminal()
+    run_stages(settings, terminal)
+    terminal.say(f"grid: {settings.run_folder / 'compare' / 'grid.png'}")
+
+
+@testbed_app.command("build")
+def testbed_build(recipe: RecipeArgument, overrides: Overrides = None) -> None:
+    """Make everything under checkpoints/ again, from nothing; resumes."""
+    from ablate2tune.testbed.build import build_testbed
+    from ablate2tune.testbed.recipe import TestbedRecipe
+
+    settings, terminal = load_settings(TestbedRecipe, recipe, overrides or []), Terminal()
+    build_testbed(settings, terminal.bar)
+    terminal.say(f"testbed in {settings.out}, judge in {settings.judge}")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit: 0 well, 1 our failure, 2 the user's error, 130 Ctrl-C."""
+    # Libraries report what is normal here (no torchvision); their errors still come through.
+    for name in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
+        os.environ.setdefault(name, "error")
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    try:
+        code = app(words, standalone_mode=True)
+    except UserError as error:
+        if debug:
+            traceback.print_exc()
+        print(f"ablate2tune: {error}", file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        print("ablate2tune: interrupted; the same command goes on from here", file=sys.stderr)
+        code = 130
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        else:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            print(f"ablate2tune: failed: {reason} (--debug shows where)", file=sys.stderr)
+        code = 1
+    sys.exit(code)

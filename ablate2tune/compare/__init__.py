@@ -1,0 +1,1 @@
+"""Compare: the same prompts and seeds before and after tuning, read by a calibrated judge."""

@@ -1,0 +1,147 @@
+"""A judge's own error, measured on rendered scenes whose truth is known."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ablate2tune.compare.judges import Judge
+from ablate2tune.compare.metrics import Interval, Resampling, rate
+from ablate2tune.compare.prompts import Prompt
+from ablate2tune.compare.verdicts import Verdict, give_verdict
+from ablate2tune.errors import UserError
+from ablate2tune.scenes.dataset import SceneRecord
+from ablate2tune.scenes.vocabulary import OPPOSITE
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How often a judge is wrong on rendered scenes; intervals resample contrast groups."""
+
+    images: int
+    object_recall: Interval
+    """Objects that are found, with the right colour and kind."""
+    object_precision: Interval
+    """Detections that are an object of the scene; a second one of the same label is not."""
+    both_found: Interval
+    """Images in which both objects are found."""
+    relation_error: Interval
+    """Images whose relation is read wrongly or not at all, among those with both found."""
+    relation_unread: Interval
+    """Those in which it is not read at all, among the same."""
+    missed: Interval
+    """Images whose true caption is judged not to hold."""
+    accepted: Interval
+    """Images for which the caption with the opposite relation is judged to hold."""
+    verdict_error: Interval
+    """Wrong verdicts among these two questions, asked of every image."""
+    per_relation: dict[str, Interval]
+    """`relation_error` by true relation."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As in the result files."""
+        return {
+            name: {key: interval.as_dict() for key, interval in value.items()}
+            if isinstance(value, dict)
+            else value.as_dict()
+            if isinstance(value, Interval)
+            else value
+            for name, value in vars(self).items()
+        }
+
+
+def calibrate(
+    judge: Judge,
+    records: Sequence[SceneRecord],
+    images: np.ndarray,
+    how: Resampling,
+    batch_size: int = 64,
+) -> Calibration:
+    """Run a judge on rendered scenes and compare what it says with what was rendered.
+
+    Args:
+        judge: the judge.
+        records: the scenes.
+        images: their pictures, uint8 (n, height, width, 3).
+        how: resampling of the contrast groups.
+        batch_size: images per forward pass.
+
+    Raises:
+        UserError: there is no scene, or the judge does not know an object of the scenes.
+    """
+    if not records:
+        raise UserError(
+            "there are no rendered test scenes to measure the judge on",
+            where="scenes.test_images",
+            mend="set it to 100 or more and render the data again",
+        )
+    prompts = [scene_prompt(record) for record in records]
+    for label in sorted({p.subject_label for p in prompts} | {p.object_label for p in prompts}):
+        check_label(judge, label)
+    found = judge.detect(images, batch_size)
+    verdicts = [give_verdict(p, d) for p, d in zip(prompts, found, strict=True)]
+    detected = np.array([len(detections) for detections in found])
+    clusters = _clusters([record.group_id for record in records])
+
+    def share(hits: ArrayLike, trials: ArrayLike) -> Interval:
+        return rate(clusters(hits), clusters(trials), how)
+
+    right = [v.subject_found + v.object_found for v in verdicts]
+    both = [v.objects for v in verdicts]
+    wrong = [v.objects and not v.relation_right for v in verdicts]
+    missed = [not v.spatial for v in verdicts]
+    accepted = [_reads(v, OPPOSITE[r.relation]) for v, r in zip(verdicts, records, strict=True)]
+    ones = np.ones(len(records))
+    return Calibration(
+        images=len(records),
+        object_recall=share(right, 2 * ones),
+        object_precision=share(right, detected),
+        both_found=share(both, ones),
+        relation_error=share(wrong, both),
+        relation_unread=share([v.objects and v.relation_read is None for v in verdicts], both),
+        missed=share(missed, ones),
+        accepted=share(accepted, ones),
+        verdict_error=share(np.add(missed, accepted, dtype=int), 2 * ones),
+        per_relation={
+            relation: share(
+                [w and r.relation == relation for w, r in zip(wrong, records, strict=True)],
+                [b and r.relation == relation for b, r in zip(both, records, strict=True)],
+            )
+            for relation in sorted({record.relation for record in records})
+        },
+    )
+
+
+def scene_prompt(record: SceneRecord) -> Prompt:
+    """A scene's true caption as a prompt."""
+    return Prompt(
+        record.text,
+        record.relation,
+        record.subject,
+        record.subject_colour,
+        record.object,
+        record.object_colour,
+        index=0,
+    )
+
+
+def check_label(judge: Judge, label: str) -> None:
+    """Refuse a judge that cannot find an object which will be asked for."""
+    if label not in judge.labels:
+        raise UserError(
+            f"the judge does not know {label!r}",
+            where="compare.judge",
+            mend="take that kind or colour out of scenes, or train the judge on it",
+        )
+
+
+def _reads(verdict: Verdict, relation: str) -> bool:
+    return verdict.objects and verdict.relation_read == relation
+
+
+def _clusters(names: Sequence[str]) -> Callable[[ArrayLike], np.ndarray]:
+    """Sums over the images of one contrast group."""
+    _, index = np.unique(names, return_inverse=True)
+    return lambda values: np.bincount(index, weights=np.asarray(values, dtype=float))

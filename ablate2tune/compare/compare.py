@@ -1,0 +1,263 @@
+"""Before and after: the same prompts and seeds through the base model and the adapted one."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ablate2tune import runs
+from ablate2tune.compare.calibration import calibrate, check_label
+from ablate2tune.compare.grid import Pair, choose_rows, draw_grid
+from ablate2tune.compare.judges import load_judge
+from ablate2tune.compare.metrics import (
+    Difference,
+    Figures,
+    Interval,
+    Outcomes,
+    Resampling,
+    read_figures,
+    score,
+)
+from ablate2tune.compare.prompts import plain_prompts, relation_prompts
+from ablate2tune.compare.relations import Detection
+from ablate2tune.compare.sampling import Job, make_images, plan, read_images
+from ablate2tune.compare.verdicts import Verdict, give_verdict
+from ablate2tune.errors import UserError
+from ablate2tune.pipelines import FluxDenoiser
+from ablate2tune.recipe import CompareConfig, ScenesConfig
+from ablate2tune.scenes.dataset import SceneRecord, load_images
+from ablate2tune.seeding import numpy_generator
+
+SCHEMA = "ablate2tune/scores/1"
+ARMS = ("before", "after")
+WEIGHTS = "pytorch_lora_weights.safetensors"
+JUDGED_AT_ONCE = 64
+"""Images per forward pass of the judge; fixed, so that verdicts do not depend on resumption."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The comparison's result, as in `scores.json`."""
+
+    before: Figures[Interval]
+    after: Figures[Interval]
+    difference: Figures[Difference]
+    judge: dict[str, Any]
+    """The judge's description, and its `calibration`: its own error on rendered scenes."""
+    prompts: int
+    """Relation prompts."""
+    plain_prompts: int
+    """Prompts without a relation."""
+    seeds: int
+    """Images per prompt and arm."""
+    confidence: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """As in the result file."""
+        return {
+            "schema": SCHEMA,
+            "prompts": self.prompts,
+            "plain_prompts": self.plain_prompts,
+            "seeds": self.seeds,
+            "confidence": self.confidence,
+            "before": self.before.as_dict(),
+            "after": self.after.as_dict(),
+            "difference": self.difference.as_dict(),
+            "judge": self.judge,
+        }
+
+
+def compare(
+    denoiser: FluxDenoiser,
+    adapter: Path,
+    scenes: ScenesConfig,
+    calibration_records: Sequence[SceneRecord],
+    config: CompareConfig,
+    seed: int,
+    folder: Path,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Scores:
+    """Measure the judge, make the pictures of both arms, judge them and write everything down.
+
+    Leaves `images/before/`, `images/after/`, `verdicts.jsonl`, `grid.png` and, last,
+    `scores.json` below `folder`. Pictures that are there and whole are kept, so an interrupted
+    comparison is taken up again and ends with the same files; the folder must therefore belong to
+    one set of inputs, which `runs.RunDir` sees to.
+
+    Args:
+        denoiser: the base model, without adapters.
+        adapter: folder with `pytorch_lora_weights.safetensors`, loaded as stock diffusers does.
+        scenes: objects, colours, relations and hold-out the prompts are drawn from.
+        calibration_records: rendered scenes, of the test split, to measure the judge on.
+        config: numbers of prompts and images, the judge, resampling.
+        seed: fixes prompts, noise, grid rows and resampling.
+        folder: the stage's folder.
+        on_progress: called with (images there, images of both arms).
+
+    Raises:
+        UserError: the adapter or the judge is missing or does not fit, there are not enough
+            held-out pairs, there is nothing to calibrate on, or the folder cannot be written.
+    """
+    _check_adapter(adapter)
+    relational = relation_prompts(scenes, config.prompts, seed)
+    plain = plain_prompts(scenes, config.plain_prompts, seed)
+    jobs = plan(relational, plain, config.seeds, seed)
+    chosen = choose_rows(relational, config.grid_rows, seed)
+    judge = load_judge(config.judge, denoiser.device)
+    for prompt in (*relational, *plain):
+        check_label(judge, prompt.subject_label)
+        check_label(judge, prompt.object_label)
+
+    # 1. What the judge's word is worth.
+    how = Resampling(seed, config.bootstrap, config.confidence)
+    records = _calibration_sample(calibration_records, config.calibration_images, seed)
+    images = load_images(records) if records else np.zeros((0, 1, 1, 3), np.uint8)
+    calibration = calibrate(judge, records, images, how, JUDGED_AT_ONCE)
+
+    # 2. The pictures, base model first.
+    report = on_progress or (lambda done, total: None)
+    folders = {arm: folder / "images" / arm for arm in ARMS}
+    total = 2 * len(jobs)
+    make_images(denoiser, jobs, config, folders["before"], lambda done: report(done, total))
+    with adapted(denoiser, adapter):
+        make_images(
+            denoiser, jobs, config, folders["after"], lambda done: report(len(jobs) + done, total)
+        )
+
+    # 3. Verdicts and scores.
+    pictures, verdicts, rows = {}, {}, []
+    for arm in ARMS:
+        pictures[arm] = read_images([folders[arm] / job.file_name for job in jobs])
+        found = judge.detect(pictures[arm], JUDGED_AT_ONCE)
+        verdicts[arm] = [give_verdict(j.prompt, d) for j, d in zip(jobs, found, strict=True)]
+        rows += [
+            _row(arm, job, detections, verdict)
+            for job, detections, verdict in zip(jobs, found, verdicts[arm], strict=True)
+        ]
+    runs.write_jsonl(folder / "verdicts.jsonl", rows)
+    outcomes = {arm: _outcomes(jobs, verdicts[arm], config.seeds) for arm in ARMS}
+    before, after, difference = score(outcomes["before"], outcomes["after"], how)
+
+    # 4. The picture for people, then the file that says the stage is whole.
+    pairs = []
+    for position in (row * config.seeds for row in chosen):
+        shown = [pictures[arm][position] for arm in ARMS]
+        read = [verdicts[arm][position] for arm in ARMS]
+        pairs.append(Pair(jobs[position].prompt, shown[0], shown[1], read[0], read[1]))
+    draw_grid(pairs, folder / "grid.png")
+    scores = Scores(
+        before,
+        after,
+        difference,
+        {**judge.describe(), "calibration": calibration.as_dict()},
+        prompts=len(relational),
+        plain_prompts=len(plain),
+        seeds=config.seeds,
+        confidence=config.confidence,
+    )
+    runs.write_json(folder / "scores.json", scores.as_dict())
+    return scores
+
+
+def read_scores(path: Path) -> Scores:
+    """Read a `scores.json` back.
+
+    Raises:
+        UserError: the file is missing, is not JSON, or is not of this schema.
+    """
+    held = runs.read_json(path)
+    if held.pop("schema", None) != SCHEMA:
+        raise UserError(f"not a result of schema {SCHEMA}", where=str(path))
+    for part, kind in (("before", Interval), ("after", Interval), ("difference", Difference)):
+        held[part] = read_figures(held[part], kind)
+    return Scores(**held)
+
+
+@contextmanager
+def adapted(denoiser: FluxDenoiser, adapter: Path) -> Iterator[None]:
+    """The denoiser with an adapter, loaded by diffusers; the base model is back afterwards.
+
+    Raises:
+        UserError: the file is damaged, or diffusers finds nothing in it for this model.
+    """
+    pipe = denoiser.pipe
+    try:
+        pipe.load_lora_weights(str(adapter), weight_name=WEIGHTS)
+    except Exception as error:  # diffusers, peft and safetensors each raise their own
+        pipe.unload_lora_weights()
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"the adapter cannot be loaded into this model ({reason})", where=str(adapter / WEIGHTS)
+        ) from error
+    try:
+        if not getattr(denoiser.model, "peft_config", None):
+            raise UserError("holds nothing for this model's denoiser", where=str(adapter / WEIGHTS))
+        yield
+    finally:
+        pipe.unload_lora_weights()
+
+
+def _check_adapter(adapter: Path) -> None:
+    if not (adapter / WEIGHTS).is_file():
+        raise UserError(
+            "no such adapter",
+            where=str(adapter / WEIGHTS),
+            mend="train it first: `ablate2tune train RECIPE`",
+        )
+
+
+def _calibration_sample(records: Sequence[SceneRecord], count: int, seed: int) -> list[SceneRecord]:
+    """Whole contrast groups, drawn by seed, up to `count` scenes (one group at least)."""
+    groups: dict[str, list[SceneRecord]] = {}
+    for record in records:
+        groups.setdefault(record.group_id, []).append(record)
+    names = sorted(groups)
+    drawn: list[SceneRecord] = []
+    for i in numpy_generator(seed, "judge calibration").permutation(len(names)):
+        if drawn and len(drawn) + len(groups[names[i]]) > count:
+            break
+        drawn += groups[names[i]]
+    return drawn
+
+
+def _row(arm: str, job: Job, found: list[Detection], verdict: Verdict) -> dict[str, Any]:
+    return {
+        "schema": "ablate2tune/verdict/1",
+        "arm": arm,
+        "prompt": job.prompt.text,
+        "relation": job.prompt.relation,
+        "index": job.prompt.index,
+        "repeat": job.repeat,
+        "seed": job.image_seed,
+        "image": f"images/{arm}/{job.file_name}",
+        "detections": [
+            {
+                "label": detection.label,
+                "box": list(detection.box),
+                "score": round(detection.score, 4),
+                "depth": round(detection.depth, 3),
+            }
+            for detection in found
+        ],
+        "verdict": verdict.as_dict(),
+    }
+
+
+def _outcomes(jobs: Sequence[Job], verdicts: Sequence[Verdict], repeats: int) -> Outcomes:
+    pairs = list(zip(jobs, verdicts, strict=True))
+    relational = [(job, v) for job, v in pairs if job.prompt.relation is not None]
+    plain = [v for job, v in pairs if job.prompt.relation is None]
+
+    def grid(values: list[bool]) -> np.ndarray:
+        return np.array(values, dtype=bool).reshape(-1, repeats)
+
+    return Outcomes(
+        relations=[str(job.prompt.relation) for job, _ in relational[::repeats]],
+        spatial=grid([bool(v.spatial) for _, v in relational]),
+        objects=grid([v.objects for _, v in relational]),
+        extra=grid([v.extra > 0 for _, v in relational]),
+        plain_objects=grid([v.objects for v in plain]),
+    )

@@ -1,0 +1,173 @@
+"""Judges: what an image shows. Image in, detections out; relations are read by geometry.
+
+A judge of another kind (a zero-shot detector with monocular depth, say) needs only `detect`,
+`labels` and `describe`: verdicts, calibration and scores do not depend on how it finds objects.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from scipy import ndimage
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import SegformerForSemanticSegmentation
+
+from ablate2tune import runs
+from ablate2tune.compare.relations import Box, Detection
+from ablate2tune.errors import UserError
+
+SCHEMA = "ablate2tune/judge/1"
+MEND = "set compare.judge to a judge's folder; the embedded one is checkpoints/testbed-judge"
+
+
+class Judge(Protocol):
+    """Finds coloured objects and their depth in images."""
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """The labels it can find ("red ball", ...)."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """What it is and where it came from, for the result files."""
+        ...
+
+    def detect(self, images: np.ndarray, batch_size: int = 64) -> list[list[Detection]]:
+        """Objects per image, largest first; images are uint8 (n, height, width, 3)."""
+        ...
+
+
+class TestbedJudge:
+    """A SegFormer (Xie et al. 2021) whose last output channel is depth.
+
+    Channel 0 is background, the following ones are the labels in the model's `id2label`, the last
+    one, named "depth", is depth in normalised units: metres = value * depth_scale + depth_offset,
+    both read from the folder's `judge.json`. The smallest object it reports, `min_area`, is a
+    fraction of the image.
+    """
+
+    __test__ = False  # pytest takes classes named Test* for test cases
+
+    def __init__(self, folder: Path, device: torch.device | str = "cpu"):
+        """Load a judge.
+
+        Raises:
+            UserError: the folder is missing, is not a judge, or its channels are not as above.
+        """
+        if not folder.is_dir():
+            raise UserError("no such judge", where=str(folder), mend=MEND)
+        settings = runs.read_json(folder / "judge.json")
+        if settings.get("schema") != SCHEMA:
+            raise UserError(f"not a judge of schema {SCHEMA}", where=str(folder / "judge.json"))
+        for key in ("depth_scale", "depth_offset", "min_area"):
+            if not isinstance(settings.get(key), int | float):
+                raise UserError(f"{key} is missing or no number", where=str(folder / "judge.json"))
+        self.folder, self.settings = folder, settings
+        try:
+            model = SegformerForSemanticSegmentation.from_pretrained(folder)
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"cannot load the judge ({reason})", where=str(folder)) from error
+        by_channel: dict[int, str] = dict(model.config.id2label or {})  # type: ignore[arg-type]
+        names = [by_channel[channel] for channel in sorted(by_channel)]
+        if len(names) < 3 or names[0] != "background" or names[-1] != "depth":
+            raise UserError(
+                f"its channels must be background, the labels, depth; they are {', '.join(names)}",
+                where=str(folder / "config.json"),
+            )
+        self._labels = names[1:-1]
+        self._device = torch.device(device)
+        self._model: nn.Module = model.eval().requires_grad_(False)
+        nn.Module.to(self._model, self._device)
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """Colour and kind of every object it knows."""
+        return self._labels
+
+    def describe(self) -> dict[str, Any]:
+        """Kind, folder and settings, without the schema."""
+        settings = {key: value for key, value in self.settings.items() if key != "schema"}
+        return {"kind": "testbed", "folder": str(self.folder), "settings": settings}
+
+    def detect(self, images: np.ndarray, batch_size: int = 64) -> list[list[Detection]]:
+        """Objects per image, largest first; a label with several parts is found several times.
+
+        Args:
+            images: uint8, (n, height, width, 3).
+            batch_size: images per forward pass.
+        """
+        found = []
+        for start in range(0, len(images), batch_size):
+            pixels = torch.from_numpy(np.ascontiguousarray(images[start : start + batch_size]))
+            pixels = pixels.permute(0, 3, 1, 2).to(self._device, torch.float32) / 127.5 - 1
+            logits = self._logits(pixels)
+            classes = logits[:, :-1].softmax(dim=1).cpu().numpy()
+            depth = logits[:, -1] * self.settings["depth_scale"] + self.settings["depth_offset"]
+            found += [
+                detections(probability, metres, self._labels, self.settings["min_area"])
+                for probability, metres in zip(classes, depth.cpu().numpy(), strict=True)
+            ]
+        return found
+
+    @torch.no_grad()
+    def _logits(self, pixels: Tensor) -> Tensor:
+        """All channels at the images' own size, (n, channels, height, width)."""
+        logits = self._model(pixel_values=pixels).logits
+        return functional.interpolate(
+            logits, size=pixels.shape[-2:], mode="bilinear", align_corners=False
+        )
+
+
+def detections(
+    probability: np.ndarray, depth: np.ndarray, labels: Sequence[str], min_area: float
+) -> list[Detection]:
+    """The connected parts of each label's pixels that cover `min_area` of the image, largest first.
+
+    Args:
+        probability: (1 + labels, height, width), channel 0 background.
+        depth: metres, (height, width).
+        labels: names of the channels after the background.
+        min_area: fraction of the image.
+    """
+    winner = probability.argmax(axis=0)
+    found = []
+    for channel, label in enumerate(labels, start=1):
+        if (winner == channel).mean() < min_area:
+            continue
+        parts = _parts(winner == channel)
+        for part in range(1, parts.max() + 1):
+            mask = parts == part
+            if mask.mean() >= min_area:
+                score = float(probability[channel][mask].mean())
+                found.append(
+                    Detection(label, _box(mask), mask, float(np.median(depth[mask])), score)
+                )
+    return sorted(found, key=lambda detection: -detection.area)
+
+
+def load_judge(folder: Path | None, device: torch.device | str = "cpu") -> Judge:
+    """Load the judge in a folder.
+
+    Raises:
+        UserError: none is set, or the folder holds none.
+    """
+    if folder is None:
+        raise UserError("no judge is set", where="compare.judge", mend=MEND)
+    return TestbedJudge(folder, device)
+
+
+def _parts(mask: np.ndarray) -> np.ndarray:
+    """Connected parts of a mask, numbered from 1; diagonal neighbours are connected."""
+    numbered = np.zeros(mask.shape, np.int32)
+    ndimage.label(mask, structure=np.ones((3, 3)), output=numbered)
+    return numbered
+
+
+def _box(mask: np.ndarray) -> Box:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))

@@ -1,0 +1,101 @@
+"""The prompts that before and after are compared on: object pairs that no training image shows."""
+
+import itertools
+from dataclasses import dataclass
+
+from ablate2tune.errors import UserError
+from ablate2tune.recipe import ScenesConfig
+from ablate2tune.scenes.vocabulary import caption, is_holdout, pair_caption
+from ablate2tune.seeding import numpy_generator
+
+Thing = tuple[str, str]
+"""A coloured kind: ("red", "ball")."""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What an image is asked to show, and what a judge should find in it."""
+
+    text: str
+    relation: str | None
+    """One of the six relations, or None for a prompt that states none."""
+    subject: str
+    subject_colour: str
+    object: str
+    object_colour: str
+    index: int
+    """Position in its list; image seeds derive from it."""
+
+    @property
+    def subject_label(self) -> str:
+        """The subject as judges name it: "red ball"."""
+        return f"{self.subject_colour} {self.subject}"
+
+    @property
+    def object_label(self) -> str:
+        """The object as judges name it: "blue cube"."""
+        return f"{self.object_colour} {self.object}"
+
+
+def relation_prompts(scenes: ScenesConfig, count: int, seed: int) -> list[Prompt]:
+    """Unique relation prompts ("a red ball left of a blue cube") over held-out pairs.
+
+    The relations take turns over the shuffled pairs, so their numbers differ by one at most; the
+    list is in seeded order.
+
+    Raises:
+        UserError: there are not enough held-out pairs for `count` unique prompts.
+    """
+    pairs = held_out_pairs(scenes)
+    relations = scenes.relations
+    _check_count("compare.prompts", count, len(pairs), len(relations), scenes)
+    drawn: list[tuple[Thing, Thing, str]] = []
+    for number, relation in enumerate(relations):
+        quota = count // len(relations) + (number < count % len(relations))
+        order = numpy_generator(seed, "relation prompts", number).permutation(len(pairs))[:quota]
+        drawn += [(*pairs[int(i)], relation) for i in order]
+    order = numpy_generator(seed, "relation prompt order").permutation(count)
+    return [_prompt(*drawn[int(i)], index) for index, i in enumerate(order)]
+
+
+def plain_prompts(scenes: ScenesConfig, count: int, seed: int) -> list[Prompt]:
+    """Unique prompts without a relation ("a red ball and a blue cube") over held-out pairs.
+
+    Raises:
+        UserError: there are not enough held-out pairs for `count` unique prompts.
+    """
+    pairs = held_out_pairs(scenes)
+    _check_count("compare.plain_prompts", count, len(pairs), 1, scenes)
+    order = numpy_generator(seed, "plain prompts").permutation(len(pairs))[:count]
+    return [_prompt(*pairs[int(i)], None, index) for index, i in enumerate(order)]
+
+
+def held_out_pairs(scenes: ScenesConfig) -> list[tuple[Thing, Thing]]:
+    """Ordered pairs of differently coloured objects that no training image shows together."""
+    things = list(itertools.product(scenes.colours, scenes.objects))
+    return [
+        (a, b)
+        for a, b in itertools.permutations(things, 2)
+        if a[0] != b[0] and is_holdout(" ".join(a), " ".join(b), scenes.holdout)
+    ]
+
+
+def _prompt(subject: Thing, object_: Thing, relation: str | None, index: int) -> Prompt:
+    (colour, kind), (other_colour, other_kind) = subject, object_
+    if relation is None:
+        text = pair_caption(colour, kind, other_colour, other_kind)
+    else:
+        text = caption(colour, kind, relation, other_colour, other_kind)
+    return Prompt(text, relation, kind, colour, other_kind, other_colour, index)
+
+
+def _check_count(key: str, count: int, pairs: int, relations: int, scenes: ScenesConfig) -> None:
+    if count > pairs * relations:
+        times = f" x {relations} relations" if relations > 1 else ""
+        raise UserError(
+            f"{count} prompts were asked for, but there are {pairs} held-out pairs "
+            f"(in either order){times} = {pairs * relations} "
+            f"at scenes.holdout = {scenes.holdout:g}",
+            where=key,
+            mend="ask for fewer prompts, or raise scenes.holdout and render the data again",
+        )

@@ -1,0 +1,113 @@
+"""The catalogue of a model's components, each under one address: its dotted module path."""
+
+import difflib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from ablate2tune.errors import UserError, did_you_mean
+
+Level = Literal["block", "sublayer", "projection"]
+Role = Literal["block", "attention", "feed-forward", "projection"]
+
+
+@dataclass(frozen=True)
+class Component:
+    """One part of the denoiser that can be ablated or adapted."""
+
+    address: str
+    """Dotted module path, `transformer_blocks.3.attn.to_q`."""
+    level: Level
+    role: Role
+    kind: str
+    """Class name of the module."""
+    parameters: int
+    stack: str
+    """Name of the stack (`transformer_blocks`) that holds the block."""
+    index: int
+    """The block's place in its stack."""
+    parent: str | None
+    """Address of the component one level up; None for a block."""
+    linears: tuple[str, ...]
+    """Addresses of the Linear modules inside, in model order; modulation of norms is left out."""
+
+    @property
+    def block(self) -> str:
+        """Address of the block that this component is or belongs to."""
+        return f"{self.stack}.{self.index}"
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The address by levels: (stack, index, sub-layer, projection), as far as it goes.
+
+        >>> Component("a.0.attn.to_out.0", "projection", "projection", "Linear", 9, "a", 0,
+        ...           "a.0.attn", ("a.0.attn.to_out.0",)).path
+        ('a', '0', 'attn', 'to_out.0')
+        """
+        if self.parent is None:
+            return self.stack, str(self.index)
+        block = (self.stack, str(self.index))
+        if self.parent == self.block:
+            return (*block, self.address.removeprefix(f"{self.parent}."))
+        sublayer = self.parent.removeprefix(f"{self.block}.")
+        return (*block, sublayer, self.address.removeprefix(f"{self.parent}."))
+
+
+class Catalogue:
+    """All components of one model, in model order."""
+
+    def __init__(self, components: Iterable[Component]):
+        """Index the components by address."""
+        self._components = {component.address: component for component in components}
+
+    def __iter__(self) -> Iterator[Component]:
+        return iter(self._components.values())
+
+    def __len__(self) -> int:
+        return len(self._components)
+
+    def __contains__(self, address: object) -> bool:
+        return address in self._components
+
+    def __getitem__(self, address: str) -> Component:
+        """The component at an address.
+
+        Raises:
+            UserError: there is none; the message holds near matches.
+        """
+        if address not in self._components:
+            raise UserError("no such component", where=address, mend=self.near(address))
+        return self._components[address]
+
+    @property
+    def stacks(self) -> dict[str, list[Component]]:
+        """Blocks by the name of their stack."""
+        stacks: dict[str, list[Component]] = {}
+        for block in self.blocks:
+            stacks.setdefault(block.stack, []).append(block)
+        return stacks
+
+    @property
+    def blocks(self) -> list[Component]:
+        """All blocks, stack after stack."""
+        return [component for component in self if component.level == "block"]
+
+    def children(self, parent: Component) -> list[Component]:
+        """A block's sub-layers, or a sub-layer's projections."""
+        return [component for component in self if component.parent == parent.address]
+
+    def near(self, address: str) -> str:
+        """A mend that names the nearest addresses, or the stacks if none is near."""
+        if difflib.get_close_matches(address, self._components, n=1, cutoff=0.5):
+            return did_you_mean(address, self._components)
+        ranges = ", ".join(f"{name}.{{0..{len(b) - 1}}}" for name, b in self.stacks.items())
+        return f"blocks are {ranges}"
+
+
+def lora_targets(component: Component) -> list[str]:
+    """Full names of the Linear modules that an adapter on this component would sit on.
+
+    A projection is its own target; a sub-layer's targets are its Linears; a block's are those of
+    its sub-layers, so the Linears inside its norms, which modulate, are no targets.
+    """
+    return list(component.linears)

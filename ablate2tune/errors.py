@@ -1,0 +1,28 @@
+"""The one exception for "the user must change something"."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Something the user can mend: printed as one line, exit code 2, no traceback.
+
+    Args:
+        what: what is wrong, in the user's words ("no such object 'bal'").
+        where: the file, key or address it was found in.
+        mend: what to do about it ("did you mean 'ball'?").
+    """
+
+    def __init__(self, what: str, *, where: str | None = None, mend: str | None = None):
+        self.what, self.where, self.mend = what, where, mend
+        line = f"{where}: {what}" if where else what
+        super().__init__(f"{line}; {mend}" if mend else line)
+
+
+def did_you_mean(word: str, choices: Iterable[str], count: int = 3) -> str:
+    """The nearest valid words as a mend: "did you mean 'ball'?"; all of them if none is near."""
+    choices = list(choices)
+    near = difflib.get_close_matches(word, choices, n=count, cutoff=0.5)
+    if near:
+        return "did you mean " + " or ".join(repr(name) for name in near) + "?"
+    return "use one of: " + ", ".join(choices) if choices else "there is nothing to choose from"

@@ -1,0 +1,1 @@
+"""Which components matter for a capability: probes, sweep, statistics, ranking, targets."""

@@ -1,0 +1,228 @@
+"""From rows to a ranking: impacts with intervals, corrected p-values, labels, order.
+
+An impact is the baseline's figure minus the ablated one's, paired per image. The spatial and
+control impacts are also given relative to the baseline's own margins; specificity is their
+difference.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ablate2tune import runs
+from ablate2tune.components import Component, lora_targets
+from ablate2tune.localize.margin import Margins
+from ablate2tune.localize.results import Condition, Results
+from ablate2tune.localize.statistics import Groups, Interval, corrected
+from ablate2tune.recipe import LocalizeConfig
+
+SCHEMA = "ablate2tune/ranking/1"
+RANKED = "ranked"
+NO_SKILL = "no skill to localize"
+CRITICAL_LOSS = 2.0
+"""A component without which the loss at least doubles is critical for everything."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One component's impacts."""
+
+    component: Component
+    mode: str
+    spatial: Interval
+    control: Interval
+    quality: Interval
+    relative: dict[str, float | None]
+    """Impacts as fractions of the baseline's margins, and of its loss for quality; control is
+    None where the baseline's own control margin cannot be told from zero."""
+    specificity: float | None
+    specificity_interval: Interval | None
+    p_uncorrected: float
+    p: float = 1.0
+    label: str = "neutral"
+    """helps, hurts, neutral (unused or redundant), or critical for everything."""
+    rank: int = 0
+    rank_in_level: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """As in `ranking.json`."""
+        component = self.component
+        return {
+            "address": component.address,
+            "level": component.level,
+            "kind": component.kind,
+            "mode": self.mode,
+            "rank": self.rank,
+            "rank_in_level": self.rank_in_level,
+            "spatial": self.spatial,
+            "control": self.control,
+            "quality": self.quality,
+            "relative": self.relative,
+            "specificity": self.specificity,
+            "specificity_interval": self.specificity_interval,
+            "p": self.p,
+            "p_uncorrected": self.p_uncorrected,
+            "label": self.label,
+            "parameters": component.parameters,
+            "lora_targets": lora_targets(component),
+        }
+
+
+class Analysis:
+    """Figures of conditions against the baseline of one sweep."""
+
+    def __init__(self, results: Results, groups: Sequence[str], config: LocalizeConfig, seed: int):
+        """Summarise the baseline.
+
+        Args:
+            results: holds the baseline and the conditions.
+            groups: the contrast group of each measured example.
+            config: resamples, confidence and what to rank by.
+            seed: of the resampling.
+        """
+        self._results, self._config = results, config
+        self._groups = Groups(groups, config.bootstrap, config.confidence, seed)
+        self._base = {
+            name: values.mean(1) for name, values in results[Condition()]._asdict().items()
+        }
+        self.baseline = {name: self._groups.mean(v) for name, v in self._base.items()}
+
+    @property
+    def has_skill(self) -> bool:
+        """Whether the baseline's spatial margin lies above zero."""
+        return self.baseline["spatial"]["low"] > 0
+
+    @property
+    def has_control(self) -> bool:
+        """Whether the baseline's control margin lies above zero."""
+        return self.baseline["control"]["low"] > 0
+
+    @property
+    def ranked_by(self) -> str:
+        """The recipe's `rank_by`, or "spatial" where specificity is not defined."""
+        return self._config.rank_by if self.has_control else "spatial"
+
+    def baseline_dict(self) -> dict[str, Any]:
+        """The baseline as in `ranking.json`, with its margins at each noise level."""
+        margins = self._results[Condition()]
+        return {
+            **self.baseline,
+            "by_sigma": [
+                {
+                    "sigma": sigma,
+                    **{
+                        name: self._groups.mean(getattr(margins, name)[:, level])
+                        for name in Margins._fields
+                    },
+                }
+                for level, sigma in enumerate(self._config.sigmas)
+            ],
+        }
+
+    def rows(self, measured: Sequence[tuple[Component, Condition]]) -> list[Row]:
+        """Components of one level, best first, with p-values corrected over them and labels."""
+        rows = [self._row(component, condition) for component, condition in measured]
+        rows = [
+            replace(row, p=p, label=self._label(row, p))
+            for row, p in zip(rows, corrected([row.p_uncorrected for row in rows]), strict=True)
+        ]
+        rows.sort(key=self._order)
+        return [replace(row, rank_in_level=i) for i, row in enumerate(rows, start=1)]
+
+    def over_levels(self, rows: Sequence[Row]) -> list[Row]:
+        """Rows of all levels in one order."""
+        ordered = sorted(rows, key=self._order)
+        return [replace(row, rank=i) for i, row in enumerate(ordered, start=1)]
+
+    def _order(self, row: Row) -> tuple[float, str]:
+        by = row.specificity if self.ranked_by == "specificity" else row.spatial["value"]
+        return -(by or 0.0), row.component.address
+
+    def _row(self, component: Component, condition: Condition) -> Row:
+        margins = self._results[condition]._asdict()
+        impact = {name: self._base[name] - values.mean(1) for name, values in margins.items()}
+        interval = {name: self._groups.mean(values) for name, values in impact.items()}
+        base = {name: figure["value"] for name, figure in self.baseline.items()}
+        return Row(
+            component,
+            condition.mode,
+            **interval,
+            relative={
+                "spatial": interval["spatial"]["value"] / base["spatial"],
+                "control": interval["control"]["value"] / base["control"]
+                if self.has_control
+                else None,
+                "quality": interval["quality"]["value"] / -base["quality"],
+            },
+            **self._specificity(impact),
+            p_uncorrected=self._groups.sign_flip_p(impact["spatial"]),
+        )
+
+    def _specificity(self, impact: dict[str, np.ndarray]) -> dict[str, Any]:
+        if not self.has_control:
+            return {"specificity": None, "specificity_interval": None}
+
+        def difference(mean: Any) -> Any:
+            spatial, control = (
+                mean(impact[name]) / mean(self._base[name]) for name in ("spatial", "control")
+            )
+            return spatial - control
+
+        value = float(difference(np.mean))
+        low, high = self._groups.bounds(difference(self._groups.resampled_means))
+        interval: Interval = {"value": value, "low": low, "high": high, "n": self._groups.n}
+        return {"specificity": value, "specificity_interval": interval}
+
+    def _label(self, row: Row, p: float) -> str:
+        baseline_loss = -self.baseline["quality"]["value"]
+        if row.quality["low"] >= (CRITICAL_LOSS - 1) * baseline_loss:
+            return "critical for everything"
+        if p >= 1 - self._config.confidence:
+            return "neutral"
+        return "helps" if row.spatial["value"] > 0 else "hurts"
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What `localize` found: the contents of its files."""
+
+    data: dict[str, Any]
+    """ranking.json."""
+    information: dict[str, Any]
+    """information.json."""
+
+    @property
+    def verdict(self) -> str:
+        """ "ranked" or "no skill to localize"."""
+        return self.data["verdict"]
+
+    @property
+    def has_skill(self) -> bool:
+        """Whether there was a skill to localize."""
+        return self.verdict == RANKED
+
+    def messages(self) -> list[str]:
+        """What to tell the user beside the table, one line each."""
+        lines = [self.information["message"]]
+        if not self.has_skill:
+            margin = self.data["baseline"]["spatial"]
+            lines.append(
+                f"no skill to localize: the model's spatial margin is {margin['value']:.2e} "
+                f"[{margin['low']:.2e}, {margin['high']:.2e}] over {margin['n']} images, "
+                "which is not above zero; nothing was ablated"
+            )
+        elif self.data["ranked_by"] != self.data["rank_by"]:
+            lines.append(
+                "the model's control margin cannot be told from zero, so specificity is not "
+                "defined and components are ranked by their spatial impact"
+            )
+        for address, reason in self.data["left_out"].items():
+            lines.append(f"left out: {address} ({reason})")
+        return lines
+
+    def write(self, folder: Path) -> None:
+        """Write ranking.json."""
+        runs.write_json(folder / "ranking.json", self.data)

@@ -1,0 +1,161 @@
+"""The ranking for people: a terminal table, a CSV file and a heat map."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from ablate2tune import runs
+
+CSV_COLUMNS = (
+    *("rank", "rank_in_level", "address", "level", "mode", "label"),
+    *("spatial", "spatial_low", "spatial_high", "spatial_relative"),
+    *("control", "control_low", "control_high", "control_relative"),
+    *("quality", "quality_low", "quality_high", "quality_relative"),
+    *("specificity", "p", "p_uncorrected", "parameters"),
+)
+
+
+def table(ranking: dict[str, Any], top: int | None = None) -> Table:
+    """Components and what the model loses without them; fits 80 columns.
+
+    The baseline's row gives its margins and loss; the others are in percent of these: margin
+    lost, and loss gained under "overall". Intervals are of the spatial margin, in percent.
+
+    Args:
+        ranking: the contents of ranking.json.
+        top: show that many components of each level; all by default.
+    """
+    result = Table(
+        title="what is lost without a component, % of the baseline's margin",
+        caption="spatial: relation foil; colour: colour foil; overall: rise of the loss",
+        box=box.SIMPLE_HEAD,
+        padding=0,
+        pad_edge=False,
+        show_edge=False,
+    )
+    result.add_column("component", overflow="fold")
+    for name in ("spatial", "colour", "overall"):
+        result.add_column(name, justify="right", no_wrap=True)
+    result.add_column("interval", justify="right", no_wrap=True)
+    result.add_column("label", no_wrap=True)
+    base = ranking["baseline"]
+    margin = base["spatial"]["value"]
+
+    def interval(spatial: dict[str, float]) -> str:
+        return f"{100 * spatial['low'] / margin:.0f}..{100 * spatial['high'] / margin:.0f}"
+
+    result.add_row(
+        "(baseline)",
+        _scientific(margin),
+        _scientific(base["control"]["value"]),
+        f"{-base['quality']['value']:.3f}",
+        interval(base["spatial"]),
+    )
+    for level in ("block", "sublayer"):
+        rows = [row for row in ranking["components"] if row["level"] == level]
+        rows.sort(key=lambda row: row["rank_in_level"])
+        if rows:
+            result.add_section()
+        for row in rows[:top]:
+            relative = row["relative"]
+            result.add_row(
+                row["address"],
+                _percent(relative["spatial"]),
+                _percent(relative["control"]),
+                _percent(relative["quality"]),
+                interval(row["spatial"]),
+                row["label"].removesuffix(" for everything"),
+            )
+    return result
+
+
+def _percent(fraction: float | None) -> str:
+    return "–" if fraction is None else f"{100 * fraction:+.0f}%"
+
+
+def _scientific(value: float) -> str:
+    """In the fewest characters: 2.0e-4."""
+    mantissa, _, exponent = f"{value:.1e}".partition("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def write_csv(ranking: dict[str, Any], path: Path) -> None:
+    """Write the components as a CSV file, one row each, intervals in columns of their own."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, CSV_COLUMNS, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    for row in ranking["components"]:
+        flat = dict(row)
+        for name in ("spatial", "control", "quality"):
+            flat |= {
+                name: row[name]["value"],
+                f"{name}_low": row[name]["low"],
+                f"{name}_high": row[name]["high"],
+                f"{name}_relative": row["relative"][name],
+            }
+        writer.writerow(flat)
+    runs.write_text(path, text.getvalue())
+
+
+def write_heatmap(ranking: dict[str, Any], blocks: list[str], path: Path) -> None:
+    """Write the spatial impacts as a picture, blocks by sub-layers, 150 dpi.
+
+    Args:
+        ranking: the contents of ranking.json.
+        blocks: addresses of all blocks, in model order.
+        path: the PNG. Cells that were not swept stay blank.
+    """
+    import numpy as np
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    cells, columns = heatmap_cells(ranking, blocks)
+    percent = 100 * np.ma.masked_invalid(cells)
+    limit = max(1.0, float(np.abs(percent).max())) if percent.count() else 1.0
+    figure = Figure(figsize=(3.2 + 1.1 * len(columns), 1.8 + 0.34 * len(blocks)), dpi=150)
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    image = axes.imshow(percent, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
+    axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right")
+    axes.set_yticks(range(len(blocks)), blocks)
+    axes.set_xticks([x - 0.5 for x in range(1, len(columns))], minor=True)
+    axes.set_yticks([y - 0.5 for y in range(1, len(blocks))], minor=True)
+    axes.grid(which="minor", color="0.85", linewidth=0.8)
+    axes.tick_params(which="minor", length=0)
+    for (row, column), value in np.ndenumerate(percent.filled(np.nan)):
+        if np.isfinite(value):
+            colour = "white" if abs(value) > 0.6 * limit else "black"
+            axes.text(
+                column, row, f"{value:+.0f}", ha="center", va="center", color=colour, fontsize=8
+            )
+    axes.set_title("spatial margin lost without the component")
+    figure.colorbar(image, ax=axes, label="% of the baseline's margin")
+    figure.tight_layout()
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png")
+    runs.write_bytes(path, stream.getvalue())
+
+
+def heatmap_cells(ranking: dict[str, Any], blocks: list[str]) -> tuple[Any, list[str]]:
+    """Relative spatial impacts, float (blocks, columns), nan where not swept; column names.
+
+    The first column is the whole block; then the sub-layers' names in order of their addresses.
+    """
+    import numpy as np
+
+    places: list[tuple[int, str, float]] = []
+    for row in ranking["components"]:
+        address = row["address"]
+        block, name = (
+            (address, "block") if row["level"] == "block" else tuple(address.rsplit(".", 1))
+        )
+        places.append((blocks.index(block), name, row["relative"]["spatial"]))
+    columns = ["block", *sorted({name for _, name, _ in places} - {"block"})]
+    cells = np.full((len(blocks), len(columns)), np.nan)
+    for row, name, value in places:
+        cells[row, columns.index(name)] = value
+    return cells, columns

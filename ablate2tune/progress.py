@@ -1,0 +1,68 @@
+"""What the terminal shows: progress bars with rate and time left, notes, and final lines."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+Callback = Callable[[int, int], None]
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.1f}/s" if task.speed else "", style="progress.data.speed")
+
+
+class Terminal:
+    """Bars on a terminal, a line every half minute elsewhere; silent for secondary processes."""
+
+    def __init__(self, quiet: bool = False):
+        self.quiet = quiet
+        self.console = Console(quiet=quiet, highlight=False)
+
+    def say(self, message: object) -> None:
+        """Print one line, or a rich table, between the bars."""
+        self.console.print(message)
+
+    @contextmanager
+    def bar(self, label: str) -> Iterator[Callback]:
+        """A progress bar; yields the callback (done, total)."""
+        if not self.console.is_terminal:
+            yield self._lines(label)
+            return
+        columns = (
+            TextColumn("{task.description:<14}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            _Rate(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=self.console, disable=self.quiet) as progress:
+            task = progress.add_task(label, total=None)
+            yield lambda done, total: progress.update(task, completed=done, total=total)
+
+    def _lines(self, label: str, every: float = 30.0) -> Callback:
+        began = time.monotonic()
+        spoken = began
+
+        def report(done: int, total: int) -> None:
+            nonlocal spoken
+            now = time.monotonic()
+            if now - spoken >= every or (done == total and now > began):
+                spoken = now
+                self.say(f"{label}: {done}/{total}, {now - began:.0f} s")
+
+        return report

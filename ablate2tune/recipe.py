@@ -1,0 +1,301 @@
+"""Recipes: the typed, frozen settings of a run, read from YAML and checked once.
+
+Every key can be overridden on the command line after the recipe's path (`train.steps=200`).
+An unknown key, a wrong type or an impossible value stops before any work with one line that
+names the file, the key, the value and the nearest valid key.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ablate2tune.errors import UserError, did_you_mean
+
+Positive = Annotated[int, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Sigma = Annotated[float, Field(gt=0, le=1)]
+T = TypeVar("T", bound="Settings")
+
+
+class Settings(BaseModel):
+    """Base of all settings: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelConfig(Settings):
+    """The model that is studied and tuned."""
+
+    path: str
+    """A diffusers pipeline directory or a hub name ("black-forest-labs/FLUX.1-dev")."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Inference dtype of the frozen base; adapters are always float32."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    height: Positive = 64
+    """Image height in pixels."""
+    width: Positive = 64
+    """Image width in pixels."""
+    max_sequence_length: Positive = 512
+    """Tokens the long text encoder pads to (512 is the stock pipeline's default)."""
+    guidance_scale: float = 3.5
+    """Value of the guidance embedding when sampling, for models that have one."""
+    trust_remote_code: bool = False
+
+
+class ScenesConfig(Settings):
+    """What `render-data` renders."""
+
+    folder: Path | None = None
+    """Where the data set lies; `data/NAME` by default."""
+    images: Positive = 600
+    """Training images; twins of a contrast group count as two, so the number is even."""
+    test_images: Annotated[int, Field(ge=0)] = 0
+    """Images of held-out object pairs."""
+    size: Positive = 64
+    """Width and height in pixels."""
+    samples: Positive = 8
+    """Cycles samples per pixel."""
+    objects: list[str] = ["ball", "cube", "cone", "cylinder"]
+    colours: list[str] = ["red", "green", "blue", "yellow", "purple", "orange", "white", "black"]
+    relations: list[str] = [
+        "left of",
+        "right of",
+        "in front of",
+        "behind",
+        "on top of",
+        "underneath",
+    ]
+    holdout: Fraction = 0.1
+    """Fraction of the object pairs that no training image shows; they are kept for evaluation."""
+    min_area: Fraction = 0.04
+    """Smallest visible area of an object, as a fraction of the picture."""
+    max_attempts: Positive = 50
+    """Tries per contrast group before the scene is given up."""
+    workers: Positive | None = None
+    """Blender processes; one per core by default."""
+    blender: str | None = None
+    """A `blender` executable; the `bpy` module or a `blender` on PATH by default."""
+    timeout: Annotated[float, Field(gt=0)] = 60.0
+    """Seconds one contrast group may take before its worker is replaced."""
+
+    @model_validator(mode="after")
+    def _check_scenes(self) -> "ScenesConfig":
+        from ablate2tune.scenes import vocabulary
+
+        for key, words, known in (
+            ("objects", self.objects, vocabulary.KINDS),
+            ("colours", self.colours, vocabulary.COLOURS),
+            ("relations", self.relations, vocabulary.RELATIONS),
+        ):
+            for word in words:
+                if word not in known:
+                    raise ValueError(
+                        f"{key}: unknown {key[:-1]} {word!r}; {did_you_mean(word, known)}"
+                    )
+            if not words:
+                raise ValueError(f"{key}: at least one is needed")
+        if len(self.colours) < 2:
+            raise ValueError("colours: at least two are needed, the two objects never share one")
+        for relation in self.relations:
+            if vocabulary.OPPOSITE[relation] not in self.relations:
+                opposite = vocabulary.OPPOSITE[relation]
+                raise ValueError(
+                    f"relations: {relation!r} needs its opposite {opposite!r}, scenes come in twins"
+                )
+        if self.images % 2 or self.test_images % 2:
+            raise ValueError("images and test_images must be even: scenes come in twins")
+        return self
+
+
+class LocalizeConfig(Settings):
+    """How components are ranked."""
+
+    groups: Positive = 96
+    """Contrast groups that the margins are measured on."""
+    calibration_groups: Positive = 64
+    """Contrast groups that mean activations are taken from; never the measured ones."""
+    sigmas: list[Sigma] = [0.95, 0.85, 0.7]
+    """Noise levels of the margin probe."""
+    noises: Positive = 1
+    """Noise draws per example and noise level."""
+    mode: Literal["mean", "zero"] = "mean"
+    """What replaces a sub-layer's output; blocks are always skipped."""
+    top_blocks: Positive = 3
+    """Blocks whose sub-layers are swept."""
+    rank_by: Literal["specificity", "spatial"] = "spatial"
+    """Order of the ranking: relative spatial impact, or that minus the control impact."""
+    batch_size: Positive = 64
+    bootstrap: Positive = 2000
+    """Bootstrap resamples of the contrast groups."""
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+
+
+class TrainConfig(Settings):
+    """How the adapter is trained."""
+
+    targets: Literal["top", "bottom", "random", "all", "list"] = "top"
+    """Which modules get an adapter: by rank, drawn at random, all candidates, or `modules`."""
+    count: Positive = 8
+    """Number of modules for top, bottom and random."""
+    modules: list[str] = []
+    """Module names or globs (`transformer_blocks.{0..3}.attn.to_*`) for targets: list."""
+    draw: int = 0
+    """Which random draw, for targets: random."""
+    rank: Positive = 16
+    """LoRA rank; alpha equals the rank, so the adapter loads at strength 1 everywhere."""
+    steps: Positive = 400
+    batch_size: Positive = 32
+    """Images per optimizer step, over all processes."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    warmup: Annotated[int, Field(ge=0)] = 20
+    """Steps of linear warm-up; the rate then falls along a cosine."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    timesteps: Literal["flux_shift", "logit_normal", "uniform"] = "flux_shift"
+    """Density of sigma in training."""
+    shift: Annotated[float, Field(gt=0)] | None = None
+    """Constant shift of the noise levels; None takes it from the scheduler and resolution."""
+    caption_dropout: Fraction = 0.0
+    plain_captions: Fraction = 0.2
+    """Fraction of training captions that leave the relation out, against forgetting."""
+    guidance: float = 1.0
+    """Value of the guidance embedding in training, for models that have one."""
+    validate_every: Positive = 100
+    validation_images: Positive = 64
+    sample_every: Positive = 200
+    """Steps between sample grids; one is made at step 0 as well."""
+    sample_prompts: Positive = 6
+    checkpoint_every: Positive = 50
+
+
+class CompareConfig(Settings):
+    """How before and after are compared."""
+
+    prompts: Positive = 300
+    """Relation prompts over held-out object pairs, spread evenly over the relations."""
+    plain_prompts: Positive = 150
+    """Prompts without a relation, on which forgetting is measured."""
+    seeds: Positive = 1
+    """Images per prompt."""
+    steps: Positive = 16
+    """Sampling steps."""
+    true_cfg_scale: Annotated[float, Field(ge=1)] = 1.0
+    """Classifier-free guidance against the empty prompt; 1 is off."""
+    judge: Path | None = None
+    """Folder of the judge that reads the images."""
+    calibration_images: Positive = 300
+    """Rendered scenes on which the judge's own error is measured first."""
+    grid_rows: Positive = 6
+    batch_size: Positive = 50
+    bootstrap: Positive = 2000
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    wandb_project: str = "ablate2tune"
+    wandb: Literal["auto", "offline", "off"] = "auto"
+    """auto: online when logged in, else offline."""
+
+
+class Recipe(Settings):
+    """A whole run: one model, one capability, one data set, one adapter."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    """Names `runs/NAME` and `data/NAME`."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    runs: Path = Path("runs")
+    """Folder that holds run directories."""
+    data: Path = Path("data")
+    """Folder that holds rendered data sets."""
+    model: ModelConfig
+    scenes: ScenesConfig = ScenesConfig()
+    localize: LocalizeConfig = LocalizeConfig()
+    train: TrainConfig = TrainConfig()
+    compare: CompareConfig = CompareConfig()
+
+    @property
+    def run_folder(self) -> Path:
+        """`runs/NAME`."""
+        return self.runs / self.name
+
+    @property
+    def data_folder(self) -> Path:
+        """The rendered data set's folder."""
+        return self.scenes.folder or self.data / self.name
+
+
+def load_settings(kind: type[T], path: Path, overrides: list[str]) -> T:
+    """Read a YAML file, apply `key.sub=value` overrides (values in YAML) and validate.
+
+    Raises:
+        UserError: the file is missing or not YAML, a key is unknown, a value impossible.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        near = sorted(str(p) for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
+        raise UserError(
+            "no such recipe", where=str(path), mend=did_you_mean(str(path), near)
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read the recipe ({error})", where=str(path)) from error
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"not valid YAML: {reason}", where=str(path)) from error
+    if not isinstance(values, dict):
+        raise UserError("a recipe is a YAML mapping of keys to values", where=str(path))
+    for override in overrides:
+        _apply_override(values, override)
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise _first_line(error, kind, path) from error
+
+
+def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
+    """Read a recipe (see `load_settings`)."""
+    return load_settings(Recipe, path, overrides or [])
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise UserError(
+            f"{override!r} is not KEY=VALUE", where="command line", mend="write train.steps=200"
+        )
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{text!r} is not a YAML value", where=f"command line, {key}") from error
+    *parents, last = key.split(".")
+    for parent in parents:
+        child = values.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise UserError(f"{parent!r} holds a value, not keys", where=f"command line, {key}")
+        values = child
+    values[last] = value
+
+
+def _first_line(error: ValidationError, kind: type[Settings], path: Path) -> UserError:
+    problem = error.errors()[0]
+    location = [str(part) for part in problem["loc"]]
+    key = ".".join(location)
+    if problem["type"] == "extra_forbidden":
+        known = _keys_at(kind, location[:-1])
+        return UserError(
+            f"unknown key {key!r}", where=str(path), mend=did_you_mean(location[-1], known)
+        )
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "missing":
+        return UserError(f"{key} is missing", where=str(path), mend=f"add {key}: ...")
+    value = problem["input"]
+    shown = "" if isinstance(value, dict) else f" = {value!r}"
+    return UserError(f"{key}{shown}: {message[0].lower()}{message[1:]}", where=str(path))
+
+
+def _keys_at(kind: type[Settings], location: list[str]) -> list[str]:
+    for part in location:
+        annotation = kind.model_fields[part].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, Settings)):
+            return []
+        kind = annotation
+    return list(kind.model_fields)

@@ -1,0 +1,1 @@
+"""Scenes: captioned images of two objects whose spatial relation is known by construction."""

@@ -1,0 +1,132 @@
+"""Reading a rendered data set: its rows, images, masks and depth."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ablate2tune import runs
+from ablate2tune.errors import UserError
+
+
+@dataclass(frozen=True)
+class SceneRecord:
+    """One row of metadata.jsonl, and where its pictures lie."""
+
+    file_name: str
+    text: str
+    """The true caption, with the relation."""
+    relation: str
+    subject: str
+    subject_colour: str
+    object: str
+    object_colour: str
+    foil: str
+    """The caption with the opposite relation."""
+    foil_colour: str
+    """The caption with a colour for the subject that the image does not show."""
+    foil_object: str
+    """The caption with another kind as the subject."""
+    pair_text: str
+    """The caption without the relation."""
+    scene_id: str
+    group_id: str
+    """Shared by the two scenes in which the objects have exchanged places."""
+    seed: int
+    split: str
+    folder: Path
+
+    @property
+    def image_path(self) -> Path:
+        """The RGB image."""
+        return self.folder / self.file_name
+
+    @property
+    def mask_path(self) -> Path:
+        """The indexed instance mask."""
+        return self.folder / "masks" / f"{self.scene_id}.png"
+
+    @property
+    def depth_path(self) -> Path:
+        """The 16-bit depth map in millimetres."""
+        return self.folder / "depth" / f"{self.scene_id}.png"
+
+    @property
+    def sidecar_path(self) -> Path:
+        """Camera, poses, boxes, visibility, relations and their slacks."""
+        return self.folder / "sidecars" / f"{self.scene_id}.json"
+
+
+COLUMNS = tuple(f.name for f in fields(SceneRecord) if f.name != "folder")
+CAPTIONS = ("text", "foil", "foil_colour", "foil_object", "pair_text")
+MEND = "render the data set again: `ablate2tune render-data` completes what is missing"
+
+
+def read_dataset(folder: Path) -> list[SceneRecord]:
+    """All scenes of a data set in index order, after checking that every image decodes.
+
+    Raises:
+        UserError: the folder or its metadata.jsonl is missing or empty, a row lacks a column, a
+            caption is empty, or an image is missing or damaged.
+    """
+    metadata = folder / "metadata.jsonl"
+    if not folder.is_dir():
+        raise UserError("no such data set", where=str(folder), mend=MEND)
+    rows = runs.read_jsonl(metadata)
+    if not rows:
+        raise UserError("missing or empty", where=str(metadata), mend=MEND)
+    records = []
+    for number, row in enumerate(rows, start=1):
+        where = f"{metadata}:{number}"
+        absent = [column for column in COLUMNS if column not in row]
+        if absent:
+            raise UserError(f"no column {absent[0]!r}", where=where, mend=MEND)
+        for column in CAPTIONS:
+            if not isinstance(row[column], str):
+                raise UserError(f"{column!r} is not text", where=where, mend=MEND)
+            if not row[column].strip():
+                raise UserError(f"empty caption in {column!r}", where=where, mend="write a caption")
+        records.append(SceneRecord(**{c: row[c] for c in COLUMNS}, folder=folder))
+    for record in records:
+        _read(record.image_path, "RGB")
+    return records
+
+
+def load_images(records: list[SceneRecord]) -> np.ndarray:
+    """RGB images, uint8 (n, height, width, 3)."""
+    return _stack([(r.image_path, _read(r.image_path, "RGB")) for r in records])
+
+
+def load_masks(records: list[SceneRecord]) -> np.ndarray:
+    """Instance masks, uint8 (n, height, width): 0 background, 1 subject, 2 object."""
+    return _stack([(r.mask_path, _read(r.mask_path)) for r in records])
+
+
+def load_depth(records: list[SceneRecord]) -> np.ndarray:
+    """Distance along the optical axis in metres, float32 (n, height, width); 0 = no surface."""
+    millimetres = _stack([(r.depth_path, _read(r.depth_path)) for r in records])
+    return millimetres.astype(np.float32) / 1000
+
+
+def _read(path: Path, mode: str | None = None) -> np.ndarray:
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert(mode) if mode else image)
+    except FileNotFoundError as error:
+        raise UserError("no such picture", where=str(path), mend=MEND) from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UserError("the picture is damaged", where=str(path), mend=MEND) from error
+
+
+def _stack(pictures: list[tuple[Path, np.ndarray]]) -> np.ndarray:
+    for path, picture in pictures:
+        if picture.shape != pictures[0][1].shape:
+            height, width = picture.shape[:2]
+            first_height, first_width = pictures[0][1].shape[:2]
+            raise UserError(
+                f"{width} x {height} pixels, but the first picture has "
+                f"{first_width} x {first_height}",
+                where=str(path),
+            )
+    return np.stack([picture for _, picture in pictures])

@@ -1,0 +1,58 @@
+"""The words of the scenes: kinds, colours, relations, captions, and pairs kept for evaluation."""
+
+import hashlib
+
+KINDS = ("ball", "cube", "cone", "cylinder", "box", "chair", "table", "cup", "car")
+COLOURS = ("red", "green", "blue", "yellow", "purple", "orange", "white", "black")
+OPPOSITE = {
+    "left of": "right of",
+    "right of": "left of",
+    "in front of": "behind",
+    "behind": "in front of",
+    "on top of": "underneath",
+    "underneath": "on top of",
+}
+RELATIONS = tuple(OPPOSITE)
+
+HOLDOUT_SALT = "ablate2tune holdout pairs 1"
+"""Part of every hold-out decision. Changing it moves pairs between train and test everywhere."""
+
+
+def phrase(colour: str, kind: str) -> str:
+    """An object with its article.
+
+    >>> phrase("orange", "ball")
+    'an orange ball'
+    """
+    return f"{'an' if colour[0] in 'aeiou' else 'a'} {colour} {kind}"
+
+
+def caption(
+    subject_colour: str, subject: str, relation: str, object_colour: str, object_: str
+) -> str:
+    """What an image shows, with the relation.
+
+    >>> caption("red", "ball", "left of", "blue", "cube")
+    'a red ball left of a blue cube'
+    """
+    return f"{phrase(subject_colour, subject)} {relation} {phrase(object_colour, object_)}"
+
+
+def pair_caption(subject_colour: str, subject: str, object_colour: str, object_: str) -> str:
+    """What an image shows, without the relation.
+
+    >>> pair_caption("red", "ball", "blue", "cube")
+    'a red ball and a blue cube'
+    """
+    return f"{phrase(subject_colour, subject)} and {phrase(object_colour, object_)}"
+
+
+def is_holdout(object_a: str, object_b: str, fraction: float) -> bool:
+    """Whether a pair of coloured kinds ("red ball", "blue cube") is kept for evaluation.
+
+    Depends on the unordered pair alone, never on a seed or a data set, so that a pair held out
+    once is held out everywhere; a larger fraction only adds pairs.
+    """
+    key = "|".join([HOLDOUT_SALT, *sorted((object_a, object_b))])
+    draw = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
+    return draw < fraction

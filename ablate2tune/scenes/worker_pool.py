@@ -1,0 +1,106 @@
+"""Several Blender processes that render groups side by side."""
+
+import os
+import queue
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from ablate2tune.errors import UserError
+from ablate2tune.scenes.blender import Worker, WorkerDiedError, find_blender
+
+RETRIES = 2
+"""Fresh workers tried for a job whose worker died, before the render gives up."""
+
+
+class WorkerPool:
+    """Blender processes, each serving one job at a time; use it in a `with` block.
+
+    Args:
+        blender: a Blender executable, or None to look for one.
+        workers: number of processes, or None for one per CPU core.
+        timeout: seconds a job may take before its process is stopped.
+    """
+
+    def __init__(self, blender: str | None, workers: int | None, timeout: float):
+        self._command = find_blender(blender)
+        self._timeout = timeout
+        if hasattr(os, "sched_getaffinity"):
+            cores: list[int | None] = [*sorted(os.sched_getaffinity(0))]
+        else:
+            cores = [None] * (os.cpu_count() or 1)
+        count = workers or len(cores)
+        self._idle: queue.SimpleQueue[tuple[int | None, Worker | None]] = queue.SimpleQueue()
+        for slot in range(count):
+            self._idle.put((cores[slot % len(cores)], None))  # started by its first job
+        self._alive: set[Worker] = set()
+        self._lock = threading.Lock()
+        self._stopped = False
+        self._threads = ThreadPoolExecutor(count, thread_name_prefix="blender")
+
+    def __enter__(self) -> "WorkerPool":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._stopped = True
+            for worker in self._alive:
+                worker.close()
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    def submit(self, function: Any, *args: Any) -> "Future[Any]":
+        """Run `function(*args)` on a thread of the pool; it may call `ask`."""
+        return self._threads.submit(function, *args)
+
+    def ask(self, job: dict[str, Any]) -> dict[str, Any]:
+        """One job's answer from whichever worker is idle; a dead worker is replaced.
+
+        Raises:
+            UserError: workers died on this job again and again, its files could not be written, or
+                it failed inside Blender.
+        """
+        core, worker = self._idle.get()
+        deaths = 0
+        try:
+            while True:
+                try:
+                    worker = worker or self._start(core)
+                    answer = worker.ask(job, self._timeout)
+                    break
+                except WorkerDiedError as death:
+                    self._discard(worker)
+                    worker = None
+                    deaths += 1
+                    if deaths > RETRIES or self._stopped:
+                        raise UserError(f"Blender died: {death}", where=_name(job)) from death
+        finally:
+            self._idle.put((core, worker))
+        if answer["status"] == "unwritable":
+            raise UserError(
+                f"cannot write: {answer['reason']}",
+                where=job["folder"],
+                mend="free the disk or choose another folder",
+            )
+        if answer["status"] == "failed":
+            raise UserError(f"Blender failed: {answer['reason']}", where=_name(job))
+        return answer
+
+    def _start(self, core: int | None) -> Worker:
+        worker = Worker(self._command, core)
+        with self._lock:
+            self._alive.add(worker)
+            if self._stopped:
+                worker.close()
+        return worker
+
+    def _discard(self, worker: Worker | None) -> None:
+        if worker is None:
+            return
+        with self._lock:
+            self._alive.discard(worker)
+        worker.close()
+
+
+def _name(job: dict[str, Any]) -> str:
+    return f"{Path(job['folder']).name}/{job['group']['group_id']}"

@@ -1,0 +1,195 @@
+"""The four stages of a recipe, joined through files: each reads what earlier ones wrote."""
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ablate2tune.compare.compare import Scores, compare
+from ablate2tune.compare.table import scores_table
+from ablate2tune.compare.tracking import track
+from ablate2tune.components.discovery import discover
+from ablate2tune.errors import UserError
+from ablate2tune.localize.show import table as ranking_table
+from ablate2tune.localize.stage import Ranking, localize
+from ablate2tune.localize.targets import choose_targets
+from ablate2tune.pipelines import check_model_path, load_denoiser
+from ablate2tune.progress import Terminal
+from ablate2tune.recipe import Recipe
+from ablate2tune.runs import RunDir, content_hash, read_json
+from ablate2tune.scenes.dataset import SceneRecord, read_dataset
+from ablate2tune.scenes.render import RenderSummary, render_dataset
+from ablate2tune.train.loop import TrainSummary, train
+
+HASHED_WHOLE = 64 * 2**20
+"""Model files up to this size (bytes) enter the input hash with their content, others by size."""
+
+
+class TrainOutcome(NamedTuple):
+    """What the train stage did; no summary if it was already done."""
+
+    adapter: Path
+    targets: list[str]
+    summary: TrainSummary | None
+
+
+def is_main_process() -> bool:
+    """Whether this process writes and speaks; the others of a launcher only compute."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def render_data_stage(recipe: Recipe, terminal: Terminal) -> RenderSummary:
+    """Render the data set, or complete the one that is there."""
+    with terminal.bar("render-data") as progress:
+        return render_dataset(recipe.scenes, recipe.seed, recipe.data_folder, progress)
+
+
+def localize_stage(recipe: Recipe, terminal: Terminal) -> Ranking | None:
+    """Rank components by ablation; None if the stage was already done with these inputs."""
+    check_model_path(recipe.model.path)
+    records = _records(recipe)
+    inputs = _inputs(recipe, localize=recipe.localize.model_dump(mode="json"))
+    run = _run(recipe)
+    if run.is_done("localize", inputs):
+        terminal.say("localize: done before, inputs unchanged")
+        return None
+    with run.stage("localize", inputs) as folder, terminal.bar("localize") as progress:
+        denoiser = load_denoiser(recipe.model)
+        training = [record for record in records if record.split == "train"]
+        ranking = localize(denoiser, training, recipe.localize, recipe.seed, folder, progress)
+    terminal.say(ranking_table(read_json(folder / "ranking.json")))
+    return ranking
+
+
+def train_stage(recipe: Recipe, terminal: Terminal) -> TrainOutcome:
+    """Train the adapter on the modules the ranking chose."""
+    check_model_path(recipe.model.path)
+    records = _records(recipe)
+    ranking_path = recipe.run_folder / "localize" / "ranking.json"
+    ranked = recipe.train.targets in ("top", "bottom")
+    inputs = _inputs(recipe, train=recipe.train.model_dump(mode="json"))
+    ranking: dict[str, Any] = {"components": []}
+    if ranked:
+        if not ranking_path.exists():
+            raise UserError(
+                f"train.targets = {recipe.train.targets} needs a ranking, and there is none",
+                where=str(ranking_path),
+                mend="run `ablate2tune localize` with this recipe first",
+            )
+        ranking = read_json(ranking_path)
+        inputs["ranking"] = content_hash(_ranked_order(ranking))
+    run = _run(recipe)
+    folder = run.folder("train")
+    adapter = folder / "adapter"
+    if run.is_done("train", inputs):
+        terminal.say("train: done before, inputs unchanged")
+        return TrainOutcome(adapter, read_json(folder / "targets.json")["injected"], None)
+    denoiser = load_denoiser(recipe.model)
+    catalogue = discover(denoiser.model)
+    targets = choose_targets(ranking, recipe.train, catalogue, recipe.seed)
+    rows = [row for row in ranking["components"] if set(row["lora_targets"]) & set(targets)]
+
+    def work(folder: Path) -> TrainSummary:
+        with terminal.bar("train") as progress:
+            return train(
+                denoiser,
+                records,
+                targets,
+                recipe.train,
+                recipe.seed,
+                folder,
+                ranking_rows=rows,
+                sample_steps=recipe.compare.steps,
+                on_progress=progress,
+                on_message=terminal.say,
+            )
+
+    if is_main_process():
+        with run.stage("train", inputs) as folder:
+            summary = work(folder)
+    else:
+        summary = work(folder)
+    return TrainOutcome(adapter, summary.injected, summary)
+
+
+def compare_stage(recipe: Recipe, terminal: Terminal) -> Scores | None:
+    """Score before and after; None if the stage was already done with these inputs."""
+    check_model_path(recipe.model.path)
+    adapter = recipe.run_folder / "train" / "adapter"
+    if not (adapter / "pytorch_lora_weights.safetensors").exists():
+        raise UserError(
+            "there is no adapter to compare",
+            where=str(adapter),
+            mend="run `ablate2tune train` with this recipe first",
+        )
+    records = _records(recipe)
+    inputs = _inputs(recipe, compare=recipe.compare.model_dump(mode="json", exclude={"wandb"}))
+    inputs["adapter"] = content_hash(adapter)
+    if recipe.compare.judge:
+        inputs["judge"] = _fingerprint(recipe.compare.judge)
+    run = _run(recipe)
+    if run.is_done("compare", inputs):
+        terminal.say("compare: done before, inputs unchanged")
+        return None
+    with run.stage("compare", inputs) as folder, terminal.bar("compare") as progress:
+        scores = compare(
+            load_denoiser(recipe.model),
+            adapter,
+            recipe.scenes,
+            [record for record in records if record.split == "test"],
+            recipe.compare,
+            recipe.seed,
+            folder,
+            progress,
+        )
+    terminal.say(scores_table(scores))
+    tracked = track(folder, recipe.compare, recipe.model_dump(mode="json"))
+    if tracked.line:
+        terminal.say(tracked.line)
+    return scores
+
+
+def run_stages(recipe: Recipe, terminal: Terminal) -> None:
+    """The main job: render-data, localize, train, compare."""
+    render_data_stage(recipe, terminal)
+    localize_stage(recipe, terminal)
+    train_stage(recipe, terminal)
+    if compare_stage(recipe, terminal) is None:
+        terminal.say(scores_table(read_json(recipe.run_folder / "compare" / "scores.json")))
+
+
+def _run(recipe: Recipe) -> RunDir:
+    return RunDir(recipe.run_folder, recipe.model_dump(mode="json"))
+
+
+def _records(recipe: Recipe) -> list[SceneRecord]:
+    return read_dataset(recipe.data_folder)
+
+
+def _inputs(recipe: Recipe, **settings: Any) -> dict[str, Any]:
+    """What a stage's results depend on: seed, model, data set, and the stage's own settings."""
+    return {
+        "seed": recipe.seed,
+        "model": {
+            **recipe.model.model_dump(mode="json"),
+            "content": _fingerprint(Path(recipe.model.path)),
+        },
+        "data": content_hash(recipe.data_folder / "metadata.jsonl"),
+        **settings,
+    }
+
+
+def _fingerprint(folder: Path) -> str:
+    """Hash of a model folder; a hub name, which is no folder, counts by its name."""
+    if not folder.is_dir():
+        return str(folder)
+    parts: list[Any] = []
+    for file in sorted(path for path in folder.rglob("*") if path.is_file()):
+        size = file.stat().st_size
+        parts += [str(file.relative_to(folder)), size]
+        if size <= HASHED_WHOLE:
+            parts.append(content_hash(file))
+    return content_hash(*parts)
+
+
+def _ranked_order(ranking: dict[str, Any]) -> list[Any]:
+    return [[row["address"], row["rank"]] for row in ranking["components"]]

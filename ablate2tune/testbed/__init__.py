@@ -1,0 +1,1 @@
+"""The embedded small FLUX: how it is built, pretrained and judged."""

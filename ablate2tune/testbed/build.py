@@ -1,0 +1,181 @@
+"""`testbed build`: everything under `checkpoints/` from nothing, in parts that resume."""
+
+import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import FluxPipeline
+from safetensors.torch import load_file, save_file
+
+from ablate2tune.pipelines import FluxDenoiser, resolve_device
+from ablate2tune.recipe import ModelConfig
+from ablate2tune.runs import RunDir, environment, read_json, read_jsonl, write_json
+from ablate2tune.scenes.dataset import (
+    SceneRecord,
+    load_depth,
+    load_images,
+    load_masks,
+    read_dataset,
+)
+from ablate2tune.scenes.render import render_dataset
+from ablate2tune.testbed.architecture import Sizes, build_pipeline
+from ablate2tune.testbed.denoiser import pretrain_denoiser
+from ablate2tune.testbed.judge import build_judge, label_maps, save_judge, train_judge
+from ablate2tune.testbed.recipe import TestbedRecipe
+from ablate2tune.testbed.schedule import Progress
+from ablate2tune.testbed.text import pretrain_text, probe_text, word_list
+from ablate2tune.testbed.vae import peak_signal_to_noise, reconstruct, train_vae
+
+Bar = Callable[[str], AbstractContextManager[Progress]]
+
+
+def build_testbed(recipe: TestbedRecipe, bar: Bar) -> None:
+    """Make the pipeline and its judge; parts that are whole are not made again.
+
+    Args:
+        recipe: all settings.
+        bar: given a part's name, a context that yields its progress callback.
+    """
+    run = RunDir(recipe.work, recipe.model_dump(mode="json"))
+    parts = recipe.work / "pipeline"
+    device = resolve_device(recipe.device)
+
+    inputs = {"seed": recipe.seed, "scenes": recipe.scenes.model_dump(mode="json")}
+    if not run.is_done("scenes", inputs):
+        with run.stage("scenes", inputs), bar("scenes") as progress:
+            render_dataset(recipe.scenes, recipe.seed, recipe.data, progress)
+
+    inputs = {"seed": recipe.seed, "text": recipe.text.model_dump()}
+    if not run.is_done("text", inputs):
+        with run.stage("text", inputs) as folder, bar("text encoders") as progress:
+            pipe = build_pipeline(word_list(), Sizes(), recipe.seed)
+            pretrain_text(pipe, recipe.text, recipe.seed, folder, progress)
+            write_json(folder / "probes.json", probe_text(pipe, recipe.seed)._asdict())
+            pipe.save_pretrained(parts)
+
+    records = read_dataset(recipe.data)
+    training = [record for record in records if record.split == "train"]
+
+    inputs = {**inputs, "vae": recipe.vae.model_dump(), "images": recipe.vae_images}
+    if not run.is_done("vae", inputs):
+        with run.stage("vae", inputs) as folder, bar("autoencoder") as progress:
+            pipe = _load(parts)
+            vae = pipe.vae.to(device)
+            images = load_images(training[: recipe.vae_images])
+            train_vae(vae, images, recipe.vae, recipe.kl_weight, recipe.seed, folder, progress)
+            test = load_images([record for record in records if record.split == "test"][:300])
+            psnr = peak_signal_to_noise(test, reconstruct(vae, test))
+            write_json(folder / "scores.json", {"psnr_db": round(psnr, 2)})
+            vae.save_pretrained(parts / "vae")
+
+    denoised = {
+        **inputs,
+        "mix": recipe.captions.model_dump(),
+        "denoiser": recipe.denoiser.model_dump(),
+        "ema": recipe.ema,
+    }
+    if not run.is_done("denoiser", denoised):
+        with run.stage("denoiser", denoised) as folder, bar("denoiser") as progress:
+            denoiser = _testbed_denoiser(parts, recipe, device)
+            latents = _cached_latents(denoiser, training, folder / "latents.safetensors")
+            pretrain_denoiser(
+                denoiser,
+                latents,
+                training,
+                recipe.captions,
+                recipe.denoiser,
+                recipe.ema,
+                recipe.seed,
+                folder,
+                progress,
+            )
+            denoiser.pipe.transformer.save_pretrained(parts / "transformer")
+
+    judged = {**inputs, "judge": recipe.judge_training.model_dump(), "of": recipe.judge_images}
+    if not run.is_done("judge", judged):
+        with run.stage("judge", judged) as folder, bar("judge") as progress:
+            _make_judge(recipe, training, _load(parts), folder, device, progress)
+            _copy(folder / "judge", recipe.judge)
+
+    _copy(parts, recipe.out)
+    write_json(recipe.out / "provenance.json", provenance(recipe))
+
+
+def _make_judge(
+    recipe: TestbedRecipe,
+    training: list[SceneRecord],
+    pipe: FluxPipeline,
+    folder: Path,
+    device: torch.device,
+    progress: Progress,
+) -> None:
+    labels = [
+        f"{colour} {kind}" for colour in recipe.scenes.colours for kind in recipe.scenes.objects
+    ]
+    training = training[: recipe.judge_images]
+    images, masks, depth = load_images(training), load_masks(training), load_depth(training)
+    seen = depth[masks > 0]
+    offset, scale = float(np.mean(seen)), float(np.std(seen))
+    judge = build_judge(labels, recipe.seed).to(device)
+    train_judge(
+        judge,
+        [images, reconstruct(pipe.vae.to(device), images)],
+        label_maps(training, masks, labels),
+        ((depth - offset) / scale).astype(np.float32),
+        recipe.judge_training,
+        recipe.seed,
+        folder,
+        progress,
+    )
+    save_judge(judge.cpu(), folder / "judge", depth_scale=scale, depth_offset=offset)
+
+
+def provenance(recipe: TestbedRecipe) -> dict:
+    """Where the weights come from: recipe, versions, losses, probes."""
+    return {
+        "schema": "ablate2tune/provenance/1",
+        "recipe": recipe.model_dump(mode="json"),
+        "environment": environment(),
+        "probes": read_json(recipe.work / "text" / "probes.json"),
+        "autoencoder": read_json(recipe.work / "vae" / "scores.json"),
+        "last_losses": {
+            part: read_jsonl(recipe.work / part / f"{part}.jsonl")[-1]
+            for part in ("text", "vae", "denoiser", "judge")
+        },
+    }
+
+
+def _load(folder: Path) -> FluxPipeline:
+    return FluxPipeline.from_pretrained(folder)
+
+
+def _testbed_denoiser(parts: Path, recipe: TestbedRecipe, device: torch.device) -> FluxDenoiser:
+    config = ModelConfig(
+        path=str(parts),
+        height=recipe.scenes.size,
+        width=recipe.scenes.size,
+        max_sequence_length=Sizes().text_tokens,
+    )
+    return FluxDenoiser(_load(parts).to(device), config)
+
+
+def _cached_latents(denoiser: FluxDenoiser, records: list[SceneRecord], path: Path) -> torch.Tensor:
+    if not path.exists():
+        latents = denoiser.encode_images(load_images(records)).cpu()
+        save_file({"latents": latents}, path.with_suffix(".tmp"))
+        path.with_suffix(".tmp").replace(path)
+    return load_file(path)["latents"]
+
+
+def _copy(source: Path, target: Path) -> None:
+    temporary = target.with_name(target.name + ".tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.copytree(source, temporary)
+    for extra in ("README.md",):
+        if (target / extra).exists():
+            shutil.copy2(target / extra, temporary / extra)
+    shutil.rmtree(target, ignore_errors=True)
+    temporary.replace(target)

@@ -1,0 +1,151 @@
+"""The testbed's judge: a small SegFormer that reads objects and depth, trained on Blender's truth.
+
+One network, `SegformerForSemanticSegmentation` with channels: background, one per coloured kind
+("red ball"), and depth last. Half of its training pictures went through the testbed's
+autoencoder, because generated pictures do too; its error is measured on rendered ones.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers import SegformerConfig, SegformerForSemanticSegmentation
+
+from ablate2tune import seeding
+from ablate2tune.runs import write_json
+from ablate2tune.scenes.dataset import SceneRecord
+from ablate2tune.testbed.recipe import PartConfig
+from ablate2tune.testbed.schedule import Parts, Progress, resumable_training
+from ablate2tune.testbed.vae import to_pixels
+
+MIN_AREA = 0.02
+"""Smallest area, as a fraction of the picture, at which the judge calls an object present."""
+DEPTH_WEIGHT = 2.0
+
+
+def build_judge(labels: Sequence[str], seed: int) -> SegformerForSemanticSegmentation:
+    """A randomly initialised judge over these labels ("red ball", ...)."""
+    names = ["background", *labels, "depth"]
+    torch.manual_seed(seeding.seed_for(seed, "judge-init"))
+    return SegformerForSemanticSegmentation(
+        SegformerConfig(
+            num_encoder_blocks=3,
+            depths=[1, 2, 2],
+            sr_ratios=[4, 2, 1],
+            hidden_sizes=[24, 48, 96],
+            patch_sizes=[5, 3, 3],
+            strides=[2, 2, 2],
+            num_attention_heads=[1, 2, 4],
+            mlp_ratios=[2, 2, 2],
+            decoder_hidden_size=64,
+            hidden_dropout_prob=0.0,
+            classifier_dropout_prob=0.0,
+            drop_path_rate=0.0,
+            num_labels=len(names),
+            id2label=dict(enumerate(names)),
+            label2id={name: index for index, name in enumerate(names)},
+        )
+    )
+
+
+def label_maps(
+    records: Sequence[SceneRecord], masks: np.ndarray, labels: Sequence[str]
+) -> np.ndarray:
+    """Class maps from instance masks: 0 background, 1 + index of the label elsewhere.
+
+    Args:
+        records: the scenes.
+        masks: uint8, (n, height, width), 0 background, 1 subject, 2 object.
+        labels: the judge's labels.
+    """
+    maps = np.zeros_like(masks)
+    for index, record in enumerate(records):
+        subject = 1 + labels.index(f"{record.subject_colour} {record.subject}")
+        thing = 1 + labels.index(f"{record.object_colour} {record.object}")
+        maps[index] = np.array([0, subject, thing], dtype=masks.dtype)[masks[index]]
+    return maps
+
+
+def augment(pixels: Tensor, generator: torch.Generator) -> Tensor:
+    """Blur some pictures and add noise to all, more to some than to others."""
+    batch = len(pixels)
+    blurred = F.avg_pool2d(F.pad(pixels, (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    chosen = torch.rand(batch, 1, 1, 1, generator=generator) < 0.3
+    strength = 0.1 * torch.rand(batch, 1, 1, 1, generator=generator)
+    noise = torch.randn(pixels.shape, generator=generator)
+    return torch.where(chosen.to(pixels.device), blurred, pixels) + (strength * noise).to(pixels)
+
+
+def judge_loss(logits: Tensor, classes: Tensor, depth: Tensor) -> Tensor:
+    """Cross entropy over all pixels plus L1 of the depth over the objects' pixels.
+
+    Args:
+        logits: (batch, 1 + labels + 1, h, w), upsampled to the targets' size here.
+        classes: (batch, height, width) class indices.
+        depth: (batch, height, width), normalised.
+    """
+    logits = F.interpolate(logits, size=classes.shape[-2:], mode="bilinear", align_corners=False)
+    objects = classes > 0
+    wrong_depth = (logits[:, -1] - depth).abs()[objects].mean()
+    return F.cross_entropy(logits[:, :-1], classes) + DEPTH_WEIGHT * wrong_depth
+
+
+def train_judge(
+    judge: SegformerForSemanticSegmentation,
+    pictures: Sequence[np.ndarray],
+    classes: np.ndarray,
+    depth: np.ndarray,
+    config: PartConfig,
+    seed: int,
+    work: Path,
+    on_progress: Progress | None = None,
+) -> None:
+    """Train the judge in place.
+
+    Args:
+        judge: randomly initialised.
+        pictures: versions of the same scenes (rendered, autoencoded), each uint8
+            (n, height, width, 3); a version is drawn per example.
+        classes: uint8, (n, height, width).
+        depth: float32, (n, height, width), normalised.
+        config: steps and rates.
+        seed: base of all draws.
+        work: folder of the training state.
+        on_progress: called with (step, steps).
+    """
+    device = judge.device
+    judge.requires_grad_(True).train()
+    optimizer = torch.optim.AdamW(judge.parameters(), lr=config.learning_rate, weight_decay=1e-4)
+
+    def parts_at(step: int) -> Parts:
+        rng = seeding.numpy_generator(seed, "judge-batch", step)
+        rows = rng.integers(len(classes), size=config.batch_size)
+        versions = rng.integers(len(pictures), size=config.batch_size)
+        batch = np.stack([pictures[v][r] for v, r in zip(versions, rows, strict=True)])
+        generator = seeding.torch_generator(seed, "judge-noise", step)
+        pixels = augment(to_pixels(batch, device), generator)
+        target = torch.from_numpy(classes[rows]).long().to(device)
+        metres = torch.from_numpy(depth[rows]).to(device)
+        return [lambda: judge_loss(judge(pixels).logits, target, metres)]
+
+    resumable_training("judge", judge, [optimizer], parts_at, config, work, on_progress=on_progress)
+    judge.requires_grad_(False).eval()
+
+
+def save_judge(
+    judge: SegformerForSemanticSegmentation, folder: Path, depth_scale: float, depth_offset: float
+) -> None:
+    """Write the judge as a transformers model directory plus `judge.json`."""
+    judge.save_pretrained(folder)
+    write_json(
+        folder / "judge.json",
+        {
+            "schema": "ablate2tune/judge/1",
+            "depth_scale": depth_scale,
+            "depth_offset": depth_offset,
+            "min_area": MIN_AREA,
+        },
+    )

@@ -1,0 +1,105 @@
+"""The testbed's autoencoder: reconstruction, a light KL, then latents scaled to unit variance."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from torch import Tensor
+
+from ablate2tune import seeding
+from ablate2tune.testbed.recipe import PartConfig
+from ablate2tune.testbed.schedule import Parts, Progress, resumable_training
+
+
+def to_pixels(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
+    """uint8 (batch, height, width, 3) to float in [-1, 1], (batch, 3, height, width)."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2).to(device).float() / 127.5 - 1
+
+
+def vae_loss(vae: AutoencoderKL, pixels: Tensor, kl_weight: float, seed: int) -> Tensor:
+    """L1 on pixels and on their differences (edges), plus the weighted KL per latent value."""
+    posterior = vae.encode(pixels).latent_dist
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(posterior.mean.shape, generator=generator).to(pixels.device)
+    restored = vae.decode(posterior.mean + posterior.std * noise).sample
+    error = restored - pixels
+    edges = error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean()
+    kl = 0.5 * (posterior.mean.square() + posterior.var - 1 - posterior.logvar).mean()
+    return F.l1_loss(restored, pixels) + 0.5 * edges + kl_weight * kl
+
+
+def train_vae(
+    vae: AutoencoderKL,
+    images: np.ndarray,
+    config: PartConfig,
+    kl_weight: float,
+    seed: int,
+    work: Path,
+    on_progress: Progress | None = None,
+) -> None:
+    """Train the autoencoder in place, then set its shift and scaling factors.
+
+    Args:
+        vae: randomly initialised.
+        images: uint8, (n, height, width, 3).
+        config: steps and rates.
+        kl_weight: weight of the KL term.
+        seed: base of all draws.
+        work: folder of the training state.
+        on_progress: called with (step, steps).
+    """
+    device = vae.device
+    vae.requires_grad_(True).train()
+    optimizer = torch.optim.AdamW(vae.parameters(), lr=config.learning_rate, weight_decay=0.0)
+
+    def parts_at(step: int) -> Parts:
+        rng = seeding.numpy_generator(seed, "vae-batch", step)
+        halves = np.array_split(rng.integers(len(images), size=config.batch_size), 2)
+        return [
+            lambda rows=rows, part=part: vae_loss(
+                vae,
+                to_pixels(images[rows], device),
+                kl_weight,
+                seeding.seed_for(seed, "vae-noise", step, part),
+            )
+            for part, rows in enumerate(halves)
+        ]
+
+    resumable_training("vae", vae, [optimizer], parts_at, config, work, on_progress=on_progress)
+    vae.requires_grad_(False).eval()
+    set_latent_scale(vae, images[:1000])
+
+
+@torch.no_grad()
+def set_latent_scale(vae: AutoencoderKL, images: np.ndarray) -> None:
+    """Choose `shift_factor` and `scaling_factor` so that latents have mean 0 and variance 1."""
+    latents = torch.cat(
+        [
+            vae.encode(to_pixels(part, vae.device)).latent_dist.mode()
+            for part in np.split(images, 10)
+        ]
+    )
+    vae.register_to_config(
+        shift_factor=round(latents.mean().item(), 4),
+        scaling_factor=round(1 / latents.std().item(), 4),
+    )
+
+
+@torch.no_grad()
+def reconstruct(vae: AutoencoderKL, images: np.ndarray, batch_size: int = 100) -> np.ndarray:
+    """Pictures through the autoencoder, uint8 in and out."""
+    parts = []
+    for start in range(0, len(images), batch_size):
+        pixels = to_pixels(images[start : start + batch_size], vae.device)
+        restored = vae.decode(vae.encode(pixels).latent_dist.mode()).sample.clamp(-1, 1)
+        restored = ((restored + 1) * 127.5).round().byte()
+        parts.append(restored.permute(0, 2, 3, 1).cpu().numpy())
+    return np.concatenate(parts)
+
+
+def peak_signal_to_noise(images: np.ndarray, restored: np.ndarray) -> float:
+    """PSNR in dB over all pictures."""
+    error = (images.astype(np.float64) - restored.astype(np.float64)) ** 2
+    return float(10 * np.log10(255**2 / error.mean()))

@@ -1,0 +1,5 @@
+"""Training LoRA on the chosen modules of a denoiser, and nowhere else."""
+
+from ablate2tune.train.loop import TrainSummary, train
+
+__all__ = ["TrainSummary", "train"]

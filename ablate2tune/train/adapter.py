@@ -1,0 +1,167 @@
+"""LoRA on exactly the requested modules: injection, initial weights, the saved file.
+
+PEFT matches target names by suffix ("proj_out" also hits the model's last layer), so the request
+goes in as one anchored pattern of full names, and the injected set is compared with it.
+"""
+
+import json
+import math
+import re
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import torch
+from diffusers.loaders.peft import PeftAdapterMixin
+from diffusers.pipelines.flux.pipeline_flux import FluxPipeline
+from peft import LoraConfig, get_peft_model_state_dict
+from peft.tuners.lora import LoraLayer
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from ablate2tune import runs
+from ablate2tune.errors import UserError, did_you_mean
+from ablate2tune.seeding import torch_generator
+
+NAME = "default"
+"""The adapter's name inside PEFT."""
+WEIGHTS = "pytorch_lora_weights.safetensors"
+ADAPTABLE = (nn.Linear,)
+
+
+class ParameterCount(NamedTuple):
+    """Parameters of the denoiser with its adapter."""
+
+    trainable: int
+    total: int
+
+    def __str__(self) -> str:
+        return (
+            f"trainable params: {self.trainable:,} || all params: {self.total:,} || "
+            f"trainable%: {100 * self.trainable / self.total:.4f}"
+        )
+
+
+def check_targets(model: nn.Module, targets: Iterable[str]) -> list[str]:
+    """The requested modules without repeats, each checked to be a linear layer of the model.
+
+    Raises:
+        UserError: there are none, or a name matches nothing or something that is no linear layer.
+    """
+    modules = dict(model.named_modules())
+    adaptable = [name for name, module in modules.items() if isinstance(module, ADAPTABLE)]
+    names = list(dict.fromkeys(targets))
+    if not names:
+        raise UserError("no module to adapt", where="train targets", mend="name at least one")
+    for name in names:
+        module = modules.get(name)
+        if module is None:
+            raise UserError(
+                f"no such module {name!r}",
+                where="train targets",
+                mend=did_you_mean(name, adaptable),
+            )
+        if not isinstance(module, ADAPTABLE):
+            inside = [child for child in adaptable if child.startswith(f"{name}.")][:3]
+            raise UserError(
+                f"{name!r} is a {type(module).__name__}, not a linear layer",
+                where="train targets",
+                mend="name layers inside it: " + ", ".join(inside) if inside else None,
+            )
+    return names
+
+
+def inject(model: nn.Module, targets: Iterable[str], rank: int, seed: int) -> list[str]:
+    """Freeze the model and attach a float32 LoRA with alpha = rank to exactly these modules.
+
+    A is drawn as PEFT draws it, Kaiming-uniform with a = sqrt(5), but from (seed, module name)
+    alone; B is zero, so the model's output is unchanged until the first step.
+
+    Args:
+        model: a diffusers model (anything with `add_adapter`).
+        targets: full names of linear layers.
+        rank: the adapter's rank.
+        seed: the run's seed.
+
+    Returns:
+        The injected modules, in the model's order.
+
+    Raises:
+        UserError: a target is no linear layer of the model.
+        AssertionError: PEFT adapted another set of modules than was requested.
+    """
+    names = check_targets(model, targets)
+    model.requires_grad_(False)
+    pattern = "|".join(re.escape(name) for name in names)
+    lora = LoraConfig(r=rank, lora_alpha=rank, target_modules=f"(?:{pattern})")
+    cast(PeftAdapterMixin, model).add_adapter(lora, NAME)
+    layers = [name for name, m in model.named_modules() if isinstance(m, LoraLayer)]
+    if set(layers) != set(names):
+        missing, extra = sorted(set(names) - set(layers)), sorted(set(layers) - set(names))
+        raise AssertionError(f"injected modules differ: missing {missing}, not requested {extra}")
+    for name in layers:
+        down = model.get_parameter(f"{name}.lora_A.{NAME}.weight")
+        up = model.get_parameter(f"{name}.lora_B.{NAME}.weight")
+        bound = 1 / math.sqrt(down.shape[1])
+        drawn = torch.rand(down.shape, generator=torch_generator(seed, f"adapter {name}"))
+        down.data = (drawn * 2 * bound - bound).to(down.device)
+        up.data = torch.zeros_like(up, dtype=torch.float32)
+    return layers
+
+
+def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that are trained, by name, in the model's order."""
+    return {name: p for name, p in model.named_parameters() if p.requires_grad}
+
+
+def count_parameters(model: nn.Module) -> ParameterCount:
+    """Trainable and all parameters of the model with its adapter."""
+    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    return ParameterCount(sum(n for n, on in sizes if on), sum(n for n, _ in sizes))
+
+
+def save_adapter(model: nn.Module, injected: list[str], rank: int, folder: Path) -> Path:
+    """Write the adapter as stock diffusers loads it, through `FluxPipeline.save_lora_weights`.
+
+    The metadata names every adapted module in full; alpha = rank, so tools that ignore the
+    metadata load it at the same strength.
+
+    Returns:
+        The file's path, `folder/pytorch_lora_weights.safetensors`.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    path = folder / WEIGHTS
+    metadata: dict[str, Any] = {"r": rank, "lora_alpha": rank, "target_modules": injected}
+    weights: dict[str, Tensor] = {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in get_peft_model_state_dict(model, adapter_name=NAME).items()
+    }
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as temporary:
+            FluxPipeline.save_lora_weights(
+                temporary,
+                transformer_lora_layers=weights,  # pyright: ignore[reportArgumentType]
+                transformer_lora_adapter_metadata=metadata,
+            )
+            data = (Path(temporary) / WEIGHTS).read_bytes()
+    except (OSError, SafetensorError) as error:
+        reason = error if isinstance(error, OSError) else OSError(5, str(error))
+        raise runs.unwritable(path, reason) from error
+    runs.write_bytes(path, _sort_header(data))
+    return path
+
+
+def _sort_header(data: bytes) -> bytes:
+    """A safetensors file with its header in sorted order, so that equal runs give equal bytes.
+
+    The library writes the metadata in a random order.
+    """
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + size])
+    text = json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    padded = text + b" " * (-len(text) % 8)
+    return len(padded).to_bytes(8, "little") + padded + data[8 + size :]

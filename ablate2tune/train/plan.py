@@ -1,0 +1,151 @@
+"""What each step sees: examples, captions, noise and noise levels, functions of (seed, step).
+
+A step draws its whole global batch; processes take slices of it, so their number changes nothing.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ablate2tune.errors import UserError
+from ablate2tune.recipe import TrainConfig
+from ablate2tune.scenes.dataset import SceneRecord
+from ablate2tune.seeding import numpy_generator, torch_generator
+from ablate2tune.train.loss import sample_sigmas
+
+
+class Split(NamedTuple):
+    """Training and validation examples."""
+
+    train: list[SceneRecord]
+    validation: list[SceneRecord]
+
+
+class Batch(NamedTuple):
+    """One global batch, or a process's slice of it."""
+
+    examples: list[int]
+    """Indices into the training records."""
+    captions: list[str]
+    sigma: Tensor
+    """(batch,), float32."""
+    noise: Tensor
+    """(batch, tokens, channels), float32."""
+
+    def part(self, index: int, count: int) -> "Batch":
+        """The slice of process `index` out of `count`; the slices partition the batch."""
+        size = len(self.examples)
+        rows = slice(index * size // count, (index + 1) * size // count)
+        return Batch(self.examples[rows], self.captions[rows], self.sigma[rows], self.noise[rows])
+
+
+def split_records(records: Sequence[SceneRecord], validation_images: int) -> Split:
+    """Keep the last training records for validation; the twins of a group stay together.
+
+    Only records of the "train" split take part: the "test" split holds the object pairs that are
+    kept for evaluation. Whole groups are taken from the end until `validation_images` is reached.
+
+    Raises:
+        UserError: nothing is left to train on.
+    """
+    rows = [record for record in records if record.split == "train"]
+    if not rows:
+        raise UserError("no training images", where="the data set", mend="render-data makes them")
+    group_sizes = Counter(record.group_id for record in rows)
+    held: set[str] = set()
+    for record in reversed(rows):
+        if sum(group_sizes[group] for group in held) >= validation_images:
+            break
+        held.add(record.group_id)
+    split = Split(
+        [r for r in rows if r.group_id not in held], [r for r in rows if r.group_id in held]
+    )
+    if not split.train:
+        raise UserError(
+            f"{validation_images} of {len(rows)} training images leave none to train on",
+            where="train.validation_images",
+            mend="lower it, or render more images",
+        )
+    return split
+
+
+def captions_of(record: SceneRecord, config: TrainConfig) -> list[str]:
+    """Every caption that training may choose for an example."""
+    plain = [record.pair_text] if config.plain_captions else []
+    return [record.text, *plain, *([""] if config.caption_dropout else [])]
+
+
+def choose_caption(record: SceneRecord, draw: float, config: TrainConfig) -> str:
+    """The caption for a uniform draw in [0, 1): empty, then without the relation, then in full."""
+    if draw < config.caption_dropout:
+        return ""
+    if draw < config.caption_dropout + config.plain_captions:
+        return record.pair_text
+    return record.text
+
+
+def examples_at(seed: int, step: int, batch_size: int, count: int) -> list[int]:
+    """The examples of a step: consecutive positions in an endless row of reshuffled epochs.
+
+    Args:
+        seed: the run's seed.
+        step: 1 is the first.
+        batch_size: examples per step.
+        count: number of training examples.
+    """
+    first = (step - 1) * batch_size
+    positions = range(first, first + batch_size)
+    orders = {
+        epoch: numpy_generator(seed, "train order", epoch).permutation(count)
+        for epoch in {position // count for position in positions}
+    }
+    return [int(orders[position // count][position % count]) for position in positions]
+
+
+def batch_at(
+    seed: int,
+    step: int,
+    records: Sequence[SceneRecord],
+    latent_shape: torch.Size,
+    config: TrainConfig,
+    shift: float,
+) -> Batch:
+    """The global batch of a step.
+
+    Args:
+        seed: the run's seed.
+        step: 1 is the first.
+        records: the training examples.
+        latent_shape: (tokens, channels).
+        config: batch size, caption fractions, density of sigma.
+        shift: shift of the noise levels (see `sample_sigmas`).
+    """
+    size = config.batch_size
+    examples = examples_at(seed, step, size, len(records))
+    draws = torch.rand(size, generator=torch_generator(seed, "train caption", step)).tolist()
+    chosen = zip(examples, draws, strict=True)
+    return Batch(
+        examples=examples,
+        captions=[choose_caption(records[index], draw, config) for index, draw in chosen],
+        sigma=sample_sigmas(
+            size, config.timesteps, shift, torch_generator(seed, "train sigma", step)
+        ),
+        noise=torch.randn(
+            size, *latent_shape, generator=torch_generator(seed, "train noise", step)
+        ),
+    )
+
+
+def learning_rate_at(step: int, config: TrainConfig) -> float:
+    """The learning rate of a step: a linear warm-up, then a cosine that ends just above 0.
+
+    Step 1 is the first; step `warmup` + 1 is the first at the full rate.
+    """
+    if step <= config.warmup:
+        return config.learning_rate * step / (config.warmup + 1)
+    done = (step - 1 - config.warmup) / (config.steps - config.warmup)
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))

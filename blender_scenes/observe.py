@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the camera sees, measured by casting rays: masks, depth, boxes, hidden parts, contact.
+
+One ray goes through the centre of each pixel, so the masks and the depth map fit the rendered
+image without a second render pass. Each object is cast at alone, which also measures what the
+other one hides.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from dataclasses import dataclass
+from statistics import median
+
+from assets import Asset, asset
+from mathutils import Vector
+from relations import Over, Pair, View
+
+SENSOR = 36.0
+"""Width of the (square) film, millimetres."""
+COLUMNS = 15
+"""Vertical rays per side of the grid that measures the gap between two objects."""
+FAR = 100.0
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A kind at a place: metres, radians about the vertical."""
+
+    kind: str
+    scale: float
+    yaw: float
+    x: float
+    y: float
+    z: float
+
+    @property
+    def asset(self) -> Asset:
+        return asset(self.kind)
+
+    def points(self) -> list[tuple[float, float, float]]:
+        """Every vertex in the world (metres)."""
+        c, s = self.scale * math.cos(self.yaw), self.scale * math.sin(self.yaw)
+        x0, y0, z0, k = self.x, self.y, self.z, self.scale
+        return [(x0 + c * x - s * y, y0 + s * x + c * y, z0 + k * z)
+                for x, y, z in self.asset.vertices]  # fmt: skip
+
+    def columns(self) -> list[tuple[float, float]]:
+        """Where the asset's thin parts stand in the world (metres)."""
+        c, s = self.scale * math.cos(self.yaw), self.scale * math.sin(self.yaw)
+        return [(self.x + c * x - s * y, self.y + s * x + c * y) for x, y in self.asset.columns]
+
+    def turned(self, v: Vector) -> Vector:
+        """A world direction in the asset's own frame, lengths in the asset's units."""
+        c, s = math.cos(self.yaw), math.sin(self.yaw)
+        return Vector((c * v.x + s * v.y, c * v.y - s * v.x, v.z)) / self.scale
+
+    def local(self, p: Vector) -> Vector:
+        return self.turned(p - Vector((self.x, self.y, self.z)))
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole camera with a square frame; axes are unit vectors in the world."""
+
+    location: Vector
+    right: Vector
+    up: Vector
+    forward: Vector
+    lens: float
+
+    @property
+    def zoom(self) -> float:
+        """Frame fractions per unit of tangent."""
+        return self.lens / SENSOR
+
+    def boxed(self, points) -> tuple[float, float, float, float]:
+        """Box around projected points: left, top, right, bottom in fractions of the frame."""
+        sides = _bounds(_in_axes(points, self, self.location), 0.0, 0.0, 0.0)
+        k = self.zoom
+        return (0.5 + k * sides[0], 0.5 - k * sides[3], 0.5 + k * sides[2], 0.5 - k * sides[1])
+
+
+def _in_axes(points, axes, origin: Vector) -> list[tuple[float, float, float]]:
+    (rx, ry, rz), (ux, uy, uz), (fx, fy, fz) = axes.right, axes.up, axes.forward
+    ox, oy, oz = origin
+    moved = ((x - ox, y - oy, z - oz) for x, y, z in points)
+    return [(rx * x + ry * y + rz * z, ux * x + uy * y + uz * z, fx * x + fy * y + fz * z)
+            for x, y, z in moved]  # fmt: skip
+
+
+def _bounds(axial, dx: float, dy: float, distance: float) -> tuple[float, float, float, float]:
+    """Tangent-plane bounds (left, bottom, right, top) seen from a camera moved back and aside."""
+    depths = [distance + f for _, _, f in axial]
+    xs = [(r - dx) / d for (r, _, _), d in zip(axial, depths, strict=True)]
+    ys = [(u - dy) / d for (_, u, _), d in zip(axial, depths, strict=True)]
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def framed(points, spec: dict) -> Camera:
+    """The camera whose frame the points fill.
+
+    `spec`: azimuth and elevation in degrees, lens in millimetres, fill (the longer side of the
+    points' box as a fraction of the frame) and offset (of that box's centre, frame fractions).
+    """
+    azimuth, elevation = math.radians(spec["azimuth"]), math.radians(spec["elevation"])
+    forward = Vector((
+        -math.sin(azimuth) * math.cos(elevation),
+        math.cos(azimuth) * math.cos(elevation),
+        -math.sin(elevation),
+    ))  # fmt: skip
+    right = Vector((math.cos(azimuth), math.sin(azimuth), 0.0))
+    axes = Camera(Vector(), right, right.cross(forward), forward, spec["lens"])
+    axial = _in_axes(points, axes, Vector())
+    dx = dy = 0.0
+    distance = 8.0
+    for _ in range(6):
+        left, bottom, rightmost, top = _bounds(axial, dx, dy, distance)
+        distance *= max(rightmost - left, top - bottom) * axes.zoom / spec["fill"]
+        dx += distance * ((left + rightmost) / 2 - spec["offset"][0] / axes.zoom)
+        dy += distance * ((bottom + top) / 2 - spec["offset"][1] / axes.zoom)
+    location = axes.right * dx + axes.up * dy - forward * distance
+    return Camera(location, axes.right, axes.up, forward, spec["lens"])
+
+
+def over(upper: Placed, lower: Placed) -> Over:
+    """How the upper object lies above the lower one, by a grid of vertical rays.
+
+    The gap is also measured along the thin columns of both, which the grid could miss.
+    """
+    reach = 0.6 * lower.scale
+    gaps, columns = [], 0
+    for i in range(COLUMNS):
+        for j in range(COLUMNS):
+            x = lower.x + reach * (2 * i / (COLUMNS - 1) - 1)
+            y = lower.y + reach * (2 * j / (COLUMNS - 1) - 1)
+            top = _height(lower, x, y, from_above=True)
+            if top is None:
+                continue
+            columns += 1
+            bottom = _height(upper, x, y, from_above=False)
+            if bottom is not None:
+                gaps.append(bottom - top)
+    cover = len(gaps) / columns if columns else 0.0
+    for x, y in upper.columns() + lower.columns():
+        top, bottom = _height(lower, x, y, from_above=True), _height(upper, x, y, from_above=False)
+        if top is not None and bottom is not None:
+            gaps.append(bottom - top)
+    return Over(min(gaps), cover) if gaps else Over(None, 0.0)
+
+
+def _height(body: Placed, x: float, y: float, from_above: bool) -> float | None:
+    """Height of the body's outer surface over a ground point, seen from above or below (m)."""
+    start = FAR if from_above else -FAR
+    origin = body.local(Vector((x, y, start)))
+    hit = body.asset.tree.ray_cast(origin, (0.0, 0.0, -1.0 if from_above else 1.0))
+    if hit[0] is None:
+        return None
+    return body.z + body.scale * hit[0].z
+
+
+def _cast(body: Placed, box, camera: Camera, size: int) -> dict[int, float]:
+    """Depth (m) along the optical axis at each pixel (row * size + column) that shows the body."""
+    step = 1 / (size * camera.zoom)
+    origin = body.local(camera.location)
+    across = body.turned(camera.right * step)
+    down = body.turned(camera.up * -step)
+    corner = body.turned(camera.forward) + (across + down) * (0.5 - size / 2)
+    columns = range(max(0, math.floor(box[0] * size)), min(size, math.ceil(box[2] * size)))
+    rows = range(max(0, math.floor(box[1] * size)), min(size, math.ceil(box[3] * size)))
+    ray_cast, depths = body.asset.tree.ray_cast, {}
+    for row in rows:
+        start = corner + down * row
+        for column in columns:
+            direction = start + across * column
+            distance = ray_cast(origin, direction)[3]
+            if distance is not None:
+                depths[row * size + column] = distance / direction.length
+    return depths
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A view of two bodies: measurements, instance ids (0, 1, 2) and depth (m) per pixel."""
+
+    pair: Pair
+    instances: bytearray
+    depth: array
+
+
+def observe(first: Placed, second: Placed, camera: Camera, size: int) -> Observation:
+    """Measure what a camera with `size` x `size` pixels sees of two bodies on the ground."""
+    bodies = (first, second)
+    points = [body.points() for body in bodies]
+    boxes = [camera.boxed(p) for p in points]
+    casts = [_cast(b, box, camera, size) for b, box in zip(bodies, boxes, strict=True)]
+    hidden = [
+        {pixel for pixel, depth in own.items() if other.get(pixel, FAR) < depth}
+        for own, other in (casts, casts[::-1])
+    ]
+    depth = _ground_depth(camera, size)
+    instances = bytearray(size * size)
+    for label, own, unseen in zip((1, 2), casts, hidden, strict=True):
+        for pixel in own.keys() - unseen:
+            instances[pixel] = label
+            depth[pixel] = own[pixel]
+    views = [
+        _view(p, box, camera, own, unseen, size)
+        for p, box, own, unseen in zip(points, boxes, casts, hidden, strict=True)
+    ]
+    shares = [len(unseen) / max(1, len(own)) for own, unseen in zip(casts, hidden, strict=True)]
+    pair = Pair(*views, shares[1], shares[0], over(first, second), over(second, first))
+    return Observation(pair, instances, depth)
+
+
+def _view(points, box, camera: Camera, own, unseen, size: int) -> View:
+    ahead = Vector((camera.forward.x, camera.forward.y, 0.0)).normalized()
+    across = [camera.right.x * x + camera.right.y * y for x, y, _ in points]
+    along = [ahead.x * x + ahead.y * y for x, y, _ in points]
+    heights = [z for _, _, z in points]
+    seen = len(own) - len(unseen)
+    return View(
+        box=box,
+        right=(min(across), max(across)),
+        forward=(min(along), max(along)),
+        up=(min(heights), max(heights)),
+        visible=seen / max(1, len(own)),
+        area=seen / size**2,
+        depth=median(own.values()) if own else FAR,
+    )
+
+
+def _ground_depth(camera: Camera, size: int) -> array:
+    """Depth (m) of the ground z = 0 at each pixel; 0 where the ray meets none."""
+    depth = array("d", bytes(8 * size * size))
+    step = 1 / (size * camera.zoom)
+    for row in range(size):
+        # The camera has no roll: a row of pixels has one slope, hence one depth.
+        slope = camera.forward.z + camera.up.z * step * (size / 2 - row - 0.5)
+        if slope < 0:
+            start = row * size
+            depth[start : start + size] = array("d", [camera.location.z / -slope]) * size
+    return depth

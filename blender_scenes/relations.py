@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which spatial relations a view shows: pure arithmetic on measurements, no Blender.
+
+Directions are the camera's, flattened onto the ground as in CLEVR (Johnson et al. 2017): `right`
+and `forward` lie in the ground plane, `up` is vertical. Unlike CLEVR, extents of the meshes are
+compared, not centres, and what the camera sees of each object counts.
+
+Every threshold is reported as a signed slack: how far the measurement is on the good side of it,
+in the unit of the measurement. A relation holds when none of its slacks is negative.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+RELATIONS = ("left of", "right of", "in front of", "behind", "on top of", "underneath")
+OPPOSITE = {
+    "left of": "right of", "right of": "left of",
+    "in front of": "behind", "behind": "in front of",
+    "on top of": "underneath", "underneath": "on top of",
+}  # fmt: skip
+
+CONTACT = 0.012
+"""Two surfaces this close touch (metres)."""
+CLEARANCE = 0.005
+"""Free height under something that stands over an object without touching it (metres)."""
+FRAME_MARGIN = 0.02
+"""Every box keeps this distance from the frame's edge (fraction of the frame)."""
+
+
+@dataclass(frozen=True)
+class View:
+    """One object as the camera sees it.
+
+    `box` is (left, top, right, bottom) of the whole object, hidden parts included, in fractions
+    of the frame, top = 0. `right`, `forward` and `up` are the mesh's extents in metres.
+    `visible` is the visible fraction of the object's own pixels, `area` the visible pixels as a
+    fraction of the frame, `depth` the median distance of its pixels along the optical axis (m).
+    """
+
+    box: tuple[float, float, float, float]
+    right: tuple[float, float]
+    forward: tuple[float, float]
+    up: tuple[float, float]
+    visible: float
+    area: float
+    depth: float
+
+
+@dataclass(frozen=True)
+class Over:
+    """One object above another, column by column.
+
+    `gap` is the smallest vertical distance (m) between the upper's underside and the lower's
+    upper side (negative: they intersect), `cover` the fraction of the lower's columns that the
+    upper lies above. With no column in common, `gap` is None and `cover` 0.
+    """
+
+    gap: float | None
+    cover: float
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two objects in one view. `first_hides` is the fraction of the second that the first hides."""
+
+    first: View
+    second: View
+    first_hides: float
+    second_hides: float
+    first_over_second: Over
+    second_over_first: Over
+
+    def swapped(self) -> Pair:
+        return Pair(
+            self.second, self.first, self.second_hides, self.first_hides,
+            self.second_over_first, self.first_over_second,
+        )  # fmt: skip
+
+
+def overlap(p: tuple[float, float], q: tuple[float, float]) -> float:
+    """Length of the shared part of two spans; negative: the distance between them."""
+    return min(p[1], q[1]) - max(p[0], q[0])
+
+
+def _middle(span: tuple[float, float]) -> float:
+    return (span[0] + span[1]) / 2
+
+
+def _columns_shared(a: View, b: View) -> float:
+    """Shared image columns as a fraction of the narrower box."""
+    spans = (a.box[0], a.box[2]), (b.box[0], b.box[2])
+    return overlap(*spans) / min(s[1] - s[0] for s in spans)
+
+
+def _left_of(pair: Pair) -> dict[str, float]:
+    a, b = pair.first, pair.second
+    dx = _middle((b.box[0], b.box[2])) - _middle((a.box[0], a.box[2]))
+    dy = _middle((b.box[1], b.box[3])) - _middle((a.box[1], a.box[3]))
+    aside = _middle(b.right) - _middle(a.right)
+    along = abs(_middle(b.forward) - _middle(a.forward))
+    return {
+        "image_direction": dx - 1.5 * abs(dy),
+        "columns_apart": 0.10 - _columns_shared(a, b),
+        "ground_direction": 0.5 * aside - along,
+        "same_height": overlap(a.up, b.up),
+        "first_visible": a.visible - 0.90,
+        "second_visible": b.visible - 0.90,
+    }
+
+
+def _in_front_of(pair: Pair) -> dict[str, float]:
+    a, b = pair.first, pair.second
+    return {
+        "ground_gap": b.forward[0] - a.forward[1] - 0.03,
+        "columns_shared": _columns_shared(a, b) - 0.50,
+        "hides": pair.first_hides - 0.05,
+        "nearer": b.depth - a.depth,
+        "same_height": overlap(a.up, b.up),
+        "first_visible": a.visible - 0.95,
+        "second_visible": b.visible - 0.40,
+    }
+
+
+def _rests(upper: View, lower: View, over: Over) -> dict[str, float]:
+    """Upper touches lower from above, with its centre over the lower's footprint."""
+    across, along = _middle(upper.right), _middle(upper.forward)
+    return {
+        "contact": CONTACT - abs(over.gap) if over.gap is not None else -1.0,
+        "centre_over": min(
+            across - lower.right[0], lower.right[1] - across,
+            along - lower.forward[0], lower.forward[1] - along,
+        ),
+        "raised": upper.up[0] - lower.up[0] - 0.25 * (lower.up[1] - lower.up[0]),
+    }  # fmt: skip
+
+
+def _on_top_of(pair: Pair) -> dict[str, float]:
+    return {
+        **_rests(pair.first, pair.second, pair.first_over_second),
+        "first_visible": pair.first.visible - 0.80,
+        "second_visible": pair.second.visible - 0.50,
+    }
+
+
+def _stands_over(over: Over) -> float:
+    """Slack of the upper's free height above most of the lower."""
+    gap = over.gap if over.gap is not None else -1.0
+    return min(gap - CLEARANCE, over.cover - 0.70)
+
+
+def _underneath(pair: Pair) -> dict[str, float]:
+    """The second rests on the first, or stands over it as a table stands over a ball."""
+    over = pair.second_over_first
+    resting = min(_rests(pair.second, pair.first, over).values())
+    return {
+        "below": max(resting, _stands_over(over)),
+        "on_ground": CONTACT - abs(pair.first.up[0]),
+        "first_visible": pair.first.visible - 0.50,
+        "second_visible": pair.second.visible - 0.80,
+    }
+
+
+def slacks(relation: str, pair: Pair) -> dict[str, float]:
+    """Signed slack of each threshold of `first RELATION second`."""
+    if relation == "right of":
+        mirror = _left_of(pair.swapped())
+    elif relation == "behind":
+        mirror = _in_front_of(pair.swapped())
+    else:
+        holds = {
+            "left of": _left_of,
+            "in front of": _in_front_of,
+            "on top of": _on_top_of,
+            "underneath": _underneath,
+        }
+        return holds[relation](pair)
+    mirror["first_visible"], mirror["second_visible"] = (
+        mirror["second_visible"],
+        mirror["first_visible"],
+    )
+    return mirror
+
+
+def relations_true(pair: Pair) -> list[str]:
+    """Every relation that holds for `first ... second`."""
+    return [r for r in RELATIONS if min(slacks(r, pair).values()) >= 0]
+
+
+def rejection(relation: str, pair: Pair, min_area: float) -> str | None:
+    """Why the view does not show `first RELATION second` and nothing else; None if it does."""
+    for view in (pair.first, pair.second):
+        if not inside_frame(view.box):
+            return "outside the frame"
+        if view.area < min_area:
+            return "too small in the frame"
+    missed = [name for name, slack in slacks(relation, pair).items() if slack < 0]
+    if missed:
+        return f"{relation}: {missed[0]}"
+    if relations_true(pair) != [relation] or relations_true(pair.swapped()) != _converse(
+        relation, pair
+    ):
+        return f"{relation}: another relation holds too"
+    return None
+
+
+def _converse(relation: str, pair: Pair) -> list[str]:
+    """What holds for `second ... first`. A table that stands over a ball is not on top of it."""
+    stands_over = relation == "underneath" and _stands_over(pair.second_over_first) >= 0
+    return [] if stands_over else [OPPOSITE[relation]]
+
+
+def inside_frame(box: tuple[float, float, float, float]) -> bool:
+    return min(box) >= FRAME_MARGIN and max(box) <= 1 - FRAME_MARGIN

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Blender scene: ground, sun, sky light, camera, coloured objects, render settings.
+
+One stage serves a whole process. Meshes, materials and objects are made once and shown, hidden
+and moved afterwards, so memory stays flat over any number of scenes.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+
+import bpy
+from assets import asset
+from mathutils import Matrix
+from observe import SENSOR, Camera, Placed
+from pictures import stripped
+
+COLOURS = {
+    "red": (0.75, 0.012, 0.012),
+    "green": (0.015, 0.42, 0.03),
+    "blue": (0.012, 0.06, 0.75),
+    "yellow": (0.88, 0.66, 0.01),
+    "purple": (0.27, 0.02, 0.5),
+    "orange": (0.9, 0.19, 0.005),
+    "white": (0.88, 0.88, 0.88),
+    "black": (0.008, 0.008, 0.008),
+}
+"""Base colours, linear RGB reflectance."""
+TRIM = (0.02, 0.02, 0.025)
+"""Tyres and windows, whatever the object's colour."""
+NO_DENOISER = "none"
+NOISY_SAMPLES = 4
+"""Samples are multiplied by this where there is no denoiser: 8 denoised look like 32 plain ones."""
+ROUGHNESS = 0.6
+GROUND_SIZE = 400.0
+SUN_ANGLE = math.radians(8)
+SKY = (0.9, 0.95, 1.0, 1.0)
+BOUNCES = 2
+
+
+class Stage:
+    def __init__(self) -> None:
+        bpy.ops.wm.read_factory_settings(use_empty=True)
+        self.scene = bpy.context.scene
+        self._objects: dict[tuple[str, int], bpy.types.Object] = {}
+        self._materials = {name: _material(name, rgb) for name, rgb in COLOURS.items()}
+        self._ground = _material("ground", (0.2, 0.2, 0.2))
+        self._add_ground()
+        sun = bpy.data.lights.new("sun", "SUN")
+        sun.angle = SUN_ANGLE
+        self._sun = self._link("sun", sun)
+        self._camera = self._link("camera", bpy.data.cameras.new("camera"))
+        self._camera.data.sensor_width = SENSOR
+        self.scene.camera = self._camera
+        self._sky = _sky(self.scene)
+        self.denoiser = _render_settings(self.scene)
+
+    def _link(self, name: str, data) -> bpy.types.Object:
+        made = bpy.data.objects.new(name, data)
+        self.scene.collection.objects.link(made)
+        return made
+
+    def _add_ground(self) -> None:
+        h = GROUND_SIZE / 2
+        mesh = bpy.data.meshes.new("ground")
+        mesh.from_pydata([(-h, -h, 0), (h, -h, 0), (h, h, 0), (-h, h, 0)], [], [(0, 1, 2, 3)])
+        mesh.materials.append(self._ground)
+        self._link("ground", mesh)
+
+    def light(self, spec: dict, ground: dict) -> None:
+        """Sun direction in degrees, strengths in Blender's units, ground grey as reflectance."""
+        tilt, turn = math.radians(90 - spec["sun_elevation"]), math.radians(spec["sun_azimuth"])
+        self._sun.rotation_euler = (tilt, 0.0, turn)
+        self._sun.data.energy = spec["sun_strength"]
+        self._sky.inputs["Strength"].default_value = spec["sky_strength"]
+        grey = ground["grey"]
+        _principled(self._ground).inputs["Base Color"].default_value = (grey, grey, grey, 1)
+
+    def place(self, bodies: list[tuple[Placed, str]]) -> None:
+        """Show exactly these bodies, each in its colour."""
+        for shown in self._objects.values():
+            shown.hide_render = True
+        for copy, (body, colour) in enumerate(bodies):
+            key = (body.kind, copy)
+            if key not in self._objects:
+                self._objects[key] = self._link(f"{body.kind}.{copy}", asset(body.kind).mesh)
+                for slot in self._objects[key].material_slots:
+                    slot.link = "OBJECT"
+            shown = self._objects[key]
+            shown.location = (body.x, body.y, body.z)
+            shown.rotation_euler = (0.0, 0.0, body.yaw)
+            shown.scale = (body.scale,) * 3
+            shown.material_slots[0].material = self._materials[colour]
+            for slot in shown.material_slots[1:]:
+                slot.material = self._trim()
+            shown.hide_render = False
+
+    def _trim(self):
+        if "trim" not in self._materials:
+            self._materials["trim"] = _material("trim", TRIM)
+        return self._materials["trim"]
+
+    def aim(self, camera: Camera) -> None:
+        self._camera.data.lens = camera.lens
+        self._camera.matrix_world = Matrix(camera_to_world(camera))
+
+    def samples(self, asked: int) -> int:
+        """Samples per pixel that are taken when some are asked for."""
+        return asked if self.denoiser != NO_DENOISER else asked * NOISY_SAMPLES
+
+    def render(self, size: int, samples: int, seed: int, scratch: str) -> bytes:
+        """Render the frame by way of the file `scratch`; returns a PNG without dates."""
+        render = self.scene.render
+        render.resolution_x = render.resolution_y = size
+        self.scene.cycles.samples = self.samples(samples)
+        self.scene.cycles.seed = seed % 2**31
+        render.filepath = scratch
+        bpy.ops.render.render(write_still=True)
+        try:
+            with open(scratch, "rb") as file:
+                return stripped(file.read())
+        finally:
+            os.remove(scratch)
+
+
+def camera_to_world(camera: Camera) -> list[list[float]]:
+    """4 x 4 matrix, Blender's convention: the camera looks along its own -z, y is up."""
+    columns = (camera.right, camera.up, -camera.forward, camera.location)
+    rows = [[float(c[i]) for c in columns] for i in range(3)]
+    return [*rows, [0.0, 0.0, 0.0, 1.0]]
+
+
+def _principled(material):
+    return next(n for n in material.node_tree.nodes if n.type == "BSDF_PRINCIPLED")
+
+
+def _material(name: str, rgb: tuple[float, float, float]):
+    material = bpy.data.materials.new(name)
+    material.use_nodes = True
+    inputs = _principled(material).inputs
+    inputs["Base Color"].default_value = (*rgb, 1)
+    inputs["Roughness"].default_value = ROUGHNESS
+    return material
+
+
+def _sky(scene):
+    world = bpy.data.worlds.new("sky")
+    scene.world = world
+    world.use_nodes = True
+    world.cycles.sampling_method = "NONE"
+    background = next(n for n in world.node_tree.nodes if n.type == "BACKGROUND")
+    background.inputs["Color"].default_value = SKY
+    return background
+
+
+def _render_settings(scene) -> str:
+    """Set Cycles on one CPU thread; returns the denoiser in use, or "none"."""
+    render, cycles = scene.render, scene.cycles
+    render.engine = "CYCLES"
+    render.threads_mode, render.threads = "FIXED", 1
+    render.resolution_percentage = 100
+    render.use_file_extension = False
+    render.use_persistent_data = True
+    render.use_compositing = render.use_sequencer = False
+    render.image_settings.file_format = "PNG"
+    render.image_settings.color_mode = "RGB"
+    render.image_settings.color_depth = "8"
+    scene.view_settings.view_transform = "Standard"
+    cycles.device = "CPU"
+    cycles.max_bounces = cycles.diffuse_bounces = BOUNCES
+    cycles.glossy_bounces = 1
+    cycles.caustics_reflective = cycles.caustics_refractive = False
+    cycles.use_adaptive_sampling = False
+    if hasattr(cycles, "use_light_tree"):
+        cycles.use_light_tree = False
+    try:
+        cycles.denoiser = "OPENIMAGEDENOISE"
+    except TypeError:  # Debian's Blender is built without it
+        cycles.use_denoising = False
+        return NO_DENOISER
+    cycles.use_denoising = True
+    cycles.denoising_prefilter = "FAST"
+    return "OpenImageDenoise"

@@ -1,0 +1,52 @@
+from collections import Counter
+
+import pytest
+
+from ablate2tune.compare.prompts import plain_prompts, relation_prompts
+from ablate2tune.errors import UserError
+from ablate2tune.recipe import ScenesConfig
+from ablate2tune.scenes.vocabulary import RELATIONS, is_holdout
+
+
+def test_relation_prompts_are_held_out_unique_and_even():
+    prompts = relation_prompts(ScenesConfig(), 100, seed=0)
+    assert len({prompt.text for prompt in prompts}) == 100
+    counts = Counter(prompt.relation for prompt in prompts)
+    assert set(counts) == set(RELATIONS) and set(counts.values()) == {16, 17}
+    for position, prompt in enumerate(prompts):
+        assert prompt.index == position
+        assert is_holdout(prompt.subject_label, prompt.object_label, 0.1)
+        assert prompt.subject_colour != prompt.object_colour
+    assert len({prompt.relation for prompt in prompts[:12]}) >= 3, "relations are shuffled"
+
+
+def test_text_says_what_the_fields_say():
+    prompt = relation_prompts(ScenesConfig(), 6, seed=0)[0]
+    subject, object_ = prompt.text.split(f" {prompt.relation} ")
+    assert subject.split()[1:] == [prompt.subject_colour, prompt.subject]
+    assert object_.split()[1:] == [prompt.object_colour, prompt.object]
+    plain = plain_prompts(ScenesConfig(), 6, seed=0)[0]
+    assert plain.relation is None
+    assert plain.text.split(" and ")[0].endswith(plain.subject_label)
+    assert plain.text.split(" and ")[1].endswith(plain.object_label)
+
+
+def test_prompts_follow_the_seed(few_words):
+    assert relation_prompts(few_words, 20, 1) == relation_prompts(few_words, 20, 1)
+    assert relation_prompts(few_words, 20, 1) != relation_prompts(few_words, 20, 2)
+    assert plain_prompts(few_words, 20, 1) != plain_prompts(few_words, 20, 2)
+
+
+def test_every_held_out_pair_can_be_used_but_not_more(few_words):
+    # 6 things, each with 4 of another colour: 24 ordered pairs, 6 relations.
+    assert len({p.text for p in relation_prompts(few_words, 144, 0)}) == 144
+    with pytest.raises(UserError, match=r"24 held-out pairs .* = 144 at scenes\.holdout = 1"):
+        relation_prompts(few_words, 145, 0)
+    assert len({p.text for p in plain_prompts(few_words, 24, 0)}) == 24
+    with pytest.raises(UserError, match="25 prompts were asked for, but there are 24"):
+        plain_prompts(few_words, 25, 0)
+
+
+def test_no_held_out_pair_at_all():
+    with pytest.raises(UserError, match="0 held-out pairs"):
+        relation_prompts(ScenesConfig(holdout=0.0), 6, 0)

@@ -1,0 +1,251 @@
+"""The whole stage on a tiny real FLUX. The random model is given a skill by construction: of the
+two captions that a group offers, an image's is the one under which the model's loss is smaller."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ablate2tune.errors import UserError
+from ablate2tune.localize.margin import noise_for
+from ablate2tune.localize.stage import localize
+from ablate2tune.pipelines import FluxDenoiser, load_denoiser
+from ablate2tune.recipe import LocalizeConfig
+
+SIGMAS = [0.9, 0.6]
+CONFIG = LocalizeConfig(
+    groups=6,
+    calibration_groups=3,
+    sigmas=SIGMAS,
+    top_blocks=2,
+    batch_size=18,
+    bootstrap=400,
+)
+SEED = 11
+FILES = ["heatmap.png", "information.json", "ranking.csv", "ranking.json", "results.jsonl"]
+
+
+def plain_losses(denoiser: FluxDenoiser, records, texts: list[str]) -> np.ndarray:
+    """Loss of each image under one caption each, mean over noise levels, arithmetic written out."""
+    pictures = np.stack([np.array(Image.open(record.image_path)) for record in records])
+    latents, conditioning = denoiser.encode_images(pictures), denoiser.encode_prompts(texts)
+    total = torch.zeros(len(records))
+    for level, sigma in enumerate(SIGMAS):
+        noise = torch.stack(
+            [noise_for(r.scene_id, latents.shape[1:], SEED, level, 0) for r in records]
+        )
+        noised = (1 - sigma) * latents + sigma * noise
+        with torch.no_grad():
+            velocity = denoiser.velocity(noised, torch.full((len(records),), sigma), conditioning)
+        total += ((velocity - (noise - latents)) ** 2).mean((1, 2))
+    return (total / len(SIGMAS)).double().numpy()
+
+
+def plain_margins(denoiser: FluxDenoiser, records, foils: list[str]) -> np.ndarray:
+    captions = [record.text for record in records]
+    return plain_losses(denoiser, records, foils) - plain_losses(denoiser, records, captions)
+
+
+def favour(denoiser: FluxDenoiser, records, sign: int = 1):
+    """Exchange caption and foil wherever the model's margin has the wrong sign."""
+    margins = plain_margins(denoiser, records, [record.foil for record in records])
+    return [
+        record
+        if sign * margin > 0
+        else dataclasses.replace(record, text=record.foil, foil=record.text)
+        for record, margin in zip(records, margins, strict=True)
+    ]
+
+
+@pytest.fixture(scope="module")
+def records(make_records):
+    return make_records(9)
+
+
+@pytest.fixture(scope="module")
+def skilled(tiny_flux_config, records):
+    return favour(load_denoiser(tiny_flux_config), records)
+
+
+def rows(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def swept(tiny_flux_config, skilled, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "localize"
+    steps: list[tuple[int, int]] = []
+    denoiser = load_denoiser(tiny_flux_config)
+    ranking = localize(denoiser, skilled, CONFIG, SEED, folder, lambda *step: steps.append(step))
+    return folder, ranking, steps
+
+
+def test_files_and_schema(swept):
+    folder, ranking, progress = swept
+    assert sorted(path.name for path in folder.iterdir()) == FILES
+    data = json.loads((folder / "ranking.json").read_text())
+    assert data == json.loads(json.dumps(ranking.data))
+    assert (data["schema"], data["verdict"]) == ("ablate2tune/ranking/1", "ranked")
+    components = data["components"]
+    assert [row["rank"] for row in components] == list(range(1, len(components) + 1))
+    blocks = [row for row in components if row["level"] == "block"]
+    sublayers = [row for row in components if row["level"] == "sublayer"]
+    assert (len(blocks), len(sublayers)) == (4, 6)
+    top = {row["address"] for row in blocks if row["rank_in_level"] <= 2}
+    assert {row["address"].rsplit(".", 1)[0] for row in sublayers} == top
+    for level in (blocks, sublayers):
+        values = [row["spatial"]["value"] for row in level]
+        assert values == sorted(values, reverse=True)
+        assert [row["rank_in_level"] for row in level] == list(range(1, len(level) + 1))
+    assert all(row["lora_targets"] for row in components)
+    assert progress[-1] == (11, 11)
+    assert [done for done, _ in progress] == list(range(1, 12))
+    assert all(total == 11 for _, total in progress)
+    picture = Image.open(folder / "heatmap.png")
+    assert min(picture.size) > 200
+    assert len((folder / "ranking.csv").read_text().splitlines()) == 11
+
+
+def test_measured_and_calibration_groups_are_disjoint_and_rows_complete(swept):
+    folder, _, _ = swept
+    by_condition: dict[tuple, list[dict]] = {}
+    for row in rows(folder):
+        by_condition.setdefault(tuple(row["condition"]), []).append(row)
+    assert len(by_condition) == 11
+    assert by_condition[()][0]["mode"] == "none"
+    examples = [row["example"] for row in by_condition[()]]
+    assert len(set(examples)) == 12
+    assert len({row["group"] for row in by_condition[()]}) == 6
+    for condition in by_condition.values():
+        assert [row["example"] for row in condition] == examples
+
+
+def test_baseline_and_skip_equal_plain_arithmetic_on_a_cut_model(swept, tiny_flux, skilled):
+    folder, ranking, _ = swept
+    by_id = {record.scene_id: record for record in skilled}
+    recorded = {(*row["condition"], row["example"]): row for row in rows(folder)}
+    measured = [by_id[key[0]] for key in recorded if len(key) == 1]
+    foils = [record.foil for record in measured]
+    whole = plain_margins(tiny_flux, measured, foils)
+    colour = plain_margins(tiny_flux, measured, [record.foil_colour for record in measured])
+    base = [recorded[(record.scene_id,)] for record in measured]
+    np.testing.assert_allclose([row["spatial"] for row in base], whole, atol=1e-6)
+    np.testing.assert_allclose([row["control"] for row in base], colour, atol=1e-6)
+    spatial = ranking.data["baseline"]["spatial"]
+    assert spatial["value"] == pytest.approx(whole.mean(), abs=1e-6)
+    address = "single_transformer_blocks.1"
+    del tiny_flux.model.single_transformer_blocks[1]
+    cut = plain_margins(tiny_flux, measured, foils)
+    (row,) = [row for row in ranking.data["components"] if row["address"] == address]
+    impact = (whole - cut).mean()
+    assert abs(impact) > 1e-5
+    assert row["spatial"]["value"] == pytest.approx(impact, abs=1e-6)
+    assert row["relative"]["spatial"] == pytest.approx(impact / whole.mean(), rel=1e-2)
+
+
+class KilledError(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("kill_after", [1, 8])
+def test_killed_and_resumed_equals_uninterrupted(swept, tiny_flux, skilled, tmp_path, kill_after):
+    reference, _, _ = swept
+    folder = tmp_path / "killed"
+
+    def kill(done: int, total: int) -> None:
+        if done == kill_after:
+            raise KilledError
+
+    with pytest.raises(KilledError):
+        localize(tiny_flux, skilled, CONFIG, SEED, folder, kill)
+    path = folder / "results.jsonl"
+    whole = path.read_bytes()
+    assert whole.count(b"\n") == 12 * kill_after
+    # The process died while it wrote the next condition: five rows and a half are there.
+    torn = [
+        line.replace('"mode": "none"', '"mode": "zero"').replace(
+            '"condition": []', '"condition": ["x"]'
+        )
+        for line in (reference / "results.jsonl").read_text().splitlines()[:6]
+    ]
+    path.write_bytes(whole + "\n".join(torn).encode()[:-40])
+    localize(tiny_flux, skilled, CONFIG, SEED, folder)
+    assert path.read_bytes().startswith(whole)  # finished conditions were not run again
+    assert (folder / "ranking.json").read_bytes() == (reference / "ranking.json").read_bytes()
+    assert (folder / "ranking.csv").read_bytes() == (reference / "ranking.csv").read_bytes()
+    without_seconds = [
+        [{k: v for k, v in row.items() if k != "seconds"} for row in rows(where)]
+        for where in (reference, folder)
+    ]
+    assert without_seconds[0] == without_seconds[1]
+
+
+def test_a_condition_torn_between_rows_is_run_again(swept, tiny_flux, skilled, tmp_path):
+    reference, _, _ = swept
+    folder = tmp_path / "torn"
+    folder.mkdir()
+    lines = (reference / "results.jsonl").read_text().splitlines(keepends=True)
+    (folder / "results.jsonl").write_text("".join(lines[: 12 * 2 + 7]))
+    localize(tiny_flux, skilled, CONFIG, SEED, folder)
+    assert (folder / "ranking.json").read_bytes() == (reference / "ranking.json").read_bytes()
+    assert len(rows(folder)) == len(lines)
+
+
+def test_zero_mode_needs_no_calibration_groups_and_agrees_with_skip(tiny_flux, skilled, tmp_path):
+    config = CONFIG.model_copy(update={"mode": "zero", "groups": 9, "top_blocks": 4})
+    ranking = localize(tiny_flux, skilled, config, SEED, tmp_path / "localize")
+    by_address = {row["address"]: row for row in ranking.data["components"]}
+    assert {row["mode"] for row in by_address.values()} == {"skip", "zero"}
+    # All that a single block writes to the residual stream goes through its proj_out.
+    block = by_address["single_transformer_blocks.0"]
+    assert block["spatial"] == by_address["single_transformer_blocks.0.proj_out"]["spatial"]
+
+
+def test_no_skill_is_a_verdict_and_nothing_is_ablated(tiny_flux, records, tmp_path):
+    records = favour(tiny_flux, records, sign=-1)
+    folder = tmp_path / "localize"
+    ranking = localize(tiny_flux, records, CONFIG, SEED, folder)
+    assert not ranking.has_skill
+    data = json.loads((folder / "ranking.json").read_text())
+    assert (data["verdict"], data["components"]) == ("no skill to localize", [])
+    assert data["baseline"]["spatial"]["value"] < 0
+    assert {tuple(row["condition"]) for row in rows(folder)} == {()}
+    assert sorted(path.name for path in folder.iterdir()) == FILES
+    message = ranking.messages()[1]
+    assert f"{data['baseline']['spatial']['value']:.2e}" in message
+    assert "12 images" in message
+
+
+def test_a_component_that_fails_verification_is_left_out_by_name(tiny_flux, skilled, tmp_path):
+    block = tiny_flux.model.transformer_blocks[0]
+    block.extra_block = torch.nn.Linear(2, 2)  # a projection that the forward never calls
+    ranking = localize(tiny_flux, skilled, CONFIG, SEED, tmp_path / "localize")
+    left_out = ranking.data["left_out"]
+    assert "transformer_blocks.0" in left_out
+    assert "never fired" in left_out["transformer_blocks.0.extra_block"]
+    assert "transformer_blocks.0" not in {row["address"] for row in ranking.data["components"]}
+    assert any("left out: transformer_blocks.0 " in line for line in ranking.messages())
+
+
+def test_bad_input(tiny_flux, skilled, tmp_path):
+    def run(records, **changes):
+        return localize(
+            tiny_flux, records, CONFIG.model_copy(update=changes), SEED, tmp_path / "localize"
+        )
+
+    with pytest.raises(UserError, match="need 13 contrast groups, the data set has 9"):
+        run(skilled, groups=10)
+    with pytest.raises(UserError, match="no training scenes"):
+        run([])
+    held_out = [dataclasses.replace(record, split="test") for record in skilled]
+    with pytest.raises(UserError, match="no training scenes"):
+        run(held_out)
+    with pytest.raises(UserError, match="needs at least 2"):
+        run(skilled, groups=1)
+    tiny_flux.model.transformer_blocks[0].ff.net[2].weight.fill_(torch.nan)
+    with pytest.raises(UserError, match="baseline: the loss is not finite"):
+        run(skilled)

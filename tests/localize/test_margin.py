@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+import torch
+
+from ablate2tune.errors import UserError
+from ablate2tune.localize.examples import Examples
+from ablate2tune.localize.margin import Levels, measure, noise_for
+from ablate2tune.pipelines import Conditioning
+
+LATENTS = torch.tensor([[[1.0, 2.0], [3.0, 4.0]], [[0.0, 1.0], [0.0, -1.0]]])
+
+
+class FakeDenoiser:
+    """Predicts the true velocity plus an offset that the caption alone decides.
+
+    The true velocity of noised latents z is (z - x) / sigma for the known x.
+    """
+
+    device = torch.device("cpu")
+
+    def __init__(self):
+        self.inputs: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def velocity(self, latents, sigma, conditioning, guidance=None):
+        assert guidance == 1.0
+        self.inputs.append((latents, sigma))
+        clean = LATENTS[conditioning.prompt_embeds[:, 0, 0].long()]
+        offset = conditioning.pooled[:, :1, None] + sigma[:, None, None]
+        return (latents - clean) / sigma[:, None, None] + offset
+
+
+def examples() -> Examples:
+    """Captions are rows (image, offset): offset 0, 2, 3 for image 0; 0, 1, 0.5 for image 1."""
+    rows = [(0, 0.0), (0, 2.0), (0, 3.0), (1, 0.0), (1, 1.0), (1, 0.5)]
+    return Examples(
+        ids=["a", "b"],
+        groups=["g", "h"],
+        latents=LATENTS,
+        conditioning=Conditioning(
+            torch.tensor([[[float(image)]] for image, _ in rows]),
+            torch.tensor([[offset] for _, offset in rows]),
+        ),
+        caption=[0, 3],
+        foil=[1, 4],
+        control=[2, 5],
+    )
+
+
+def levels(**changes) -> Levels:
+    return Levels(**{"sigmas": [0.5, 0.25], "noises": 2, "seed": 3, "batch_size": 64} | changes)
+
+
+def test_margins_by_hand():
+    seen: list[int] = []
+    margins = measure(FakeDenoiser(), examples(), levels(), seen.append, "baseline")
+    # The error of a prediction is offset + sigma everywhere, so a loss is (offset + sigma)^2.
+    expected_spatial = [[2.5**2 - 0.5**2, 2.25**2 - 0.25**2], [1.5**2 - 0.5**2, 1.25**2 - 0.25**2]]
+    expected_control = [[3.5**2 - 0.5**2, 3.25**2 - 0.25**2], [1.0 - 0.25, 0.75**2 - 0.25**2]]
+    np.testing.assert_allclose(margins.spatial, expected_spatial, rtol=1e-5)
+    np.testing.assert_allclose(margins.control, expected_control, rtol=1e-5)
+    np.testing.assert_allclose(margins.quality, [[-0.25, -0.0625]] * 2, rtol=1e-5)
+    assert seen == [0, 1]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 6])
+def test_margins_do_not_depend_on_the_batch(batch_size: int):
+    whole = measure(FakeDenoiser(), examples(), levels(), lambda _: None, "baseline")
+    parts = measure(
+        FakeDenoiser(), examples(), levels(batch_size=batch_size), lambda _: None, "baseline"
+    )
+    for a, b in zip(whole, parts, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
+
+
+def test_captions_of_an_image_share_noise_and_nothing_else_does():
+    denoiser = FakeDenoiser()
+    measure(denoiser, examples(), levels(), lambda _: None, "baseline")
+    assert len(denoiser.inputs) == 4  # two noise levels, two draws
+    noises = []
+    for latents, sigma in denoiser.inputs:
+        caption, foil, control = latents.reshape(3, 2, 2, 2)
+        assert torch.equal(caption, foil)
+        assert torch.equal(caption, control)
+        s = float(sigma[0])
+        noises += list((caption - (1 - s) * LATENTS) / s)
+    for i, a in enumerate(noises):
+        for b in noises[:i]:
+            assert not torch.allclose(a, b, atol=1e-2)
+
+
+def test_noise_is_a_function_of_example_level_and_draw():
+    shape = torch.Size([5, 4])
+    assert torch.equal(noise_for("a", shape, 0, 1, 0), noise_for("a", shape, 0, 1, 0))
+    others = [("b", 0, 1, 0), ("a", 1, 1, 0), ("a", 0, 0, 0), ("a", 0, 1, 1)]
+    for name, seed, level, draw in others:
+        assert not torch.equal(
+            noise_for("a", shape, 0, 1, 0), noise_for(name, shape, seed, level, draw)
+        )
+
+
+def test_a_loss_that_is_not_finite_names_the_condition():
+    class Broken(FakeDenoiser):
+        def velocity(self, latents, sigma, conditioning, guidance=None):
+            return torch.full_like(latents, torch.nan)
+
+    with pytest.raises(UserError, match=r"skip transformer_blocks\.0: the loss is not finite"):
+        measure(Broken(), examples(), levels(), lambda _: None, "skip transformer_blocks.0")

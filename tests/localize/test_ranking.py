@@ -1,0 +1,113 @@
+"""Impacts, labels and order from hand-made margins of six groups."""
+
+import numpy as np
+import pytest
+
+from ablate2tune.components import Component
+from ablate2tune.localize.margin import Margins
+from ablate2tune.localize.ranking import Analysis
+from ablate2tune.localize.results import Condition, Results
+from ablate2tune.recipe import LocalizeConfig
+
+EXAMPLES = [f"{group}-{twin}" for group in range(12) for twin in range(2)]
+GROUPS = [name.split("-")[0] for name in EXAMPLES]
+SPREAD = np.tile([0.9, 1.1], 12)[:, None] * np.ones(2)  # around 1, two noise levels
+BASE = Margins(spatial=4 * SPREAD, control=2 * SPREAD, quality=-10 * SPREAD)
+
+
+def block(index: int) -> Component:
+    name = f"blocks.{index}"
+    return Component(name, "block", "block", "Block", 1, "blocks", index, None, (f"{name}.q",))
+
+
+def analyse(tmp_path, margins: list[Margins], base: Margins = BASE, **settings):
+    config = LocalizeConfig.model_validate({"sigmas": [0.9, 0.5], "bootstrap": 5000} | settings)
+    results = Results(tmp_path / "results.jsonl", EXAMPLES, GROUPS)
+    results.add(Condition(), base, 1.0)
+    measured = []
+    for index, values in enumerate(margins):
+        condition = Condition((f"blocks.{index}",), "skip")
+        results.add(condition, values, 1.0)
+        measured.append((block(index), condition))
+    analysis = Analysis(results, GROUPS, config, seed=0)
+    return analysis, analysis.rows(measured)
+
+
+def changed(spatial: float = 0.0, control: float = 0.0, quality: float = 0.0) -> Margins:
+    """Margins after an ablation with these impacts, relative to the baseline's means."""
+    return Margins(
+        BASE.spatial - 4 * spatial, BASE.control - 2 * control, BASE.quality - 10 * quality
+    )
+
+
+def test_figures_by_hand(tmp_path):
+    analysis, (row,) = analyse(tmp_path, [changed(spatial=0.75, control=0.5, quality=0.2)])
+    assert analysis.baseline["spatial"]["value"] == pytest.approx(4)
+    assert row.spatial["value"] == pytest.approx(3)
+    assert row.control["value"] == pytest.approx(1)
+    assert row.quality["value"] == pytest.approx(2)  # the loss rose from 10 to 12
+    assert row.relative == pytest.approx({"spatial": 0.75, "control": 0.5, "quality": 0.2})
+    assert row.specificity == pytest.approx(0.25)
+    # Every group's impact is 3, so only the observed signs and their mirror are as extreme.
+    assert row.p_uncorrected == pytest.approx(2 / 2**12)
+    assert (row.spatial["low"], row.spatial["high"]) == pytest.approx((3, 3))
+
+
+def test_labels_and_order(tmp_path):
+    alternating = np.repeat(np.tile([1.0, -1.0], 6), 2)[:, None] * np.ones(2)
+    unclear = Margins(BASE.spatial - alternating, BASE.control, BASE.quality)
+    _, rows = analyse(
+        tmp_path,
+        [unclear, changed(spatial=0.5), changed(spatial=-0.5), changed(spatial=1, quality=1.5)],
+    )
+    assert [(row.component.address, row.label) for row in rows] == [
+        ("blocks.3", "critical for everything"),
+        ("blocks.1", "helps"),
+        ("blocks.0", "neutral"),
+        ("blocks.2", "hurts"),
+    ]
+    assert [row.rank_in_level for row in rows] == [1, 2, 3, 4]
+    # Benjamini-Hochberg: three p of 2/4096 among four become 4/3 of that; the largest stays.
+    p = {row.component.address: row.p for row in rows}
+    assert p["blocks.1"] == pytest.approx(2 / 4096 * 4 / 3)
+    assert p["blocks.0"] == 1.0
+
+
+def test_rank_by_specificity(tmp_path):
+    margins = [changed(spatial=0.9, control=0.9), changed(spatial=0.5, control=0.1)]
+    _, by_spatial = analyse(tmp_path, margins)
+    assert [row.component.index for row in by_spatial] == [0, 1]
+    (tmp_path / "results.jsonl").unlink()
+    _, by_specificity = analyse(tmp_path, margins, rank_by="specificity")
+    assert [row.component.index for row in by_specificity] == [1, 0]
+
+
+def test_without_a_control_margin_specificity_is_not_defined(tmp_path):
+    base = BASE._replace(control=np.repeat(np.tile([1.0, -1.0], 6), 2)[:, None] * np.ones(2))
+    analysis, rows = analyse(tmp_path, [changed(spatial=0.5)], base, rank_by="specificity")
+    assert analysis.has_skill
+    assert not analysis.has_control
+    assert analysis.ranked_by == "spatial"
+    assert rows[0].specificity is None
+    assert rows[0].relative["control"] is None
+
+
+@pytest.mark.parametrize(
+    ("shift", "skill"), [(0.0, False), (0.02, False), (2.0, True), (-2.0, False)]
+)
+def test_skill_needs_a_margin_above_zero(tmp_path, shift: float, skill: bool):
+    noise = np.repeat(np.tile([1.0, -1.0], 6), 2)[:, None] * np.ones(2)
+    analysis, _ = analyse(tmp_path, [], BASE._replace(spatial=noise + shift))
+    assert analysis.has_skill is skill
+
+
+def test_results_keep_margins_exactly(tmp_path):
+    path = tmp_path / "results.jsonl"
+    margins = Margins(*(np.random.default_rng(i).normal(size=(24, 2)) for i in range(3)))
+    condition = Condition(("a", "b"), "zero")
+    Results(path, EXAMPLES, GROUPS).add(condition, margins, 2.4)
+    again = Results(path, EXAMPLES, GROUPS)
+    assert condition in again
+    assert Condition(("a", "b"), "mean") not in again
+    for kept, original in zip(again[condition], margins, strict=True):
+        assert np.array_equal(kept, original)

@@ -1,0 +1,139 @@
+import pytest
+from diffusers import FluxTransformer2DModel
+from torch import nn
+
+from ablate2tune.components import discover
+from ablate2tune.errors import UserError
+from ablate2tune.localize.targets import choose_targets
+from ablate2tune.recipe import TrainConfig
+
+
+@pytest.fixture(scope="module")
+def model() -> FluxTransformer2DModel:
+    return FluxTransformer2DModel(
+        in_channels=4,
+        num_layers=2,
+        num_single_layers=2,
+        attention_head_dim=4,
+        num_attention_heads=2,
+        joint_attention_dim=8,
+        pooled_projection_dim=8,
+        axes_dims_rope=(2, 2, 0),
+    )
+
+
+@pytest.fixture(scope="module")
+def catalogue(model):
+    return discover(model)
+
+
+FF = ["transformer_blocks.1.ff.net.0.proj", "transformer_blocks.1.ff.net.2"]
+OUT = ["single_transformer_blocks.0.proj_out"]
+QKV = [f"single_transformer_blocks.1.attn.to_{x}" for x in "qkv"]
+RANKING = {
+    "verdict": "ranked",
+    "components": [
+        {"level": "block", "rank_in_level": 1, "lora_targets": ["single_transformer_blocks.1.x"]},
+        {"level": "sublayer", "rank_in_level": 3, "lora_targets": QKV},
+        {"level": "sublayer", "rank_in_level": 1, "lora_targets": FF},
+        {"level": "sublayer", "rank_in_level": 2, "lora_targets": OUT},
+    ],
+}
+
+
+def config(**values) -> TrainConfig:
+    return TrainConfig.model_validate(values)
+
+
+def all_linears(model) -> set[str]:
+    return {
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and "transformer_blocks." in name and ".norm" not in name
+    }
+
+
+@pytest.mark.parametrize(
+    ("targets", "count", "expected"),
+    [
+        ("top", 4, [*FF, *OUT, QKV[0]]),
+        ("top", 1, FF[:1]),
+        ("bottom", 4, [*QKV, *OUT]),
+        ("bottom", 6, [*QKV, *OUT, *FF]),
+    ],
+)
+def test_by_rank(catalogue, targets: str, count: int, expected: list[str]):
+    assert choose_targets(RANKING, config(targets=targets, count=count), catalogue, 0) == expected
+
+
+def test_all_are_the_linears_of_all_blocks_but_modulation(model, catalogue):
+    chosen = choose_targets(None, config(targets="all"), catalogue, 0)
+    assert set(chosen) == all_linears(model)
+    assert len(chosen) == len(set(chosen))
+
+
+def test_random_draws(model, catalogue):
+    draws = [
+        choose_targets(None, config(targets="random", count=5, draw=draw), catalogue, seed)
+        for seed, draw in [(0, 0), (0, 0), (0, 1), (1, 0)]
+    ]
+    assert draws[0] == draws[1]
+    assert draws[0] != draws[2]
+    assert draws[0] != draws[3]
+    for chosen in draws:
+        assert len(set(chosen)) == 5
+        assert set(chosen) <= all_linears(model)
+
+
+def test_random_is_uniform_over_modules(model, catalogue):
+    candidates = all_linears(model)
+    counts = dict.fromkeys(candidates, 0)
+    for draw in range(400):
+        chosen = choose_targets(None, config(targets="random", count=4, draw=draw), catalogue, 0)
+        for name in chosen:
+            counts[name] += 1
+    expected = 400 * 4 / len(candidates)
+    chi_square = sum((n - expected) ** 2 / expected for n in counts.values())
+    assert chi_square < 2 * len(candidates)  # 34 modules: mean 33, standard deviation 8
+
+
+def test_list(catalogue):
+    modules = [
+        "single_transformer_blocks.0.proj_out",
+        "*.1.attn.to_[qkv]",
+        "transformer_blocks.1.ff",
+    ]
+    chosen = choose_targets(None, config(targets="list", modules=modules), catalogue, 0)
+    double = [f"transformer_blocks.1.attn.to_{x}" for x in "qkv"]
+    assert set(chosen) == {*OUT, *QKV, *double, *FF}
+    assert len(chosen) == 9
+
+
+@pytest.mark.parametrize(
+    ("ranking", "settings", "message"),
+    [
+        (RANKING, {"targets": "top", "count": 7}, "7 modules wanted, the swept sub-layers hold 6"),
+        (
+            None,
+            {"targets": "random", "count": 999},
+            "999 modules wanted, the model's blocks hold 34",
+        ),
+        (None, {"targets": "top"}, "need a ranking"),
+        ({"verdict": "no skill to localize", "components": []}, {"targets": "top"}, "no skill"),
+        (None, {"targets": "list"}, "the list is empty"),
+        (None, {"targets": "list", "modules": ["transformer_blocks.7"]}, "matches no component"),
+        (
+            {
+                "verdict": "ranked",
+                "components": [
+                    {"level": "sublayer", "rank_in_level": 1, "lora_targets": ["x.9.q"]}
+                ],
+            },
+            {"targets": "top", "count": 1},
+            r"x\.9\.q: the ranking names a module that this model does not have",
+        ),
+    ],
+)
+def test_bad_input(catalogue, ranking, settings, message: str):
+    with pytest.raises(UserError, match=message):
+        choose_targets(ranking, config(**settings), catalogue, 0)

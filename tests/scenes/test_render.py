@@ -1,0 +1,198 @@
+"""Real renders, tiny."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ablate2tune.errors import UserError
+from ablate2tune.recipe import ScenesConfig
+from ablate2tune.scenes.dataset import load_depth, load_images, load_masks, read_dataset
+from ablate2tune.scenes.render import render_dataset
+from ablate2tune.scenes.vocabulary import KINDS
+
+TINY = ScenesConfig(
+    images=4, size=32, samples=2, workers=1, objects=["ball", "cube"], colours=["red", "blue"],
+    relations=["left of", "right of"], holdout=0.0,
+)  # fmt: skip
+
+pytestmark = pytest.mark.usefixtures("blender")
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scenes") / "tiny"
+    calls = []
+    summary = render_dataset(TINY, 1, folder, lambda done, total: calls.append((done, total)))
+    return folder, summary, calls
+
+
+def contents(folder):
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def pixels(folder):
+    return load_images(read_dataset(folder)).astype(int)
+
+
+def test_summary_and_progress(rendered):
+    _, summary, calls = rendered
+    assert (summary.images, summary.rendered_now) == (4, 4)
+    assert summary.relations == {"left of": 2, "right of": 2}
+    assert calls == [(0, 4), (2, 4), (4, 4)]
+
+
+def test_the_subject_is_on_the_side_the_caption_says(rendered):
+    records = read_dataset(rendered[0])
+    for record, mask in zip(records, load_masks(records), strict=True):
+        subject, other = (np.nonzero(mask == label)[1].mean() for label in (1, 2))
+        assert (subject < other) == (record.relation == "left of")
+
+
+def test_the_masks_lie_on_the_colours(rendered):
+    records = read_dataset(rendered[0])
+    channel = {"red": 0, "blue": 2}
+    for record, image, mask in zip(records, load_images(records), load_masks(records), strict=True):
+        for label, colour in ((1, record.subject_colour), (2, record.object_colour)):
+            mean = image[mask == label].mean(axis=0)
+            assert mean.argmax() == channel[colour] and mean.max() > 2 * mean.min()
+
+
+def test_depth_agrees_with_the_camera(rendered):
+    records = read_dataset(rendered[0])
+    depth = load_depth(records)
+    for record, metres in zip(records, depth, strict=True):
+        pose = np.array(json.loads(record.sidecar_path.read_text())["camera"]["camera_to_world"])
+        k = np.array(json.loads(record.sidecar_path.read_text())["camera"]["intrinsics"])
+        # The ray through the bottom left pixel meets the ground z = 0 at the stored depth.
+        x, y = (0.5 - k[0, 2]) / k[0, 0], (31.5 - k[1, 2]) / k[1, 1]
+        point = pose @ [metres[31, 0] * x, -metres[31, 0] * y, -metres[31, 0], 1]
+        assert point[2] == pytest.approx(0, abs=0.002)
+
+
+def test_a_second_run_changes_nothing(rendered):
+    folder, _, _ = rendered
+    before = contents(folder)
+    assert render_dataset(TINY, 1, folder).rendered_now == 0
+    assert contents(folder) == before
+    assert not [name for name in before if name.endswith((".tmp", ".lock"))]
+
+
+def test_a_torn_set_is_mended(rendered, tmp_path):
+    whole, _, _ = rendered
+    torn = tmp_path / "torn"
+    shutil.copytree(whole, torn)
+    image = torn / "images/g000001-a.png"
+    image.write_bytes(image.read_bytes()[:100])
+    (torn / "sidecars/g000000-b.json").write_bytes(b"\xff{")
+    (torn / "images/g000001-b.png.77.tmp").write_bytes(b"half")
+    (torn / "metadata.jsonl").write_text("{")
+    assert render_dataset(TINY, 1, torn).rendered_now == 4
+    assert np.abs(pixels(torn) - pixels(whole)).max() <= 1
+    names = ("metadata.jsonl", "dataset.json")
+    assert all((torn / n).read_bytes() == (whole / n).read_bytes() for n in names)
+    assert contents(torn).keys() == contents(whole).keys()
+
+
+def test_another_recipe_is_refused(rendered):
+    other = TINY.model_copy(update={"size": 64})
+    with pytest.raises(UserError, match=r"holds another data set: config.size was 32, is 64"):
+        render_dataset(other, 1, rendered[0])
+
+
+def test_no_acceptable_view_tells_the_counts(tmp_path):
+    config = TINY.model_copy(update={"images": 2, "min_area": 0.9, "max_attempts": 3})
+    message = r"no acceptable view in 3 attempts: too small in the frame \(3\); lower min_area"
+    with pytest.raises(UserError, match=message):
+        render_dataset(config, 1, tmp_path / "set")
+    assert not list((tmp_path / "set/images").iterdir())
+
+
+@pytest.mark.slow
+def test_nine_kinds_with_one_and_two_workers(tmp_path):
+    config = ScenesConfig(images=36, size=64, objects=list(KINDS), workers=1)
+    for workers in (1, 2):
+        render_dataset(config.model_copy(update={"workers": workers}), 5, tmp_path / str(workers))
+    one, two = tmp_path / "1", tmp_path / "2"
+    assert (one / "metadata.jsonl").read_bytes() == (two / "metadata.jsonl").read_bytes()
+    assert np.abs(pixels(one) - pixels(two)).max() <= 1
+    shown = {r.subject for r in read_dataset(one)} | {r.object for r in read_dataset(one)}
+    assert shown == set(KINDS)
+
+
+@pytest.mark.slow
+def test_a_killed_run_leaves_no_worker_and_is_completed(tmp_path):
+    config = TINY.model_copy(update={"images": 40})
+    folder = tmp_path / "set"
+    script = (
+        "import sys, pathlib\n"
+        "from ablate2tune.recipe import ScenesConfig\n"
+        "from ablate2tune.scenes import render, worker_pool\n"
+        "config = ScenesConfig.model_validate_json(sys.argv[1])\n"
+        "ask = worker_pool.Worker.__init__\n"
+        "def told(self, *a):\n"
+        "    ask(self, *a); print(self._process.pid, flush=True)\n"
+        "worker_pool.Worker.__init__ = told\n"
+        "render.render_dataset(config, 1, pathlib.Path(sys.argv[2]))\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script, config.model_dump_json(), str(folder)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    worker = int(parent.stdout.readline())
+    while len(list(folder.glob("sidecars/*.json"))) < 4:
+        assert parent.poll() is None
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    wait_until_gone(worker)
+    done = render_dataset(config, 1, folder)
+    assert 0 < done.rendered_now < 40
+    render_dataset(config, 1, tmp_path / "whole")
+    assert np.abs(pixels(folder) - pixels(tmp_path / "whole")).max() <= 1
+
+
+def wait_until_gone(pid, seconds=20):
+    import time
+
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    pytest.fail(f"process {pid} is still there")
+
+
+@pytest.mark.slow
+def test_a_blender_executable_shows_the_same_scenes(rendered, tmp_path):
+    named = os.environ.get("ABLATE2TUNE_BLENDER") or shutil.which("blender")
+    if named is None:
+        pytest.skip("no blender executable on this machine")
+    folder = tmp_path / "set"
+    render_dataset(TINY.model_copy(update={"blender": named}), 1, folder)
+    records, reference = read_dataset(folder), read_dataset(rendered[0])
+    assert [r.text for r in records] == [r.text for r in reference]
+    assert (load_masks(records) == load_masks(reference)).all()
+    ours, theirs = pixels(folder), pixels(rendered[0])
+    for image, other, mask in zip(ours, theirs, load_masks(records), strict=True):
+        for label in (0, 1, 2):  # region means: one of the two has no denoiser
+            gap = image[mask == label].mean(axis=0) - other[mask == label].mean(axis=0)
+            assert np.abs(gap).max() < 20
+
+
+def test_pngs_hold_pixels_alone(rendered, pictures):
+    path = next((rendered[0] / "images").iterdir())
+    data = path.read_bytes()
+    assert pictures.stripped(data) == data
+    with Image.open(path) as image:
+        assert not image.info

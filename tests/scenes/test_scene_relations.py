@@ -1,0 +1,142 @@
+"""blender_scenes/relations.py on measurements placed by hand; boxes have top = 0."""
+
+from dataclasses import replace
+
+import pytest
+
+
+@pytest.fixture
+def make(relations):
+    """A pair of unit objects side by side on the ground, the first on the left."""
+
+    def view(box, right, forward, up=(0.0, 1.0), visible=1.0, area=0.1, depth=5.0):
+        return relations.View(box, right, forward, up, visible, area, depth)
+
+    def pair(first, second, first_hides=0.0, second_hides=0.0, over=None, under=None):
+        nothing = relations.Over(None, 0.0)
+        return relations.Pair(
+            view(**first), view(**second), first_hides, second_hides, over or nothing,
+            under or nothing,
+        )  # fmt: skip
+
+    return pair
+
+
+LEFT = {"box": (0.1, 0.4, 0.4, 0.7), "right": (-1.1, -0.1), "forward": (-0.5, 0.5)}
+RIGHT = {"box": (0.6, 0.4, 0.9, 0.7), "right": (0.1, 1.1), "forward": (-0.5, 0.5)}
+NEAR = {"box": (0.3, 0.5, 0.7, 0.9), "right": (-0.5, 0.5), "forward": (-1.2, -0.2), "depth": 4.0}
+FAR = {"box": (0.35, 0.2, 0.75, 0.6), "right": (-0.4, 0.6), "forward": (0.2, 1.2), "depth": 5.0,
+       "visible": 0.6}  # fmt: skip
+HIGH = {"box": (0.3, 0.1, 0.7, 0.5), "right": (-0.5, 0.5), "forward": (-0.5, 0.5), "up": (1, 2)}
+LOW = {"box": (0.3, 0.45, 0.7, 0.9), "right": (-0.5, 0.5), "forward": (-0.5, 0.5), "visible": 0.85}
+
+
+def side_by_side(make):
+    return make(LEFT, RIGHT)
+
+
+def one_behind_the_other(make):
+    return make(NEAR, FAR, first_hides=0.4)
+
+
+def stacked(make, relations):
+    return make(HIGH, LOW, over=relations.Over(0.0, 0.6), under=relations.Over(-2.0, 0.6))
+
+
+def test_left_and_right(make, relations):
+    pair = side_by_side(make)
+    assert relations.relations_true(pair) == ["left of"]
+    assert relations.relations_true(pair.swapped()) == ["right of"]
+    assert relations.rejection("left of", pair, 0.04) is None
+    assert relations.rejection("right of", pair.swapped(), 0.04) is None
+
+
+def test_front_and_behind(make, relations):
+    pair = one_behind_the_other(make)
+    assert relations.relations_true(pair) == ["in front of"]
+    assert relations.relations_true(pair.swapped()) == ["behind"]
+    assert relations.rejection("in front of", pair, 0.04) is None
+    assert relations.rejection("behind", pair.swapped(), 0.04) is None
+
+
+def test_on_top_and_underneath_by_resting(make, relations):
+    pair = stacked(make, relations)
+    assert relations.relations_true(pair) == ["on top of"]
+    assert relations.relations_true(pair.swapped()) == ["underneath"]
+    assert relations.rejection("on top of", pair, 0.04) is None
+    assert relations.rejection("underneath", pair.swapped(), 0.04) is None
+
+
+def test_a_table_over_a_ball_is_underneath_without_being_on_top(make, relations):
+    ball = {"box": (0.4, 0.5, 0.6, 0.7), "right": (-0.3, 0.3), "forward": (-0.3, 0.3),
+            "up": (0.0, 0.6), "visible": 0.7}  # fmt: skip
+    table = {"box": (0.2, 0.3, 0.8, 0.8), "right": (-0.6, 0.6), "forward": (-0.5, 0.5)}
+    pair = make(ball, table, over=relations.Over(-0.9, 1.0), under=relations.Over(0.14, 1.0))
+    assert relations.relations_true(pair) == ["underneath"]
+    assert relations.relations_true(pair.swapped()) == []
+    assert relations.rejection("underneath", pair, 0.04) is None
+    assert relations.rejection("on top of", pair.swapped(), 0.04) is not None
+
+
+@pytest.mark.parametrize("cover, gap", [(0.6, 0.14), (1.0, 0.004), (1.0, -0.01)])
+def test_half_covered_or_touching_is_not_underneath(make, relations, cover, gap):
+    ball = {**LOW, "visible": 0.9}
+    table = {"box": (0.2, 0.3, 0.8, 0.8), "right": (-0.6, 0.6), "forward": (-0.5, 0.5)}
+    pair = make(ball, table, under=relations.Over(gap, cover))
+    assert relations.rejection("underneath", pair, 0.04) == "underneath: below"
+
+
+def test_a_diagonal_is_neither_left_nor_in_front(make, relations):
+    # 1.2 m aside and 0.8 m nearer; left of allows half as far along as aside.
+    first = {**LEFT, "forward": (-1.3, -0.3), "box": (0.1, 0.6, 0.4, 0.9)}
+    pair = make(first, RIGHT)
+    assert relations.relations_true(pair) == []
+    assert relations.rejection("left of", pair, 0.04) == "left of: ground_direction"
+
+
+@pytest.mark.parametrize(
+    "change, reason",
+    [
+        ({"box": (0.01, 0.4, 0.4, 0.7)}, "outside the frame"),
+        ({"area": 0.03}, "too small in the frame"),
+        ({"visible": 0.89}, "left of: first_visible"),
+        ({"box": (0.35, 0.4, 0.65, 0.7)}, "left of: columns_apart"),
+        ({"up": (1.2, 2.2)}, "left of: same_height"),
+    ],
+)
+def test_what_makes_left_of_fail(make, relations, change, reason):
+    assert relations.rejection("left of", make({**LEFT, **change}, RIGHT), 0.04) == reason
+
+
+def test_what_is_not_hidden_is_not_behind(make, relations):
+    pair = replace(one_behind_the_other(make), first_hides=0.04)
+    assert relations.rejection("in front of", pair, 0.04) == "in front of: hides"
+    assert relations.rejection("behind", pair.swapped(), 0.04) == "behind: hides"
+
+
+def test_floating_is_not_on_top(make, relations):
+    pair = replace(stacked(make, relations), first_over_second=relations.Over(0.02, 0.6))
+    assert relations.rejection("on top of", pair, 0.04) == "on top of: contact"
+
+
+def test_overhanging_is_not_on_top(make, relations):
+    upper = {**HIGH, "right": (0.1, 1.1)}
+    pair = make(upper, LOW, over=relations.Over(0.0, 0.3))
+    assert relations.rejection("on top of", pair, 0.04) == "on top of: centre_over"
+
+
+def test_slack_is_the_distance_to_the_threshold(make, relations):
+    slack = relations.slacks("left of", side_by_side(make))
+    # Box middles 0.25 and 0.75 at one height; ground middles -0.6 and 0.6; no shared columns:
+    # the boxes are 0.2 apart, two thirds of a width of 0.3.
+    assert slack["image_direction"] == pytest.approx(0.5)
+    assert slack["ground_direction"] == pytest.approx(0.6)
+    assert slack["columns_apart"] == pytest.approx(0.1 + 2 / 3)
+    assert slack["first_visible"] == pytest.approx(0.1)
+
+
+def test_words_match_the_package(relations):
+    from ablate2tune.scenes import vocabulary
+
+    assert relations.RELATIONS == vocabulary.RELATIONS
+    assert relations.OPPOSITE == vocabulary.OPPOSITE

@@ -1,0 +1,58 @@
+"""The command line as a user meets it: exit codes and one line per mistake."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ablate2tune.cli import main
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(*words: str, **options) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(words, capture_output=True, text=True, cwd=ROOT, **options)
+
+
+def exit_code(arguments: list[str]) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    return int(caught.value.code or 0)
+
+
+def test_unknown_key_is_one_line_and_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code(["localize", str(ROOT / "recipes/testbed.yaml"), "localise.mode=zero"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "did you mean 'localize'" in error
+
+
+def test_missing_model_is_one_line_and_code_2(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    arguments = ["localize", str(ROOT / "recipes/testbed.yaml"), f"model.path={tmp_path}/none"]
+    assert exit_code(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "no such model directory" in error
+
+
+def test_train_without_data_names_the_mend(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    recipe = str(ROOT / "recipes/testbed.yaml")
+    assert exit_code(["train", recipe, f"data={tmp_path}", f"runs={tmp_path}"]) == 2
+    assert "render-data" in capsys.readouterr().err
+
+
+def test_directory_launch_does_not_shadow_the_standard_library() -> None:
+    """`python ablate2tune` is what `accelerate launch ablate2tune` runs."""
+    done = run(sys.executable, "ablate2tune", "--help")
+    assert done.returncode == 0, done.stderr
+    assert "render-data" in done.stdout
+
+
+def test_module_launch() -> None:
+    done = run(sys.executable, "-m", "ablate2tune", "train", "--help")
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,90 @@
+"""Recipes: what is refused, in which words, and what is overridden."""
+
+from pathlib import Path
+
+import pytest
+
+from ablate2tune.errors import UserError
+from ablate2tune.recipe import load_recipe
+
+MINIMAL = "name: demo\nmodel: {path: some/model}\n"
+
+
+def recipe_file(folder: Path, text: str = MINIMAL) -> Path:
+    path = folder / "demo.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_defaults_and_folders(tmp_path: Path) -> None:
+    recipe = load_recipe(recipe_file(tmp_path))
+    assert recipe.run_folder == Path("runs/demo")
+    assert recipe.data_folder == Path("data/demo")
+    assert recipe.train.rank == 16
+
+
+def test_override_changes_one_value(tmp_path: Path) -> None:
+    recipe = load_recipe(recipe_file(tmp_path), ["train.steps=7", "seed=3", "localize.mode=zero"])
+    assert (recipe.train.steps, recipe.seed, recipe.localize.mode) == (7, 3, "zero")
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("train.stepz=7", ["unknown key 'train.stepz'", "did you mean 'steps'"]),
+        ("trian.steps=7", ["unknown key 'trian'", "did you mean 'train'"]),
+        ("train.steps=many", ["train.steps = 'many'", "integer"]),
+        ("train.steps=0", ["train.steps = 0", "greater than 0"]),
+        ("scenes.images=0", ["scenes.images = 0"]),
+        ("scenes.images=7", ["even"]),
+        ("compare.prompts=0", ["compare.prompts = 0"]),
+        ("scenes.objects=[bal]", ["unknown object 'bal'", "did you mean 'ball'"]),
+        ("scenes.relations=[behnd]", ["unknown relation 'behnd'", "did you mean 'behind'"]),
+        ("scenes.relations=[behind]", ["opposite 'in front of'"]),
+        ("scenes.colours=[red]", ["at least two"]),
+        ("localize.mode=median", ["localize.mode = 'median'", "'mean'"]),
+        ("name=../evil", ["name = '../evil'"]),
+        ("train", ["KEY=VALUE"]),
+        ("name.x=1", ["holds a value"]),
+    ],
+)
+def test_bad_override_is_one_line(tmp_path: Path, override: str, words: list[str]) -> None:
+    with pytest.raises(UserError) as caught:
+        load_recipe(recipe_file(tmp_path), [override])
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("- a list\n", "mapping"),
+        ("a: [1\n", "not valid YAML"),
+        ("name: demo\n", "model is missing"),
+        ("!!python/object/apply:os.system ['true']\n", "not valid YAML"),
+    ],
+)
+def test_bad_file(tmp_path: Path, text: str, word: str) -> None:
+    with pytest.raises(UserError, match=word):
+        load_recipe(recipe_file(tmp_path, text))
+
+
+def test_missing_file_names_near_ones(tmp_path: Path) -> None:
+    recipe_file(tmp_path)
+    with pytest.raises(UserError, match=r"no such recipe.*demo\.yaml"):
+        load_recipe(tmp_path / "demmo.yaml")
+
+
+def test_shipped_recipes_are_valid() -> None:
+    from ablate2tune.recipe import load_settings
+    from ablate2tune.testbed.recipe import TestbedRecipe
+
+    recipes = Path(__file__).parent.parent / "recipes"
+    pretraining = recipes / "testbed-pretrain.yaml"
+    load_settings(TestbedRecipe, pretraining, [])
+    others = [path for path in recipes.glob("*.yaml") if path != pretraining]
+    assert len(others) >= 2
+    for path in others:
+        load_recipe(path)

@@ -1,0 +1,79 @@
+import math
+
+import pytest
+import torch
+
+from ablate2tune.train.loss import (
+    flow_matching_loss,
+    interpolate,
+    sample_sigmas,
+    velocity_target,
+)
+
+
+def test_interpolate_mixes_each_row_at_its_own_sigma():
+    latents = torch.tensor([[[4.0, -2.0]], [[1.0, 1.0]], [[3.0, 5.0]]])
+    noise = torch.tensor([[[8.0, 2.0]], [[9.0, 9.0]], [[7.0, 1.0]]])
+    mixed = interpolate(latents, noise, torch.tensor([0.25, 0.0, 1.0]))
+    assert mixed.tolist() == [[[5.0, -1.0]], [[1.0, 1.0]], [[7.0, 1.0]]]
+
+
+def test_velocity_is_the_slope_of_interpolate():
+    latents, noise = torch.randn(2, 3, 4).double(), torch.randn(2, 3, 4).double()
+    low, high = torch.full((2,), 0.25), torch.full((2,), 0.75)
+    slope = (interpolate(latents, noise, high) - interpolate(latents, noise, low)) / 0.5
+    torch.testing.assert_close(slope, velocity_target(latents, noise))
+
+
+def test_loss_by_hand_per_example():
+    latents = torch.tensor([[[1.0, 2.0]], [[0.0, 0.0]]])
+    noise = torch.tensor([[[3.0, 1.0]], [[1.0, -1.0]]])
+    # Velocities are (2, -1) and (1, -1).
+    prediction = torch.tensor([[[2.0, 3.0]], [[0.0, 0.0]]])
+    assert flow_matching_loss(prediction, latents, noise).tolist() == [8.0, 1.0]
+
+
+def test_loss_is_taken_in_float32():
+    latents, noise = torch.zeros(1, 1, 1).bfloat16(), torch.full((1, 1, 1), 1.0).bfloat16()
+    loss = flow_matching_loss(torch.full((1, 1, 1), 0.9921875).bfloat16(), latents, noise)
+    assert loss.dtype == torch.float32
+    assert loss.item() == 0.0078125**2
+
+
+# P(sigma <= s*x / (1 + (s-1)*x)) with x = sigmoid(z) is Phi(z), whatever the shift s.
+@pytest.mark.parametrize("z, probability", [(-1.0, 0.158655), (0.0, 0.5), (1.5, 0.933193)])
+@pytest.mark.parametrize("shift", [1.0, 3.16])
+def test_flux_shift_quantiles(z: float, probability: float, shift: float):
+    x = 1 / (1 + math.exp(-z))
+    bound = shift * x / (1 + (shift - 1) * x)
+    sigma = sample_sigmas(200_000, "flux_shift", shift, torch.Generator().manual_seed(0))
+    # Four standard errors of a proportion at n = 200,000 are below 0.0045.
+    assert (sigma <= bound).float().mean().item() == pytest.approx(probability, abs=0.0045)
+
+
+def test_flux_shift_median_by_hand():
+    sigma = sample_sigmas(200_001, "flux_shift", 3.0, torch.Generator().manual_seed(1))
+    assert sigma.median().item() == pytest.approx(0.75, abs=0.003)
+
+
+@pytest.mark.parametrize("shift", [1.0, 3.0])
+def test_logit_normal_takes_no_shift(shift: float):
+    sigma = sample_sigmas(200_000, "logit_normal", shift, torch.Generator().manual_seed(2))
+    logit = (sigma / (1 - sigma)).log()
+    assert logit.mean().item() == pytest.approx(0.0, abs=0.01)
+    assert logit.std().item() == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize("shift", [1.0, 3.0])
+def test_uniform_takes_no_shift(shift: float):
+    sigma = sample_sigmas(200_000, "uniform", shift, torch.Generator().manual_seed(3))
+    for bound in (0.1, 0.5, 0.8):
+        assert (sigma < bound).float().mean().item() == pytest.approx(bound, abs=0.0045)
+
+
+def test_sigmas_depend_on_the_generator_alone():
+    first, again = (
+        sample_sigmas(5, "flux_shift", 2.0, torch.Generator().manual_seed(4)) for _ in range(2)
+    )
+    torch.manual_seed(99)
+    assert torch.equal(first, again)

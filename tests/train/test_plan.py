@@ -1,0 +1,86 @@
+import math
+
+import pytest
+import torch
+
+from ablate2tune.errors import UserError
+from ablate2tune.recipe import TrainConfig
+from ablate2tune.scenes.dataset import SceneRecord
+from ablate2tune.train.plan import (
+    batch_at,
+    choose_caption,
+    examples_at,
+    learning_rate_at,
+    split_records,
+)
+
+
+def test_an_epoch_shows_every_example_once():
+    seen = [i for step in (1, 2, 3, 4) for i in examples_at(7, step, batch_size=3, count=6)]
+    assert sorted(seen[:6]) == sorted(seen[6:]) == [0, 1, 2, 3, 4, 5]
+    assert seen[:6] != seen[6:]
+
+
+def test_a_batch_may_be_larger_than_the_data():
+    drawn = examples_at(0, 1, batch_size=5, count=2)
+    assert sorted(drawn[:2]) == sorted(drawn[2:4]) == [0, 1]
+
+
+def test_processes_partition_the_batch(records: list[SceneRecord], config: TrainConfig):
+    shape = torch.Size((4, 16))
+    whole = batch_at(3, 5, records, shape, config, 1.0)
+    for processes in (1, 2, 3, 4, 6):
+        parts = [whole.part(i, processes) for i in range(processes)]
+        assert [e for part in parts for e in part.examples] == whole.examples
+        assert [c for part in parts for c in part.captions] == whole.captions
+        assert torch.equal(torch.cat([part.sigma for part in parts]), whole.sigma)
+        assert torch.equal(torch.cat([part.noise for part in parts]), whole.noise)
+
+
+def test_steps_draw_anew_and_a_step_draws_the_same(records: list[SceneRecord], config: TrainConfig):
+    first, again, other = (
+        batch_at(3, step, records, torch.Size((4, 16)), config, 1.0) for step in (5, 5, 6)
+    )
+    assert torch.equal(first.noise, again.noise) and torch.equal(first.sigma, again.sigma)
+    assert not torch.equal(first.noise, other.noise)
+    assert not torch.equal(first.sigma, other.sigma)
+
+
+def test_caption_fractions(records: list[SceneRecord]):
+    config = TrainConfig(caption_dropout=0.25, plain_captions=0.5)
+    record = records[0]
+    assert choose_caption(record, 0.0, config) == choose_caption(record, 0.24, config) == ""
+    assert choose_caption(record, 0.25, config) == "a red ball and a green cube"
+    assert choose_caption(record, 0.74, config) == "a red ball and a green cube"
+    assert choose_caption(record, 0.75, config) == "a red ball left of a green cube"
+
+
+def test_validation_takes_whole_groups_from_the_end(records: list[SceneRecord]):
+    split = split_records(records, validation_images=3)
+    assert [r.scene_id for r in split.validation] == [
+        "train004-0",
+        "train004-1",
+        "train005-0",
+        "train005-1",
+    ]
+    assert [r.group_id for r in split.train] == [f"train{g:03d}" for g in range(4) for _ in "ab"]
+
+
+def test_too_few_images(records: list[SceneRecord]):
+    with pytest.raises(UserError, match="11 of 12 training images leave none"):
+        split_records(records, validation_images=11)
+    with pytest.raises(UserError, match="no training images"):
+        split_records([r for r in records if r.split == "test"], validation_images=2)
+
+
+def test_learning_rate_by_hand():
+    config = TrainConfig(learning_rate=0.8, warmup=3, steps=7)
+    rates = [learning_rate_at(step, config) for step in range(1, 8)]
+    eighth = math.sqrt(0.5)  # cos(pi / 4)
+    by_hand = [0.2, 0.4, 0.6, 0.8, 0.4 * (1 + eighth), 0.4, 0.4 * (1 - eighth)]
+    assert rates == pytest.approx(by_hand)
+
+
+def test_warmup_longer_than_training():
+    config = TrainConfig(learning_rate=1.0, warmup=9, steps=2)
+    assert [learning_rate_at(step, config) for step in (1, 2)] == pytest.approx([0.1, 0.2])

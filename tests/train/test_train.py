@@ -1,0 +1,290 @@
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import FluxPipeline
+from PIL import Image
+from safetensors.torch import load_file
+
+from ablate2tune import runs
+from ablate2tune.errors import UserError
+from ablate2tune.pipelines import FluxDenoiser, load_denoiser
+from ablate2tune.recipe import ModelConfig, TrainConfig
+from ablate2tune.scenes.dataset import SceneRecord, load_images
+from ablate2tune.train import loop, train
+from ablate2tune.train.loss import flow_matching_loss, interpolate
+from ablate2tune.train.objective import example_losses
+
+TARGETS = ["transformer_blocks.1.attn.to_q", "single_transformer_blocks.0.proj_out"]
+WEIGHTS = "adapter/pytorch_lora_weights.safetensors"
+
+
+def weights_of(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / WEIGHTS)
+
+
+def rows_of(folder: Path) -> list[dict]:
+    """The log without what differs from run to run."""
+    rows = runs.read_jsonl(folder / "log.jsonl")
+    return [{k: v for k, v in row.items() if k not in ("seconds", "memory_gb")} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory, tiny_flux_config: ModelConfig, records: list[SceneRecord]):
+    """An uninterrupted run: its denoiser, folder, summary and config."""
+    folder = tmp_path_factory.mktemp("whole")
+    config = TrainConfig(
+        rank=2,
+        steps=6,
+        batch_size=4,
+        learning_rate=0.01,
+        warmup=1,
+        caption_dropout=0.1,
+        validate_every=3,
+        validation_images=4,
+        sample_every=4,
+        sample_prompts=2,
+        checkpoint_every=2,
+    )
+    denoiser, lines = load_denoiser(tiny_flux_config), []
+    rows = [{"address": TARGETS[0], "rank": 1}]
+    summary = train(
+        denoiser,
+        records,
+        TARGETS,
+        config,
+        3,
+        folder,
+        ranking_rows=rows,
+        sample_steps=2,
+        on_message=lines.append,
+    )
+    assert lines == [str(summary.parameters)]
+    return denoiser, folder, summary, config
+
+
+def test_only_the_adapter_changes(whole_run, tiny_flux: FluxDenoiser):
+    trained = dict(whole_run[0].model.state_dict())
+    for name, tensor in tiny_flux.model.state_dict().items():
+        parent, _, leaf = name.rpartition(".")
+        inside = f"{parent}.base_layer.{leaf}"
+        assert torch.equal(trained[inside if inside in trained else name], tensor), name
+    for name, tensor in weights_of(whole_run[1]).items():
+        assert tensor.any(), name
+
+
+def test_stock_diffusers_loads_the_same_model(
+    whole_run, tiny_flux: FluxDenoiser, tiny_flux_folder: Path
+):
+    trained, folder, *_ = whole_run
+    stock = FluxPipeline.from_pretrained(tiny_flux_folder)
+    stock.load_lora_weights(folder / "adapter")
+    told = trained.encode_prompts(["a red ball left of a blue cube", "a green cone"])
+    torch.manual_seed(0)
+    latents, sigma = torch.randn(2, 16, 16), torch.tensor([0.3, 0.9])
+    with torch.no_grad():
+        ours = trained.velocity(latents, sigma, told)
+        theirs = FluxDenoiser(stock, trained.config).velocity(latents, sigma, told)
+        untrained = tiny_flux.velocity(latents, sigma, told)
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+    assert (ours - untrained).abs().max() > 1e-3
+
+
+def test_the_first_step_is_adamw_on_the_flow_matching_loss(
+    tiny_flux: FluxDenoiser, records: list[SceneRecord], tmp_path: Path
+):
+    # One example, one step, the first draw of each generator: recomputed from its definition.
+    from ablate2tune.seeding import torch_generator
+
+    group = records[:4]
+    config = TrainConfig(
+        rank=2, steps=1, batch_size=1, warmup=0, plain_captions=0, validation_images=2,
+        timesteps="logit_normal", learning_rate=0.01, max_grad_norm=1e9,
+    )  # fmt: skip
+    train(tiny_flux, group, TARGETS[:1], config, 5, tmp_path, sample_steps=1)
+    logged = rows_of(tmp_path)[1]["loss"]
+
+    noise = torch.randn(1, 16, 16, generator=torch_generator(5, "train noise", 1))
+    sigma = torch.randn(1, generator=torch_generator(5, "train sigma", 1)).sigmoid()
+    losses = []
+    fresh = load_denoiser(tiny_flux.config)
+    for record in group[:2]:
+        with Image.open(record.image_path) as picture:
+            pixels = np.array(picture)[None]
+        latents = fresh.encode_images(pixels)
+        with torch.no_grad():
+            mixed = interpolate(latents, noise, sigma)
+            velocity = fresh.velocity(mixed, sigma, fresh.encode_prompts([record.text]))
+        losses.append(flow_matching_loss(velocity, latents, noise).item())
+    assert min(abs(loss - logged) for loss in losses) < 1e-4 < abs(losses[0] - losses[1])
+    # AdamW's first step moves each weight that has a gradient by the learning rate; B was zero.
+    up = weights_of(tmp_path)[f"transformer.{TARGETS[0]}.lora_B.weight"]
+    assert up.abs().median().item() == pytest.approx(0.01, rel=1e-3)
+
+
+def test_files(whole_run):
+    _, folder, summary, _ = whole_run
+    rows = runs.read_jsonl(folder / "log.jsonl")
+    assert [row["step"] for row in rows] == list(range(7))
+    assert [row["step"] for row in rows if "validation" in row] == [0, 3, 6]
+    assert rows[0]["loss"] is None
+    assert all(math.isfinite(row["loss"]) for row in rows[1:])
+    assert rows[1]["lr"] == pytest.approx(0.005)
+    levels = [0.0625, 0.1875, 0.3125, 0.4375, 0.5625, 0.6875, 0.8125, 0.9375]
+    assert [float(sigma) for sigma in rows[3]["validation"]["by_sigma"]] == levels
+    assert summary.validation_before == rows[0]["validation"]["mean"]
+    assert summary.validation_after == rows[6]["validation"]["mean"]
+    names = [p.name for p in sorted((folder / "samples").iterdir())]
+    assert names == [f"step-{step:06d}.png" for step in (0, 4, 6)]
+    with Image.open(folder / "samples" / names[0]) as grid:
+        # Two 32-pixel pictures enlarged six times, side by side, with prompts underneath.
+        assert grid.width == 2 * 192 + 3 * 8 and grid.height > 192 + 16
+
+    targets = json.loads((folder / "targets.json").read_text())
+    assert targets["schema"] == "ablate2tune/targets/1"
+    assert targets["requested"] == targets["injected"] == TARGETS == summary.injected
+    assert targets["ranks"] == dict.fromkeys(TARGETS, 2)
+    assert targets["parameters"]["by_module"] == {TARGETS[0]: 128, TARGETS[1]: 384}
+    assert targets["parameters"]["trainable"] == summary.parameters.trainable == 512
+    assert targets["ranking"] == [{"address": TARGETS[0], "rank": 1}]
+
+
+def test_every_step_pairs_latents_with_their_own_caption(
+    tiny_flux: FluxDenoiser,
+    records: list[SceneRecord],
+    config: TrainConfig,
+    tmp_path: Path,
+    monkeypatch,
+):
+    seen = []
+
+    def spy(denoiser, latents, conditioning, sigma, noise, guidance):
+        seen.extend(zip(latents, conditioning.prompt_embeds, strict=True))
+        return example_losses(denoiser, latents, conditioning, sigma, noise, guidance)
+
+    monkeypatch.setattr(loop, "example_losses", spy)
+    config = config.model_copy(update={"plain_captions": 0.4})
+    train(tiny_flux, records, TARGETS, config, 0, tmp_path, sample_steps=1)
+
+    trained, fresh = records[:8], load_denoiser(tiny_flux.config)
+    latents = fresh.encode_images(load_images(trained)).flatten(1)
+    used = []
+    for example, embeds in seen:
+        distances = (latents - example.flatten()).norm(dim=1)
+        index = int(distances.argmin())
+        assert distances[index] < 1e-3
+        record = trained[index]
+        own = [record.text, record.pair_text, ""]
+        told = fresh.encode_prompts(own).prompt_embeds
+        gaps = (told - embeds).flatten(1).norm(dim=1)
+        assert gaps.min() < 1e-4
+        # The twin's caption holds the same words; it must not pass for the record's own.
+        twins = fresh.encode_prompts([record.foil]).prompt_embeds[0]
+        assert (twins - embeds).norm() > 1e-2
+        used.append((index, int(gaps.argmin())))
+    # 24 draws are three epochs of eight examples, and every kind of caption came up.
+    assert sorted(index for index, _ in used) == sorted(list(range(8)) * 3)
+    assert {kind for _, kind in used} == {0, 1, 2}
+
+
+class KilledError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("when", [1, 2, 5])
+def test_an_interrupted_run_ends_the_same_bit_for_bit(
+    whole_run, tiny_flux_config, records: list[SceneRecord], tmp_path: Path, when: int
+):
+    _, whole, _, config = whole_run
+
+    def stop(done: int, total: int) -> None:
+        if done == when:
+            raise KilledError
+
+    def again(**options):
+        torch.manual_seed(when)
+        denoiser = load_denoiser(tiny_flux_config)
+        return train(denoiser, records, TARGETS, config, 3, tmp_path, sample_steps=2, **options)
+
+    with pytest.raises(KilledError):
+        again(on_progress=stop)
+    assert again().resumed_from == when // 2 * 2
+    assert_same_run(tmp_path, whole)
+    # A finished run is left as it is.
+    assert again().resumed_from == 6
+    assert_same_run(tmp_path, whole)
+
+
+def assert_same_run(folder: Path, other: Path) -> None:
+    assert (folder / WEIGHTS).read_bytes() == (other / WEIGHTS).read_bytes()
+    assert rows_of(folder) == rows_of(other)
+    for grid in (other / "samples").iterdir():
+        assert (folder / "samples" / grid.name).read_bytes() == grid.read_bytes()
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(
+    tiny_flux: FluxDenoiser, records: list[SceneRecord], config: TrainConfig, tmp_path: Path
+):
+    def poison(done: int, total: int) -> None:
+        if done == 3:
+            with torch.no_grad():
+                tiny_flux.model.get_parameter("x_embedder.weight").fill_(torch.nan)
+
+    with pytest.raises(UserError, match=r"the loss is nan at step 4; .*is kept; lower train"):
+        train(tiny_flux, records, TARGETS, config, 0, tmp_path, sample_steps=1, on_progress=poison)
+    kept = load_file(tmp_path / "checkpoint" / "state.safetensors")
+    assert all(tensor.isfinite().all() for tensor in kept.values())
+    assert [row["step"] for row in rows_of(tmp_path)] == [0, 1, 2, 3]
+    assert not (tmp_path / "adapter").exists()
+
+
+def test_other_settings_are_refused(
+    tiny_flux_config, whole_run, records: list[SceneRecord], tmp_path: Path
+):
+    _, whole, _, config = whole_run
+    (tmp_path / "checkpoint").mkdir()
+    state = (whole / "checkpoint" / "state.safetensors").read_bytes()
+    (tmp_path / "checkpoint" / "state.safetensors").write_bytes(state)
+    other = config.model_copy(update={"learning_rate": 0.02})
+    with pytest.raises(UserError, match=r"train\.learning_rate was 0\.01, is 0\.02"):
+        train(load_denoiser(tiny_flux_config), records, TARGETS, other, 3, tmp_path)
+    (tmp_path / "checkpoint" / "state.safetensors").write_bytes(state[:1000])
+    with pytest.raises(UserError, match="damaged checkpoint"):
+        train(load_denoiser(tiny_flux_config), records, TARGETS, config, 3, tmp_path)
+
+
+def test_the_guidance_embedding_gets_the_training_value(
+    tiny_flux: FluxDenoiser, records: list[SceneRecord], config: TrainConfig, tmp_path: Path
+):
+    seen = []
+    plain = tiny_flux.velocity
+
+    def spy(latents, sigma, conditioning, guidance=None):
+        seen.append(guidance)
+        return plain(latents, sigma, conditioning, guidance)
+
+    tiny_flux.velocity = spy
+    config = config.model_copy(update={"guidance": 1.5, "steps": 1})
+    train(tiny_flux, records, TARGETS, config, 0, tmp_path, sample_steps=1)
+    assert set(seen) == {1.5}
+
+
+def test_blocks_before_the_first_target_build_no_graph(
+    tiny_flux: FluxDenoiser, records: list[SceneRecord], config: TrainConfig, tmp_path: Path
+):
+    grads = {}
+    for name in ("transformer_blocks.0", "transformer_blocks.1", "single_transformer_blocks.0"):
+        tiny_flux.model.get_submodule(name).register_forward_hook(
+            lambda _, __, out, name=name: grads.setdefault(name, set()).add(
+                (torch.is_grad_enabled(), out[1].requires_grad)
+            )
+        )
+    targets = ["single_transformer_blocks.0.proj_out"]
+    config = config.model_copy(update={"steps": 1})
+    train(tiny_flux, records, targets, config, 0, tmp_path, sample_steps=1)
+    assert (True, True) in grads["single_transformer_blocks.0"]
+    for name in ("transformer_blocks.0", "transformer_blocks.1"):
+        assert grads[name] == {(True, False), (False, False)}

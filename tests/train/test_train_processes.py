@@ -1,0 +1,76 @@
+"""Training in processes of its own: under `accelerate launch`, and killed."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+import ablate2tune
+from ablate2tune import runs
+from ablate2tune.recipe import TrainConfig
+
+SCRIPT = Path(__file__).with_name("run_training.py")
+ROOT = Path(ablate2tune.__file__).parents[1]
+# `accelerate launch --cpu --num_processes 2` starts one process unless mpirun is there;
+# --multi_gpu takes torchrun, and the model's own device (cpu) chooses gloo.
+LAUNCH = [
+    *("-m", "accelerate.commands.launch", "--multi_gpu", "--main_process_port", "0"),
+    *("--num_processes", "2", "--num_machines", "1", "--num_cpu_threads_per_process", "1"),
+    *("--mixed_precision", "no", "--dynamo_backend", "no"),
+]
+WEIGHTS = "adapter/pytorch_lora_weights.safetensors"
+
+pytestmark = pytest.mark.slow
+
+
+def start(launcher: list[str], *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *launcher, str(SCRIPT), *map(str, arguments)]
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": path}
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=600, env=environment, check=False
+    )
+
+
+def rows_of(folder: Path) -> list[dict]:
+    rows = runs.read_jsonl(folder / "log.jsonl")
+    return [{k: v for k, v in row.items() if k not in ("seconds", "memory_gb")} for row in rows]
+
+
+def test_two_processes_train_what_one_trains(
+    tiny_flux_folder: Path, scenes_folder: Path, config: TrainConfig, tmp_path: Path
+):
+    # Three examples per step do not divide by two: the processes' shares differ.
+    settings = config.model_copy(update={"batch_size": 3}).model_dump_json()
+    one, two = tmp_path / "one", tmp_path / "two"
+    for launcher, folder, processes in (([], one, 1), (LAUNCH, two, 2)):
+        done = start(launcher, tiny_flux_folder, scenes_folder, folder, settings)
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert done.stdout.count(f"one of {processes}") == processes
+    single, double = load_file(one / WEIGHTS), load_file(two / WEIGHTS)
+    assert single.keys() == double.keys()
+    for name, weight in single.items():
+        assert (weight - double[name]).abs().max().item() < 1e-6, name
+    for row, other in zip(rows_of(one), rows_of(two), strict=True):
+        if row["step"]:
+            assert row["loss"] == pytest.approx(other["loss"], rel=1e-5)
+        if "validation" in row:
+            sigmas = row["validation"]["by_sigma"]
+            assert sigmas == pytest.approx(other["validation"]["by_sigma"], rel=1e-5)
+
+
+def test_a_killed_run_ends_the_same_bit_for_bit(
+    tiny_flux_folder: Path, scenes_folder: Path, config: TrainConfig, tmp_path: Path
+):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    settings = config.model_dump_json()
+    assert start([], tiny_flux_folder, scenes_folder, whole, settings).returncode == 0
+    for step in (0, 3, 5):
+        dead = start([], tiny_flux_folder, scenes_folder, killed, settings, step)
+        assert dead.returncode == -9
+    assert start([], tiny_flux_folder, scenes_folder, killed, settings).returncode == 0
+    assert (killed / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
+    assert rows_of(killed) == rows_of(whole)
