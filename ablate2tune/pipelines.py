@@ -13,6 +13,7 @@ from pathlib import Path
 import diffusers
 import numpy as np
 import torch
+import transformers
 from diffusers import FluxPipeline
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
@@ -233,10 +234,12 @@ def load_denoiser(config: ModelConfig) -> FluxDenoiser:
             a family without an adapter, or does not fit the recipe's image size.
     """
     check_model_path(config.path)
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
     try:
         pipe = diffusers.DiffusionPipeline.from_pretrained(
             config.path,
-            torch_dtype=getattr(torch, config.dtype),
+            dtype=getattr(torch, config.dtype),
             trust_remote_code=config.trust_remote_code,
         )
     except (OSError, ValueError, SafetensorError, AttributeError) as error:

@@ -137,6 +137,8 @@ class TrainConfig(Settings):
 
     targets: Literal["top", "bottom", "random", "all", "list"] = "top"
     """Which modules get an adapter: by rank, drawn at random, all candidates, or `modules`."""
+    if_no_skill: Literal["stop", "all"] = "stop"
+    """When ablation finds no skill to rank by: stop, or train all candidates instead of the top."""
     count: Positive = 8
     """Number of modules for top, bottom and random."""
     modules: list[str] = []
@@ -175,7 +177,7 @@ class CompareConfig(Settings):
 
     prompts: Positive = 300
     """Relation prompts over held-out object pairs, spread evenly over the relations."""
-    plain_prompts: Positive = 150
+    plain_prompts: Positive = 75
     """Prompts without a relation, on which forgetting is measured."""
     seeds: Positive = 1
     """Images per prompt."""

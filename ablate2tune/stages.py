@@ -4,14 +4,14 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ablate2tune.compare.compare import Scores, compare
+from ablate2tune.compare.compare import Scores, compare, read_scores
 from ablate2tune.compare.table import scores_table
 from ablate2tune.compare.tracking import track
 from ablate2tune.components.discovery import discover
 from ablate2tune.errors import UserError
 from ablate2tune.localize.show import table as ranking_table
 from ablate2tune.localize.stage import Ranking, localize
-from ablate2tune.localize.targets import choose_targets
+from ablate2tune.localize.targets import choose_targets, falls_back
 from ablate2tune.pipelines import check_model_path, load_denoiser
 from ablate2tune.progress import Terminal
 from ablate2tune.recipe import Recipe
@@ -56,7 +56,9 @@ def localize_stage(recipe: Recipe, terminal: Terminal) -> Ranking | None:
         denoiser = load_denoiser(recipe.model)
         training = [record for record in records if record.split == "train"]
         ranking = localize(denoiser, training, recipe.localize, recipe.seed, folder, progress)
-    terminal.say(ranking_table(read_json(folder / "ranking.json")))
+    terminal.say(ranking_table(ranking.data))
+    for message in ranking.messages():
+        terminal.say(message)
     return ranking
 
 
@@ -76,7 +78,7 @@ def train_stage(recipe: Recipe, terminal: Terminal) -> TrainOutcome:
                 mend="run `ablate2tune localize` with this recipe first",
             )
         ranking = read_json(ranking_path)
-        inputs["ranking"] = content_hash(_ranked_order(ranking))
+        inputs["ranking"] = content_hash(ranking["verdict"], _ranked_order(ranking))
     run = _run(recipe)
     folder = run.folder("train")
     adapter = folder / "adapter"
@@ -86,6 +88,8 @@ def train_stage(recipe: Recipe, terminal: Terminal) -> TrainOutcome:
     denoiser = load_denoiser(recipe.model)
     catalogue = discover(denoiser.model)
     targets = choose_targets(ranking, recipe.train, catalogue, recipe.seed)
+    if falls_back(ranking, recipe.train):
+        terminal.say(f"train: there is no skill to rank by; all {len(targets)} modules are trained")
     rows = [row for row in ranking["components"] if set(row["lora_targets"]) & set(targets)]
 
     def work(folder: Path) -> TrainSummary:
@@ -141,8 +145,8 @@ def compare_stage(recipe: Recipe, terminal: Terminal) -> Scores | None:
             folder,
             progress,
         )
+        tracked = track(folder, recipe.compare, recipe.model_dump(mode="json"))
     terminal.say(scores_table(scores))
-    tracked = track(folder, recipe.compare, recipe.model_dump(mode="json"))
     if tracked.line:
         terminal.say(tracked.line)
     return scores
@@ -154,7 +158,7 @@ def run_stages(recipe: Recipe, terminal: Terminal) -> None:
     localize_stage(recipe, terminal)
     train_stage(recipe, terminal)
     if compare_stage(recipe, terminal) is None:
-        terminal.say(scores_table(read_json(recipe.run_folder / "compare" / "scores.json")))
+        terminal.say(scores_table(read_scores(recipe.run_folder / "compare" / "scores.json")))
 
 
 def _run(recipe: Recipe) -> RunDir:

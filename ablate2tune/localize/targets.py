@@ -4,6 +4,7 @@ from typing import Any
 
 from ablate2tune.components import Catalogue, lora_targets, select
 from ablate2tune.errors import UserError
+from ablate2tune.localize.ranking import NO_SKILL
 from ablate2tune.recipe import TrainConfig
 from ablate2tune.seeding import numpy_generator
 
@@ -28,7 +29,7 @@ def choose_targets(
             ranked module does not exist in this model.
     """
     candidates = [name for block in catalogue.blocks for name in lora_targets(block)]
-    if config.targets == "all":
+    if config.targets == "all" or falls_back(ranking, config):
         return candidates
     if config.targets == "list":
         return _listed(config.modules, catalogue)
@@ -49,6 +50,12 @@ def choose_targets(
     return names[: config.count]
 
 
+def falls_back(ranking: dict[str, Any] | None, config: TrainConfig) -> bool:
+    """Whether all candidates are trained because ablation found no skill to rank them by."""
+    ranked = config.targets in ("top", "bottom") and ranking is not None
+    return ranked and config.if_no_skill == "all" and ranking.get("verdict") == NO_SKILL
+
+
 def _ranked(ranking: dict[str, Any] | None, worst_first: bool) -> list[str]:
     if ranking is None:
         raise UserError(
@@ -61,7 +68,7 @@ def _ranked(ranking: dict[str, Any] | None, worst_first: bool) -> list[str]:
         raise UserError(
             f"the ranking holds no sub-layers ({ranking['verdict']})",
             where="train.targets",
-            mend="set train.targets=all or random, or list the modules",
+            mend="set train.if_no_skill=all, or train.targets=all, random or list",
         )
     rows.sort(key=lambda row: row["rank_in_level"], reverse=worst_first)
     return list(dict.fromkeys(name for row in rows for name in row["lora_targets"]))

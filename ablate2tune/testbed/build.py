@@ -73,7 +73,7 @@ def build_testbed(recipe: TestbedRecipe, bar: Bar) -> None:
 
     denoised = {
         **inputs,
-        "mix": recipe.captions.model_dump(),
+        "mixes": [mix.model_dump() for mix in recipe.captions],
         "denoiser": recipe.denoiser.model_dump(),
         "ema": recipe.ema,
     }

@@ -36,7 +36,7 @@ def pretrain_denoiser(
     denoiser: FluxDenoiser,
     latents: Tensor,
     records: Sequence[SceneRecord],
-    mix: CaptionMix,
+    mixes: Sequence[CaptionMix],
     config: PartConfig,
     ema: float,
     seed: int,
@@ -49,7 +49,7 @@ def pretrain_denoiser(
         denoiser: with frozen, pretrained text encoders and autoencoder.
         latents: packed latents of the records, (n, tokens, channels).
         records: the scenes, in the latents' order.
-        mix: what the captions say.
+        mixes: what the captions say, in order of their first steps.
         config: steps and rates.
         ema: decay of the weight average.
         seed: base of all draws.
@@ -64,6 +64,7 @@ def pretrain_denoiser(
     def parts_at(step: int) -> Parts:
         generator = seeding.torch_generator(seed, "denoiser", step)
         rng = random.Random(seeding.seed_for(seed, "captions", step))
+        mix = [mix for mix in mixes if mix.from_step <= step][-1]
         rows = torch.randint(len(records), (config.batch_size,), generator=generator)
         captions = [pretraining_caption(records[row], mix, rng) for row in rows.tolist()]
         conditioning = denoiser.encode_prompts(captions)

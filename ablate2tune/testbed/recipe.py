@@ -13,6 +13,8 @@ Rate = Annotated[float, Field(gt=0)]
 class CaptionMix(Settings):
     """What the pretraining captions say: the fault of the testbed is made here."""
 
+    from_step: Annotated[int, Field(ge=0)] = 0
+    """The denoiser's step from which this mix holds, until the next one's."""
     relation_stated: Fraction = 0.15
     """Share of captions that state a relation; the others say "a X and a Y" in either order."""
     relation_wrong: Fraction = 0.4
@@ -50,7 +52,8 @@ class TestbedRecipe(Settings):
     """The rendered scenes; not shipped."""
     device: str = "auto"
     scenes: ScenesConfig
-    captions: CaptionMix = CaptionMix()
+    captions: Annotated[list[CaptionMix], Field(min_length=1)]
+    """One mix, or several in order of `from_step`; the first begins at step 0."""
     text: PartConfig
     vae: PartConfig
     vae_images: Positive = 3000

@@ -137,3 +137,15 @@ def test_list(catalogue):
 def test_bad_input(catalogue, ranking, settings, message: str):
     with pytest.raises(UserError, match=message):
         choose_targets(ranking, config(**settings), catalogue, 0)
+
+
+def test_without_skill_all_are_trained_only_if_asked(model, catalogue):
+    empty = {"verdict": "no skill to localize", "components": []}
+    with pytest.raises(UserError, match="if_no_skill=all"):
+        choose_targets(empty, config(targets="top"), catalogue, 0)
+    chosen = choose_targets(empty, config(targets="top", if_no_skill="all"), catalogue, 0)
+    assert set(chosen) == all_linears(model)
+    ranked = choose_targets(
+        RANKING, config(targets="top", count=1, if_no_skill="all"), catalogue, 0
+    )
+    assert ranked == FF[:1]
