@@ -1,35 +1,25 @@
 """Training state as one safetensors file: tensors, optimizer moments and counters, no pickle."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from ablate2tune.errors import UserError
-from ablate2tune.runs import unwritable
+from ablate2tune.runs import write_bytes
 
 
 def save_state(path: Path, tensors: dict[str, Tensor], counters: dict[str, Any]) -> None:
-    """Write tensors and JSON-able counters as one whole file (temporary name, then rename)."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Write tensors and JSON-able counters as one whole file (see `runs.write_bytes`)."""
     contiguous = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in tensors.items()
     }
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(contiguous, temporary, metadata={"counters": json.dumps(counters)})
-        os.replace(temporary, path)
-    except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise unwritable(path, error) from error
-        raise UserError(f"cannot write: {error}", where=str(path), mend="free the disk") from error
+    write_bytes(path, save(contiguous, {"counters": json.dumps(counters)}))
 
 
 def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
