@@ -153,7 +153,17 @@ def compare_stage(recipe: Recipe, terminal: Terminal) -> Scores | None:
 
 
 def run_stages(recipe: Recipe, terminal: Terminal) -> None:
-    """The main job: render-data, localize, train, compare."""
+    """The main job: render-data, localize, train, compare.
+
+    Raises:
+        UserError: no judge is set, said before hours are spent on the stages ahead of it.
+    """
+    if recipe.compare.judge is None:
+        raise UserError(
+            "no judge is set",
+            where="compare.judge",
+            mend="name a judge's folder, or run render-data, localize and train one by one",
+        )
     render_data_stage(recipe, terminal)
     localize_stage(recipe, terminal)
     train_stage(recipe, terminal)

@@ -46,6 +46,15 @@ def test_train_without_data_names_the_mend(
     assert "render-data" in capsys.readouterr().err
 
 
+def test_run_without_a_judge_stops_before_any_work(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    recipe = str(ROOT / "recipes/flux1-dev.yaml")
+    assert exit_code(["run", recipe, f"data={tmp_path}/d", f"runs={tmp_path}/r"]) == 2
+    assert "compare.judge: no judge is set" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_directory_launch_does_not_shadow_the_standard_library() -> None:
     """`python ablate2tune` is what `accelerate launch ablate2tune` runs."""
     done = run(sys.executable, "ablate2tune", "--help")
