@@ -95,7 +95,7 @@ class TestbedJudge:
         return {"kind": "testbed", "folder": str(self.folder), "settings": settings}
 
     def detect(self, images: np.ndarray, batch_size: int = 64) -> list[list[Detection]]:
-        """Objects per image, largest first; a label with several parts is found several times.
+        """Objects per image, largest first; a colour with several parts is found several times.
 
         Args:
             images: uint8, (n, height, width, 3).
@@ -126,24 +126,35 @@ class TestbedJudge:
 def detections(
     probability: np.ndarray, depth: np.ndarray, labels: Sequence[str], min_area: float
 ) -> list[Detection]:
-    """The connected parts of each label's pixels that cover `min_area` of the image, largest first.
+    """The connected parts of each colour that cover `min_area` of the image, largest first.
+
+    A connected part of one colour is one object, of the kind that is the most probable over all
+    its pixels: what looks like a ball above and like a cylinder below is not two things.
 
     Args:
         probability: (1 + labels, height, width), channel 0 background.
         depth: metres, (height, width).
-        labels: names of the channels after the background.
+        labels: names of the channels after the background, the colour first ("red ball").
         min_area: fraction of the image.
     """
-    winner = probability.argmax(axis=0)
-    found = []
+    colours: dict[str, list[int]] = {}
     for channel, label in enumerate(labels, start=1):
-        if (winner == channel).mean() < min_area:
+        colours.setdefault(label.split()[0], []).append(channel)
+    by_colour = np.stack(
+        [probability[0], *(probability[of].sum(axis=0) for of in colours.values())]
+    )
+    winner = by_colour.argmax(axis=0)
+    found = []
+    for number, channels in enumerate(colours.values(), start=1):
+        if (winner == number).mean() < min_area:
             continue
-        parts = _parts(winner == channel)
+        parts = _parts(winner == number)
         for part in range(1, parts.max() + 1):
             mask = parts == part
             if mask.mean() >= min_area:
-                score = float(probability[channel][mask].mean())
+                scores = probability[channels][:, mask].mean(axis=1)
+                best = int(scores.argmax())
+                label, score = labels[channels[best] - 1], float(scores[best])
                 found.append(
                     Detection(label, _box(mask), mask, float(np.median(depth[mask])), score)
                 )

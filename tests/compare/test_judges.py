@@ -32,7 +32,8 @@ class ByColour(torch.nn.Module):
 
     def forward(self, pixel_values):
         red, green, blue = pixel_values.unbind(1)
-        logits = torch.zeros(len(red), 8, *red.shape[1:])
+        logits = torch.full((len(red), 8, *red.shape[1:]), -9.0)
+        logits[:, 0] = 0.0
         logits[:, 1] = torch.where(red > 0.5, 9.0, -9.0)
         logits[:, 6] = torch.where(blue > 0.5, 9.0, -9.0)
         logits[:, 7] = green
@@ -50,15 +51,16 @@ def test_pixels_are_scaled_and_depth_is_in_metres(judge_folder):
     assert (ball.label, ball.box, ball.depth) == ("red ball", (1, 2, 7, 10), 7.0)
     assert (cube.label, cube.box, cube.depth) == ("blue cube", (12, 5, 19, 18), 3.0)
     assert ball.area == 8 * 6 / 400 and cube.area == 13 * 7 / 400
-    # Softmax over 7 classes: e^9 against five zeros and one -9.
-    assert ball.score == pytest.approx(np.exp(9) / (np.exp(9) + 5 + np.exp(-9)), abs=1e-5)
+    # Softmax over 7 classes: e^9 against one zero and five times -9.
+    assert ball.score == pytest.approx(np.exp(9) / (np.exp(9) + 1 + 5 * np.exp(-9)), abs=1e-5)
 
 
 def test_low_resolution_logits_are_enlarged(judge_folder):
     class Coarse(torch.nn.Module):
         def forward(self, pixel_values):
-            logits = torch.zeros(1, 8, 4, 4)
+            logits = torch.full((1, 8, 4, 4), -9.0)
             logits[:, 0] = 1.0
+            logits[:, 3] = 0.0
             logits[:, 3, :, 2:] = 2.0
             return SimpleNamespace(logits=logits)
 
@@ -84,6 +86,19 @@ def test_connected_parts_are_separate_and_small_ones_are_left_out():
     assert large.score == pytest.approx((9 * 0.6 + 0.5) / 10)
     assert large.depth == 2.0 and small.depth == 7.5
     assert len(detections(probability, depth, ["red ball", "blue cube"], min_area=0.05)) == 1
+
+
+def test_a_connected_part_of_one_colour_is_one_object_of_its_likeliest_kind():
+    labels = ["red ball", "red cube", "blue ball", "blue cube"]
+    probability = np.zeros((5, 10, 10))
+    probability[0] = 0.7
+    probability[:, 2:5, 2:8] = np.array([0.3, 0.4, 0.3, 0, 0]).reshape(5, 1, 1)  # red by the sum
+    probability[:, 5:9, 2:8] = np.array([0, 0.2, 0.7, 0.1, 0]).reshape(5, 1, 1)
+    probability[:, 5:9, 8:] = np.array([0, 0, 0, 0.6, 0.4]).reshape(5, 1, 1)
+    red, blue = detections(probability, np.ones((10, 10)), labels, min_area=0.02)
+    assert (red.label, red.box) == ("red cube", (2, 2, 8, 9))
+    assert red.score == pytest.approx((3 * 0.3 + 4 * 0.7) / 7)
+    assert (blue.label, blue.box, blue.score) == ("blue ball", (8, 5, 10, 9), pytest.approx(0.6))
 
 
 def test_bad_judges(tmp_path, judge_folder):

@@ -11,7 +11,7 @@ import torch
 from ablate2tune.scenes.dataset import SceneRecord
 from ablate2tune.testbed.architecture import TINY, build_pipeline
 from ablate2tune.testbed.denoiser import pretraining_caption
-from ablate2tune.testbed.judge import build_judge, judge_loss, label_maps
+from ablate2tune.testbed.judge import build_judge, judge_loss, label_maps, paste
 from ablate2tune.testbed.recipe import CaptionMix
 from ablate2tune.testbed.text import TextHeads, linear_probe, text_loss, word_list
 from ablate2tune.testbed.vae import peak_signal_to_noise, set_latent_scale, to_pixels
@@ -107,6 +107,33 @@ def test_judge_loss_by_hand() -> None:
     depth = torch.tensor([[[9.0, 0.5]]])
     expected = float(np.log(2)) / 2 + 2.0 * 0.5
     assert judge_loss(logits, classes, depth).item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_pasting_carries_one_whole_object_in_picture_classes_and_depth() -> None:
+    batch = 64
+    classes = torch.zeros(batch, 4, 4, dtype=torch.long)
+    classes[:, 0, :2] = 1 + 2 * torch.arange(batch)[:, None]  # every object its own class
+    classes[:, 3, 2:] = 2 + 2 * torch.arange(batch)[:, None]
+    pixels = (classes / 1000.0)[:, None].expand(-1, 3, -1, -1).clone()
+    generator = torch.Generator().manual_seed(0)
+    new_pixels, new_classes, new_depth = paste(pixels, classes, classes * 10.0, generator)
+    assert torch.equal(new_pixels, (new_classes / 1000.0)[:, None].expand(-1, 3, -1, -1))
+    assert torch.equal(new_depth, new_classes * 10.0)
+    changed = 0
+    for before, after in zip(classes, new_classes, strict=True):
+        places = [
+            region
+            for region in ((0, slice(0, 2)), (3, slice(2, 4)))
+            if not torch.equal(before[region], after[region])
+        ]
+        changed += len(places)
+        assert len(places) <= 1
+        outside = after.clone()
+        for region in ((0, slice(0, 2)), (3, slice(2, 4))):
+            assert after[region].unique().numel() == 1, "objects come whole"
+            outside[region] = 0
+        assert not outside.any(), "only objects are pasted"
+    assert batch // 4 < changed < 3 * batch // 4
 
 
 def test_judge_has_a_channel_per_label_and_depth() -> None:
