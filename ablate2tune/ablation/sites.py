@@ -105,7 +105,9 @@ def _column_site(
         _check(selection.indices, module.out_features, "columns", address)
         return Site(component.address, "output", selection.indices)
     if component.role != "feed-forward":
-        raise UserError(f"a {component.role} has no neurons", where=address, mend="name an MLP")
+        raise UserError(
+            f"its role is {component.role}, which has no neurons", where=address, mend="name an MLP"
+        )
     module = model.get_submodule(component.address)
     inner = [
         (name, child) for name, child in module.named_modules() if isinstance(child, PROJECTIONS)
