@@ -33,6 +33,22 @@ def _recipe(path: Path, overrides: list[str] | None) -> Recipe:
     return load_recipe(path, overrides)
 
 
+@app.command()
+def components(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A pipeline or model folder; no weights needed.")
+    ],
+) -> None:
+    """Show what can be ablated in a model, from its configuration alone."""
+    from ablate2tune.components import discover
+    from ablate2tune.components.configs import empty_models
+    from ablate2tune.components.show import describe
+
+    for name, empty in empty_models(model):
+        for line in describe(name, discover(empty)):
+            typer.echo(line)
+
+
 @app.command("render-data")
 def render_data(recipe: RecipeArgument, overrides: Overrides = None) -> None:
     """Render captioned, geometry-verified scenes with Blender."""

@@ -1,20 +1,24 @@
 """Mean ablation: what a component outputs on average, per position and noise level."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ablate2tune.ablation.interventions import hooked, map_tensors
+from ablate2tune.ablation.interventions import Hook, hooked
+from ablate2tune.ablation.regions import Call, items, skipped_items
+from ablate2tune.ablation.sites import Site, sites_of
+from ablate2tune.components import discover
 from ablate2tune.errors import UserError
 
 
 class Means:
-    """Mean outputs of components, keyed by address and by the noise level now evaluated.
+    """Mean activations at the sites of components, keyed by site and by the noise level.
 
     Whoever calls the denoiser sets `sigma_index` before each forward, both when means are
-    collected and when they replace outputs.
+    collected and when they replace activations.
     """
 
     def __init__(self) -> None:
@@ -23,64 +27,88 @@ class Means:
         self._sums: dict[tuple[str, int], list[Tensor]] = {}
         self._counts: dict[tuple[str, int], int] = {}
 
-    def add(self, address: str, output: Any) -> None:
-        """Take a batch into the mean: a tensor or a tuple of tensors, (batch, ...) each."""
-        tensors = [output] if isinstance(output, Tensor) else list(output)
+    def add(self, site: str, tensors: Sequence[Tensor]) -> None:
+        """Take a batch into the mean: one tensor per stream, (batch, ...) each."""
         sums = [tensor.detach().float().sum(0) for tensor in tensors]
-        key = (address, self.sigma_index)
+        key = (site, self.sigma_index)
         if key in self._sums:
             sums = [old + new for old, new in zip(self._sums[key], sums, strict=True)]
         self._sums[key] = sums
         self._counts[key] = self._counts.get(key, 0) + len(tensors[0])
 
-    def replace(self, address: str, output: Any) -> Any:
-        """The mean in place of an output, repeated over the batch.
+    def mean(self, site: str, index: int, like: Tensor) -> Tensor:
+        """The mean of a site's tensor number `index`, repeated over a batch of that shape.
 
         Raises:
-            UserError: nothing was calibrated for this address and noise level, or at other shapes.
+            UserError: nothing was calibrated for this site and noise level, or at other shapes.
         """
-        key = (address, self.sigma_index)
+        key = (site, self.sigma_index)
         if key not in self._sums:
             raise UserError(
                 f"no calibrated mean at noise level {self.sigma_index}",
-                where=address,
+                where=site,
                 mend="collect means over the same addresses and noise levels",
             )
-        means = iter(self._sums[key])
-
-        def substitute(tensor: Tensor) -> Tensor:
-            mean = next(means) / self._counts[key]
-            if mean.shape != tensor.shape[1:]:
-                raise UserError(
-                    f"calibrated at shape {tuple(mean.shape)}, used at {tuple(tensor.shape[1:])}",
-                    where=address,
-                    mend="calibrate at the same resolution and prompt length",
-                )
-            return mean.to(tensor.dtype).expand_as(tensor)
-
-        return map_tensors(substitute, output)
+        mean = self._sums[key][index] / self._counts[key]
+        if mean.shape != like.shape[1:]:
+            raise UserError(
+                f"calibrated at shape {tuple(mean.shape)}, used at {tuple(like.shape[1:])}",
+                where=site,
+                mend="calibrate at the same resolution and prompt length",
+            )
+        return mean.to(like.dtype).expand_as(like)
 
 
 @torch.no_grad()
 def collect_means(
     model: nn.Module, addresses: Sequence[str], run: Callable[[Means], None]
 ) -> Means:
-    """Mean outputs of components over calibration examples.
+    """Mean activations of components over calibration examples; for blocks, of what they add.
 
     Args:
         model: the denoiser.
-        addresses: components to calibrate.
+        addresses: components, or parts of them, to calibrate.
         run: calls the denoiser on the calibration examples; before each forward it sets
             `sigma_index` of the means that it is given.
 
     Raises:
-        UserError: a component was never called.
+        UserError: an address is no component, or a component was never called.
     """
     means = Means()
-
-    def adder(address: str):
-        return lambda _module, _args, _kwargs, output: means.add(address, output)
-
-    with hooked(model, [(address, adder(address)) for address in addresses]):
+    with recorded(model, addresses, means.add):
         run(means)
     return means
+
+
+@contextmanager
+def recorded(
+    model: nn.Module, addresses: Sequence[str], record: Callable[[str, list[Tensor]], None]
+) -> Iterator[None]:
+    """Give a site's key and its tensors to `record` at each call.
+
+    The tensors are the whole activation at the site, (batch, ...) per stream, also where an
+    address names a part of it; for a block, what it adds to each stream.
+
+    Raises:
+        UserError: an address is no component, or on leaving, a component was never called.
+    """
+    catalogue = discover(model)
+    sites = {site.key: site for a in addresses for site in sites_of(model, catalogue, a)}
+
+    def recorder(site: Site) -> Hook:
+        def hook(module: nn.Module, args: tuple, kwargs: dict[str, Any], value: Any) -> None:
+            call = Call(module, args, kwargs, value)
+            tensors = items(site, call)
+            if site.is_block:
+                pairs = zip(tensors, skipped_items(site, call), strict=True)
+                tensors = [None if new is None else new - old for new, old in pairs]
+            kept = [x.transpose(0, site.batch_axis) for x in tensors if isinstance(x, Tensor)]
+            record(site.key, kept)
+
+        return hook
+
+    with ExitStack() as stack:
+        for side in ("output", "input"):
+            hooks = [(s.address, recorder(s)) for s in sites.values() if s.side == side]
+            stack.enter_context(hooked(model, hooks, side))
+        yield

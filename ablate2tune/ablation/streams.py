@@ -8,13 +8,17 @@ since pipelines call blocks by keyword and gradient checkpointing by position.
 import ast
 import functools
 import inspect
+import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from ablate2tune.errors import UserError
+
+TEXT = re.compile(r"encoder|context|text|txt|(^|_)t(_|$)")
+"""Names of parameters and variables that hold the text stream."""
 
 
 def skipped_output(block: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], output: Any):
@@ -34,11 +38,14 @@ def skipped_output(block: nn.Module, args: Sequence[Any], kwargs: Mapping[str, A
             shape or dtype.
     """
     streams = list(output) if isinstance(output, tuple | list) else [output]
-    names = return_names(type(block), len(streams))
-    forward = _forward(type(block))
-    bound = inspect.signature(forward).bind(block, *args, **kwargs).arguments
+    names = stream_names(block, output)
+    bound = bound_arguments(block, args, kwargs)
     inputs = [bound.get(name) for name in names]
-    for name, before, after in zip(names, inputs, streams, strict=True):
+    for place, (name, after) in enumerate(zip(names, streams, strict=False)):
+        before = inputs[place]
+        if after is None:  # a stream that ends here, as the text does in SD3's last block
+            inputs[place] = None
+            continue
         if not isinstance(before, Tensor) or not isinstance(after, Tensor):
             raise UserError(f"stream {name!r} is not a tensor", where=type(block).__name__)
         if before.shape != after.shape or before.dtype != after.dtype:
@@ -47,7 +54,50 @@ def skipped_output(block: nn.Module, args: Sequence[Any], kwargs: Mapping[str, A
                 f"{after.dtype} {tuple(after.shape)}, so the block cannot be skipped",
                 where=type(block).__name__,
             )
-    return tuple(inputs) if isinstance(output, tuple | list) else inputs[0]
+    kept = streams[len(inputs) :]
+    return (*inputs, *kept) if isinstance(output, tuple | list) else inputs[0]
+
+
+def stream_names(block: nn.Module, output: Any) -> tuple[str, ...]:
+    """The block's parameters that its outputs continue, in the order of the outputs.
+
+    A block of `transformers` may return position biases or attention weights after its one stream;
+    these have no name here. A module that only wraps another has the names of that one.
+    """
+    if not isinstance(output, tuple | list):
+        return _names(block, 1)
+    if type(block).__module__.startswith("transformers."):
+        return _names(block, 1, of_first=True)
+    return _names(block, len(output))
+
+
+def _names(block: nn.Module, arity: int, of_first: bool = False) -> tuple[str, ...]:
+    if of_first:
+        return (_parameters(type(block))[0],)
+    return return_names(innermost(block), arity)
+
+
+def innermost(block: nn.Module) -> type[nn.Module]:
+    """The block's class, or that of the only module that it hands all its arguments on to."""
+    inner = list(block.children())
+    if len(inner) == 1 and _parameters(type(inner[0])) == _parameters(type(block)):
+        return innermost(inner[0])
+    return type(block)
+
+
+def bound_arguments(
+    block: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A call's arguments by parameter name."""
+    return inspect.signature(_forward(type(block))).bind(block, *args, **kwargs).arguments
+
+
+def stream_lengths(block: nn.Module, bound: Mapping[str, Any]) -> tuple[int, int]:
+    """Text and image tokens of one call of a block with two streams."""
+    names = _names(block, 2)
+    text = next(name for name in names if TEXT.search(name))
+    image = next(name for name in names if not TEXT.search(name))
+    return bound[text].shape[1], bound[image].shape[1]
 
 
 @functools.cache
@@ -60,13 +110,8 @@ def return_names(kind: type[nn.Module], arity: int) -> tuple[str, ...]:
         UserError: the source cannot be read, or its `return` statements of this arity do not name
             parameters, or do not agree.
     """
-    forward = _forward(kind)
-    parameters = list(inspect.signature(forward).parameters)[1:]
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(forward)))
-    except (OSError, TypeError, SyntaxError) as error:
-        raise UserError("the source of forward() cannot be read", where=kind.__name__) from error
-    found = {names for names in _returns(tree.body[0]) if len(names) == arity}
+    parameters = _parameters(kind)
+    found = {names for names in _returns(_source(kind)) if len(names) == arity}
     known = {names for names in found if all(name in parameters for name in names)}
     if len(known) == 1 and known == found:
         return known.pop()
@@ -75,17 +120,44 @@ def return_names(kind: type[nn.Module], arity: int) -> tuple[str, ...]:
     raise UserError(f"its {arity} outputs cannot be matched to inputs by name", where=kind.__name__)
 
 
+@functools.cache
+def joins_text_first(kind: type[nn.Module]) -> bool | None:
+    """Whether a block that joins its streams along the tokens puts the text first.
+
+    Read from the first `torch.cat` of a text and an image variable in its forward; None without
+    one.
+    """
+    for node in ast.walk(_source(kind)):
+        joins = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+        if not joins or node.func.attr != "cat" or not isinstance(node.args[0], ast.List):
+            continue
+        names = [item.id if isinstance(item, ast.Name) else "" for item in node.args[0].elts]
+        text = [bool(TEXT.search(name)) for name in names]
+        if len(names) == 2 and all(names) and sum(text) == 1:
+            return text[0]
+    return None
+
+
 def _forward(kind: type[nn.Module]) -> Any:
     return inspect.unwrap(kind.forward)
 
 
-def _returns(function: ast.AST) -> list[tuple[str, ...]]:
-    found: list[tuple[str, ...]] = []
+def _parameters(kind: type[nn.Module]) -> list[str]:
+    return list(inspect.signature(_forward(kind)).parameters)[1:]
+
+
+def _source(kind: type[nn.Module]) -> ast.AST:
+    try:
+        return ast.parse(textwrap.dedent(inspect.getsource(_forward(kind)))).body[0]
+    except (OSError, TypeError, SyntaxError) as error:
+        raise UserError("the source of forward() cannot be read", where=kind.__name__) from error
+
+
+def _returns(function: ast.AST) -> Iterator[tuple[str, ...]]:
     for node in ast.iter_child_nodes(function):
         if isinstance(node, ast.FunctionDef | ast.Lambda | ast.ClassDef):
             continue
         if isinstance(node, ast.Return) and node.value is not None:
             values = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
-            found.append(tuple(v.id if isinstance(v, ast.Name) else "" for v in values))
-        found += _returns(node)
-    return found
+            yield tuple(v.id if isinstance(v, ast.Name) else "" for v in values)
+        yield from _returns(node)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from ablate2tune.components.heads import Heads
 from ablate2tune.errors import UserError, did_you_mean
 
 Level = Literal["block", "sublayer", "projection"]
@@ -23,13 +24,20 @@ class Component:
     """Class name of the module."""
     parameters: int
     stack: str
-    """Name of the stack (`transformer_blocks`) that holds the block."""
+    """Dotted path of the stack (`transformer_blocks`) that holds the block."""
     index: int
     """The block's place in its stack."""
     parent: str | None
     """Address of the component one level up; None for a block."""
     linears: tuple[str, ...]
     """Addresses of the Linear modules inside, in model order; modulation of norms is left out."""
+    writes: bool = False
+    """Whether a sub-layer's output is added to the residual stream: zeroing all of a block's
+    writers is skipping the block."""
+    heads: Heads | str | None = None
+    """An attention's heads, or why they cannot be told apart; None for all other parts."""
+    obstacle: str | None = None
+    """Why this block or sub-layer cannot be ablated as a whole; None if it can."""
 
     @property
     def block(self) -> str:

@@ -1,7 +1,9 @@
-"""Find the components of a denoiser from its module tree; no table of models.
+"""Find the components of a model from its module tree; no table of models.
 
-A stack is a direct-child `ModuleList` of one or more modules of one class that hold an attention.
-A block's sub-layers are its direct children by role, projections the Linears inside those.
+A stack is a `ModuleList` of one or more modules of one class that hold an attention; where stacks
+lie within each other's elements (a UNet's levels, a wrapper per block), the innermost counts. A
+block's sub-layers are the topmost modules in it that play a role, projections the Linears and
+convolutions inside those.
 """
 
 import re
@@ -10,31 +12,45 @@ from collections.abc import Iterator
 from torch import nn
 
 from ablate2tune.components.catalogue import Catalogue, Component, Role
+from ablate2tune.components.heads import OUT, Heads, find_heads
+from ablate2tune.components.overrides import NO_HEADS, not_residual
 from ablate2tune.errors import UserError
 
 ATTENTION = re.compile(r"(attention|attn)(?!.*processor)", re.IGNORECASE)
-FEED_FORWARD = re.compile(r"feed_?forward|(^|_)(ff|ffn|mlp)(_|\d|$)", re.IGNORECASE)
+FEED_FORWARD = re.compile(
+    r"feed_?forward|dense(gated)?act|(^|_)(ff|ffn|mlp)(_|\d|$)", re.IGNORECASE
+)
 NORM = re.compile(r"norm", re.IGNORECASE)
+MODULATION = re.compile(r"(^|_)mod(_|$)|modulat|adaln", re.IGNORECASE)
+WRITER = re.compile(r"proj_out|ff_out|(\w+_)?(out|down)_proj|linear_?2|fc2", re.IGNORECASE)
+"""Names of bare projections of a block whose output joins the residual stream."""
+PROJECTIONS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def discover(model: nn.Module) -> Catalogue:
-    """The catalogue of a denoiser's blocks, sub-layers and projections.
+    """The catalogue of a model's blocks, sub-layers and projections.
+
+    It reads the module tree alone, so that a model on the meta device serves as well.
 
     Raises:
-        UserError: the model has no stack of attention blocks, or its query, key and value
-            projections are fused, so that ablating `to_q` would do nothing.
+        UserError: the model has no stack of attention blocks, is wrapped by torch.compile, or its
+            query, key and value projections are fused, so that ablating `to_q` would do nothing.
     """
+    if hasattr(model, "_orig_mod"):
+        raise UserError(
+            "the model is wrapped by torch.compile, which ignores hooks added later",
+            where=type(model._orig_mod).__name__,
+            mend="pass the model that was given to torch.compile",
+        )
     _refuse_fused(model)
     components: list[Component] = []
-    for name, child in model.named_children():
-        if isinstance(child, nn.ModuleList) and _is_stack(child):
-            for index, block in enumerate(child):
-                components += _block_components(block, name, index)
+    for name, stack in _stacks(model, ""):
+        for index, block in enumerate(stack):
+            components += _block_components(block, name, index)
     if not components:
         raise UserError(
             f"{type(model).__name__} has no stack of attention blocks",
-            mend="a stack is a direct-child ModuleList of blocks that hold an attention; "
-            "a model wrapped by torch.compile hides it",
+            mend="a stack is a ModuleList of blocks of one class that hold an attention",
         )
     return Catalogue(components)
 
@@ -49,22 +65,39 @@ def _refuse_fused(model: nn.Module) -> None:
             )
 
 
+def _stacks(module: nn.Module, path: str) -> Iterator[tuple[str, nn.ModuleList]]:
+    for name, child in module.named_children():
+        address = f"{path}.{name}" if path else name
+        inner = list(_stacks(child, address))
+        if inner:
+            yield from inner
+        elif isinstance(child, nn.ModuleList) and _is_stack(child):
+            yield address, child
+
+
 def _is_stack(modules: nn.ModuleList) -> bool:
     if len({type(module) for module in modules}) != 1:
         return False
-    return any(
-        ATTENTION.search(type(inner).__name__) for name, inner in modules[0].named_modules() if name
-    )
+    return any(_is_attention(name, inner) for name, inner in modules[0].named_modules() if name)
+
+
+def _is_attention(path: str, module: nn.Module) -> bool:
+    """Whether a module's class, or its name and contents, are an attention's."""
+    kind = type(module).__name__
+    if NORM.search(kind) or NORM.search(path):
+        return False
+    if ATTENTION.search(kind):
+        return True
+    holds = any(isinstance(inner, nn.Linear) for inner in module.children())
+    return holds and ATTENTION.search(path.rpartition(".")[2]) is not None
 
 
 def _block_components(block: nn.Module, stack: str, index: int) -> Iterator[Component]:
     address = f"{stack}.{index}"
-    sublayers = [
-        (f"{address}.{name}", child, role)
-        for name, child in block.named_children()
-        if (role := _role(name, child)) is not None
-    ]
-    inside = {path: tuple(_linears(path, child)) for path, child, _ in sublayers}
+    sublayers = [(f"{address}.{name}", child, role) for name, child, role in _sublayers(block)]
+    inside = {path: tuple(_projections(path, child)) for path, child, _ in sublayers}
+    modules = {f"{address}.{name}": module for name, module in block.named_modules()}
+    writers = _writers(sublayers)
 
     def component(path: str, module: nn.Module, parent: str | None, **facts) -> Component:
         parameters = sum(parameter.numel() for parameter in module.parameters())
@@ -73,37 +106,98 @@ def _block_components(block: nn.Module, stack: str, index: int) -> Iterator[Comp
             path, kind=kind, parameters=parameters, stack=stack, index=index, parent=parent, **facts
         )
 
-    linears = tuple(name for path, _, _ in sublayers for name in inside[path])
-    yield component(address, block, None, level="block", role="block", linears=linears)
+    def linears(path: str) -> tuple[str, ...]:
+        return tuple(name for name in inside[path] if isinstance(modules[name], nn.Linear))
+
+    yield component(
+        address,
+        block,
+        None,
+        level="block",
+        role="block",
+        linears=tuple(name for path in inside for name in linears(path)),
+        obstacle=not_residual(block) or (None if writers else "nothing in it is known to write"),
+    )
     for path, child, role in sublayers:
-        yield component(path, child, address, level="sublayer", role=role, linears=inside[path])
+        yield component(
+            path,
+            child,
+            address,
+            level="sublayer",
+            role=role,
+            linears=linears(path),
+            writes=path in writers,
+            heads=_heads(block, path, child) if role == "attention" else None,
+        )
         for name in inside[path]:
             if name != path:
-                module = block.get_submodule(name.removeprefix(f"{address}."))
+                own = (name,) if isinstance(modules[name], nn.Linear) else ()
                 yield component(
-                    name, module, path, level="projection", role="projection", linears=(name,)
+                    name, modules[name], path, level="projection", role="projection", linears=own
                 )
+
+
+def _sublayers(module: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module, Role]]:
+    """The topmost modules with a role, with their paths below the block."""
+    for name, child in module.named_children():
+        address = f"{path}.{name}" if path else name
+        if NORM.search(type(child).__name__) or NORM.search(name) or MODULATION.search(name):
+            continue
+        role = _role(name, child)
+        if role is not None:
+            yield address, child, role
+        else:
+            yield from _sublayers(child, address)
 
 
 def _role(name: str, module: nn.Module) -> Role | None:
     kind = type(module).__name__
-    if NORM.search(kind) or NORM.search(name):
-        return None
-    if isinstance(module, nn.Linear):
+    if isinstance(module, PROJECTIONS):
         return "projection"
-    if not any(isinstance(inner, nn.Linear) for inner in module.modules()):
+    if not any(isinstance(inner, PROJECTIONS) for inner in module.modules()):
         return None
-    if ATTENTION.search(kind) or ATTENTION.search(name):
-        return "attention"
+    if _is_attention(name, module):
+        # T5's sub-layers are called attentions too, but hold a norm and the residual sum.
+        wraps = any(_is_attention(inner, child) for inner, child in module.named_children())
+        return None if wraps else "attention"
     if FEED_FORWARD.search(kind) or FEED_FORWARD.search(name):
         return "feed-forward"
     return None
 
 
-def _linears(address: str, module: nn.Module) -> Iterator[str]:
-    if isinstance(module, nn.Linear):
+def _writers(sublayers: list[tuple[str, nn.Module, Role]]) -> set[str]:
+    """Which sub-layers add to the residual stream.
+
+    Attentions and feed-forwards do, unless a bare projection of the block takes their place: then
+    that one writes, and so do the attentions that have an out-projection of their own.
+    """
+    found = {path for path, _, role in sublayers if role == "feed-forward"}
+    if not found:
+        found = {
+            path
+            for path, _, role in sublayers
+            if role == "projection" and WRITER.fullmatch(path.rpartition(".")[2])
+        }
+        attentions = [(path, module) for path, module, role in sublayers if role == "attention"]
+        return found | {path for path, module in attentions if not found or _projects(module)}
+    return found | {path for path, _, role in sublayers if role == "attention"}
+
+
+def _projects(attention: nn.Module) -> bool:
+    return any(
+        isinstance(inner, nn.Linear) and OUT.fullmatch(name)
+        for name, inner in attention.named_modules()
+    )
+
+
+def _heads(block: nn.Module, path: str, attention: nn.Module) -> Heads | str:
+    return NO_HEADS.get(type(block).__name__) or find_heads(path, attention)
+
+
+def _projections(address: str, module: nn.Module) -> Iterator[str]:
+    if isinstance(module, PROJECTIONS):
         yield address
         return
     for name, child in module.named_children():
         if not NORM.search(type(child).__name__):
-            yield from _linears(f"{address}.{name}", child)
+            yield from _projections(f"{address}.{name}", child)
