@@ -14,9 +14,12 @@ import numpy as np
 
 from ablate2tune import runs
 from ablate2tune.components import Component, lora_targets
+from ablate2tune.localize.condition import Condition
+from ablate2tune.localize.estimate import carried_over
 from ablate2tune.localize.margin import Margins
-from ablate2tune.localize.results import Condition, Results
-from ablate2tune.localize.statistics import Groups, Interval, corrected
+from ablate2tune.localize.racing import Standing
+from ablate2tune.localize.results import Results
+from ablate2tune.localize.statistics import Estimate, Groups, Interval, corrected
 from ablate2tune.recipe import LocalizeConfig
 
 SCHEMA = "ablate2tune/ranking/1"
@@ -74,7 +77,14 @@ class Row:
 class Analysis:
     """Figures of conditions against the baseline of one sweep."""
 
-    def __init__(self, results: Results, groups: Sequence[str], config: LocalizeConfig, seed: int):
+    def __init__(
+        self,
+        results: Results,
+        groups: Sequence[str],
+        config: LocalizeConfig,
+        seed: int,
+        screened: Results | None = None,
+    ):
         """Summarise the baseline.
 
         Args:
@@ -82,8 +92,9 @@ class Analysis:
             groups: the contrast group of each measured example.
             config: resamples, confidence and what to rank by.
             seed: of the resampling.
+            screened: first-order estimates of the conditions, where they were made.
         """
-        self._results, self._config = results, config
+        self._results, self._config, self._screened = results, config, screened
         self._groups = Groups(groups, config.bootstrap, config.confidence, seed)
         self._base = {
             name: values.mean(1) for name, values in results[Condition()]._asdict().items()
@@ -102,8 +113,21 @@ class Analysis:
 
     @property
     def ranked_by(self) -> str:
-        """The recipe's `rank_by`, or "spatial" where specificity is not defined."""
-        return self._config.rank_by if self.has_control else "spatial"
+        """The recipe's `rank_by`, or "impact" where specificity is not defined."""
+        return self._config.rank_by if self.has_control else "impact"
+
+    def standing(self, condition: Condition) -> Standing:
+        """What a condition is ranked by, with its interval."""
+        if self.ranked_by == "specificity":
+            figure = self._groups.interval(self._specificity(condition))
+        else:
+            figure = self._groups.interval(self._estimates(condition)["spatial"])
+        return Standing(figure["value"], figure["low"], figure["high"])
+
+    def is_finite(self, condition: Condition) -> bool:
+        """Whether all measured losses under a condition were finite."""
+        measured = self._results.measured(condition)
+        return all(np.isfinite(values[measured]).all() for values in self._results[condition])
 
     def baseline_dict(self) -> dict[str, Any]:
         """The baseline as in `ranking.json`, with its margins at each noise level."""
@@ -142,10 +166,12 @@ class Analysis:
         return -(by or 0.0), row.component.address
 
     def _row(self, component: Component, condition: Condition) -> Row:
-        margins = self._results[condition]._asdict()
-        impact = {name: self._base[name] - values.mean(1) for name, values in margins.items()}
-        interval = {name: self._groups.mean(values) for name, values in impact.items()}
+        estimates = self._estimates(condition)
+        interval = {name: self._groups.interval(found) for name, found in estimates.items()}
         base = {name: figure["value"] for name, figure in self.baseline.items()}
+        specificity = None
+        if self.has_control:
+            specificity = self._groups.interval(self._specificity(condition))
         return Row(
             component,
             condition.mode,
@@ -157,24 +183,41 @@ class Analysis:
                 else None,
                 "quality": interval["quality"]["value"] / -base["quality"],
             },
-            **self._specificity(impact),
-            p_uncorrected=self._groups.sign_flip_p(impact["spatial"]),
+            specificity=specificity["value"] if specificity else None,
+            specificity_interval=specificity,
+            p_uncorrected=self._groups.sign_flip_p(self._impacts(self._results, condition)[0]),
         )
 
-    def _specificity(self, impact: dict[str, np.ndarray]) -> dict[str, Any]:
-        if not self.has_control:
-            return {"specificity": None, "specificity_interval": None}
+    def _impacts(self, results: Results, condition: Condition) -> Margins:
+        """Baseline minus ablated, (n,) each; nan where not measured."""
+        margins = results[condition]._asdict()
+        return Margins(*(self._base[name] - values.mean(1) for name, values in margins.items()))
 
-        def difference(mean: Any) -> Any:
-            spatial, control = (
-                mean(impact[name]) / mean(self._base[name]) for name in ("spatial", "control")
+    def _estimates(self, condition: Condition) -> dict[str, Estimate]:
+        """Mean impacts over all examples, from those that were measured."""
+        measured = self._results.measured(condition)
+        cheap: dict[str, np.ndarray] = {}
+        if self._screened is not None and condition in self._screened:
+            cheap = self._impacts(self._screened, condition)._asdict()
+        found = {}
+        for name, impact in self._impacts(self._results, condition)._asdict().items():
+            covariates = [*([cheap[name]] if cheap else []), self._base[name]]
+            carried = carried_over(impact, measured, covariates)
+            found[name] = self._groups.estimated_mean(impact, measured, carried)
+        return found
+
+    def _specificity(self, condition: Condition) -> Estimate:
+        """Relative spatial minus relative control impact; the baseline is resampled as well."""
+        found = self._estimates(condition)
+        spatial, control = (
+            (
+                found[name].value / np.mean(self._base[name]),
+                found[name].resampled / self._groups.resampled_means(self._base[name]),
             )
-            return spatial - control
-
-        value = float(difference(np.mean))
-        low, high = self._groups.bounds(difference(self._groups.resampled_means))
-        interval: Interval = {"value": value, "low": low, "high": high, "n": self._groups.n}
-        return {"specificity": value, "specificity_interval": interval}
+            for name in ("spatial", "control")
+        )
+        value, resampled = (a - b for a, b in zip(spatial, control, strict=True))
+        return Estimate(float(value), np.asarray(resampled), found["spatial"].n)
 
     def _label(self, row: Row, p: float) -> str:
         baseline_loss = -self.baseline["quality"]["value"]
