@@ -124,9 +124,17 @@ class LocalizeConfig(Settings):
     """What replaces a sub-layer's output; blocks are always skipped."""
     top_blocks: Positive = 3
     """Blocks whose sub-layers are swept."""
-    rank_by: Literal["impact", "specificity"] = "impact"
-    """Order of the ranking: spatial impact, or relative spatial impact minus relative control
-    impact."""
+    rank_by: Literal["impact", "specificity", "gradient"] = "impact"
+    """Order of the ranking: spatial impact; relative spatial minus relative control impact; or,
+    also for a model without the skill, what an adapter on the component could gain."""
+    report_gradient: bool = False
+    """Measure that gain beside the other two, to see how the three agree."""
+    gradient_groups: Positive = 24
+    """Contrast groups that the gain is measured on."""
+    adapter_rank: Positive = 16
+    """Rank of the adapter whose gain is measured."""
+    noise_floor: bool = True
+    """Draw the baseline's noise again on a few groups, to see what noise alone does."""
     batch_size: Positive = 64
     """Latents per forward."""
     prefix_reuse: bool = True

@@ -5,7 +5,7 @@ control impacts are also given relative to the baseline's own margins; specifici
 difference.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -39,11 +39,13 @@ class Row:
     control: Interval
     quality: Interval
     relative: dict[str, float | None]
-    """Impacts as fractions of the baseline's margins, and of its loss for quality; control is
-    None where the baseline's own control margin cannot be told from zero."""
+    """Impacts as fractions of the baseline's margins, and of its loss for quality; None where the
+    baseline's own margin cannot be told from zero."""
     specificity: float | None
     specificity_interval: Interval | None
     p_uncorrected: float
+    gain: float | None = None
+    """First-order gain of an adapter per parameter, where it was measured."""
     p: float = 1.0
     label: str = "neutral"
     """helps, hurts, neutral (unused or redundant), or critical for everything."""
@@ -66,6 +68,7 @@ class Row:
             "relative": self.relative,
             "specificity": self.specificity,
             "specificity_interval": self.specificity_interval,
+            "gain": self.gain,
             "p": self.p,
             "p_uncorrected": self.p_uncorrected,
             "label": self.label,
@@ -95,11 +98,11 @@ class Analysis:
             screened: first-order estimates of the conditions, where they were made.
         """
         self._results, self._config, self._screened = results, config, screened
-        self._groups = Groups(groups, config.bootstrap, config.confidence, seed)
+        self.groups = Groups(groups, config.bootstrap, config.confidence, seed)
         self._base = {
             name: values.mean(1) for name, values in results[Condition()]._asdict().items()
         }
-        self.baseline = {name: self._groups.mean(v) for name, v in self._base.items()}
+        self.baseline = {name: self.groups.mean(v) for name, v in self._base.items()}
 
     @property
     def has_skill(self) -> bool:
@@ -114,14 +117,15 @@ class Analysis:
     @property
     def ranked_by(self) -> str:
         """The recipe's `rank_by`, or "impact" where specificity is not defined."""
-        return self._config.rank_by if self.has_control else "impact"
+        undefined = self._config.rank_by == "specificity" and not self.has_control
+        return "impact" if undefined else self._config.rank_by
 
     def standing(self, condition: Condition) -> Standing:
         """What a condition is ranked by, with its interval."""
         if self.ranked_by == "specificity":
-            figure = self._groups.interval(self._specificity(condition))
+            figure = self.groups.interval(self._specificity(condition))
         else:
-            figure = self._groups.interval(self._estimates(condition)["spatial"])
+            figure = self.groups.interval(self._estimates(condition)["spatial"])
         return Standing(figure["value"], figure["low"], figure["high"])
 
     def is_finite(self, condition: Condition) -> bool:
@@ -138,7 +142,7 @@ class Analysis:
                 {
                     "sigma": sigma,
                     **{
-                        name: self._groups.mean(getattr(margins, name)[:, level])
+                        name: self.groups.mean(getattr(margins, name)[:, level])
                         for name in Margins._fields
                     },
                 }
@@ -146,9 +150,21 @@ class Analysis:
             ],
         }
 
-    def rows(self, measured: Sequence[tuple[Component, Condition]]) -> list[Row]:
-        """Components of one level, best first, with p-values corrected over them and labels."""
-        rows = [self._row(component, condition) for component, condition in measured]
+    def rows(
+        self,
+        measured: Sequence[tuple[Component, Condition]],
+        gains: Mapping[str, float] | None = None,
+    ) -> list[Row]:
+        """Components of one level, best first, with p-values corrected over them and labels.
+
+        Args:
+            measured: components with the conditions under which they were ablated.
+            gains: what an adapter could gain, by address, where that was measured.
+        """
+        rows = [
+            replace(self._row(component, condition), gain=(gains or {}).get(component.address))
+            for component, condition in measured
+        ]
         rows = [
             replace(row, p=p, label=self._label(row, p))
             for row, p in zip(rows, corrected([row.p_uncorrected for row in rows]), strict=True)
@@ -162,22 +178,28 @@ class Analysis:
         return [replace(row, rank=i) for i, row in enumerate(ordered, start=1)]
 
     def _order(self, row: Row) -> tuple[float, str]:
-        by = row.specificity if self.ranked_by == "specificity" else row.spatial["value"]
+        by = {
+            "impact": row.spatial["value"],
+            "specificity": row.specificity,
+            "gradient": row.gain,
+        }[self.ranked_by]
         return -(by or 0.0), row.component.address
 
     def _row(self, component: Component, condition: Condition) -> Row:
         estimates = self._estimates(condition)
-        interval = {name: self._groups.interval(found) for name, found in estimates.items()}
+        interval = {name: self.groups.interval(found) for name, found in estimates.items()}
         base = {name: figure["value"] for name, figure in self.baseline.items()}
         specificity = None
-        if self.has_control:
-            specificity = self._groups.interval(self._specificity(condition))
+        if self.has_control and self.has_skill:
+            specificity = self.groups.interval(self._specificity(condition))
         return Row(
             component,
             condition.mode,
             **interval,
             relative={
-                "spatial": interval["spatial"]["value"] / base["spatial"],
+                "spatial": interval["spatial"]["value"] / base["spatial"]
+                if self.has_skill
+                else None,
                 "control": interval["control"]["value"] / base["control"]
                 if self.has_control
                 else None,
@@ -185,25 +207,32 @@ class Analysis:
             },
             specificity=specificity["value"] if specificity else None,
             specificity_interval=specificity,
-            p_uncorrected=self._groups.sign_flip_p(self._impacts(self._results, condition)[0]),
+            p_uncorrected=self.groups.sign_flip_p(self.impacts(condition).spatial),
         )
 
+    def impacts(self, condition: Condition) -> Margins:
+        """Baseline minus ablated, mean over noise levels: (n,) each; nan where not measured."""
+        return self._impacts(self._results, condition)
+
+    def first_order(self, condition: Condition) -> Margins | None:
+        """The same as the gradient predicts it; None where that was not estimated for all."""
+        if self._screened is None or condition not in self._screened:
+            return None
+        return self._impacts(self._screened, condition)
+
     def _impacts(self, results: Results, condition: Condition) -> Margins:
-        """Baseline minus ablated, (n,) each; nan where not measured."""
         margins = results[condition]._asdict()
         return Margins(*(self._base[name] - values.mean(1) for name, values in margins.items()))
 
     def _estimates(self, condition: Condition) -> dict[str, Estimate]:
         """Mean impacts over all examples, from those that were measured."""
         measured = self._results.measured(condition)
-        cheap: dict[str, np.ndarray] = {}
-        if self._screened is not None and condition in self._screened:
-            cheap = self._impacts(self._screened, condition)._asdict()
+        cheap = self.first_order(condition)
         found = {}
-        for name, impact in self._impacts(self._results, condition)._asdict().items():
-            covariates = [*([cheap[name]] if cheap else []), self._base[name]]
+        for name, impact in self.impacts(condition)._asdict().items():
+            covariates = [*([getattr(cheap, name)] if cheap else []), self._base[name]]
             carried = carried_over(impact, measured, covariates)
-            found[name] = self._groups.estimated_mean(impact, measured, carried)
+            found[name] = self.groups.estimated_mean(impact, measured, carried)
         return found
 
     def _specificity(self, condition: Condition) -> Estimate:
@@ -212,7 +241,7 @@ class Analysis:
         spatial, control = (
             (
                 found[name].value / np.mean(self._base[name]),
-                found[name].resampled / self._groups.resampled_means(self._base[name]),
+                found[name].resampled / self.groups.resampled_means(self._base[name]),
             )
             for name in ("spatial", "control")
         )
@@ -264,7 +293,7 @@ class Ranking:
             )
         for address, reason in self.data["left_out"].items():
             lines.append(f"left out: {address} ({reason})")
-        return lines
+        return lines + [f"warning: {line}" for line in self.data["trust"]["warnings"]]
 
     def write(self, folder: Path) -> None:
         """Write ranking.json."""

@@ -24,6 +24,7 @@ class Results:
         groups: Sequence[str],
         levels: int,
         probe: Probe = "margin",
+        own: Path | None = None,
     ):
         """Read what an earlier run left.
 
@@ -33,8 +34,10 @@ class Results:
             groups: the contrast group of each.
             levels: noise levels per example.
             probe: "margin" for measured margins, "gradient" for first-order estimates of them.
+            own: where this process appends, if not to `path`.
         """
-        self.path, self._examples, self._groups = path, list(examples), list(groups)
+        self.path = own or path
+        self._examples, self._groups = list(examples), list(groups)
         self._levels, self._probe = levels, probe
         self._place = {example: index for index, example in enumerate(self._examples)}
         self._margins: dict[Condition, Margins] = {}
@@ -60,20 +63,17 @@ class Results:
         return self._measured.get(condition, np.zeros(len(self._examples), bool))
 
     def add(
-        self, condition: Condition, margins: Margins, seconds: float, chunk: Sequence[int] = ()
-    ) -> None:
-        """Append one condition's rows (see `add_all`)."""
-        self.add_all({condition: margins}, seconds, chunk)
-
-    def add_all(
         self, margins: dict[Condition, Margins], seconds: float, chunk: Sequence[int] = ()
-    ) -> None:
+    ) -> list[dict[str, Any]]:
         """Append rows and flush them to the disk; a row that is there already is left alone.
 
         Args:
             margins: per condition, of the examples in `chunk`.
             seconds: wall time of all of them.
             chunk: indices of the examples; all by default.
+
+        Returns:
+            The rows that were appended.
         """
         chunk = list(chunk) or range(len(self._examples))
         share = round(seconds / max(1, len(chunk) * len(margins)), 6)
@@ -86,6 +86,7 @@ class Results:
         runs.append_jsonl(self.path, rows)
         for row in rows:
             self._take(row)
+        return rows
 
     def rows(self) -> list[dict[str, Any]]:
         """All rows, condition by condition as they first came, examples in their order."""
@@ -93,9 +94,11 @@ class Results:
         keys = sorted(self._rows, key=lambda key: (order[key[0]], self._place[key[1]]))
         return [self._rows[key] for key in keys]
 
-    def merge(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Take rows that another process measured, without writing; returns the new ones."""
-        return [row for row in rows if self._take(row)]
+    def merge(self, rows: Sequence[dict[str, Any]], write: bool) -> None:
+        """Take rows that another process measured; `write` appends the new ones to the file."""
+        new = [row for row in rows if self._take(row)]
+        if write and new:
+            runs.append_jsonl(self.path, new)
 
     def put_in_order(self, conditions: Sequence[Condition]) -> None:
         """Write the file again, conditions as given and then all others, each row once."""

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ablate2tune import runs
 from ablate2tune.localize.condition import Condition
 from ablate2tune.localize.examples import split_groups
@@ -11,6 +13,7 @@ from ablate2tune.localize.information import Information, check_information
 from ablate2tune.localize.ranking import NO_SKILL, RANKED, SCHEMA, Analysis, Ranking, Row
 from ablate2tune.localize.show import write_csv, write_heatmap
 from ablate2tune.localize.sweep import Measured, Sweep
+from ablate2tune.localize.trust import trust
 from ablate2tune.pipelines import FluxDenoiser, Progress
 from ablate2tune.recipe import LocalizeConfig
 from ablate2tune.scenes.dataset import SceneRecord
@@ -52,14 +55,16 @@ def localize(
         config.confidence,
         seed,
     )
-    runs.write_json(folder / "information.json", information.as_dict())
     sweep = Sweep(denoiser, split, config, seed, folder, on_progress)
+    if sweep.processes.is_first:
+        runs.write_json(folder / "information.json", information.as_dict())
 
-    # 2) Baseline. Without skill there is nothing to rank.
+    # 2) Baseline. Without skill there is nothing to rank, but by gradient.
     sweep.plan(sweep.baseline_cost)
     analysis = sweep.baseline()
-    if not analysis.has_skill:
-        return _finish(folder, sweep, analysis, information, [], {})
+    if not analysis.has_skill and config.rank_by != "gradient":
+        return _finish(folder, sweep, analysis, information, {}, [], {}, None)
+    reseeded = sweep.reseeded() if config.noise_floor else None
 
     # 3) Ablations that do not do what they say are left out by name.
     verification = sweep.verify()
@@ -75,8 +80,9 @@ def localize(
     sizes = [len(sweep.catalogue.children(block)) for block, _ in blocks]
     coming = max(1, len(blocks) + sum(sorted(sizes)[-config.top_blocks :]))
     budget = config.budget * (1 + coming) * sweep.baseline_cost - sweep.baseline_cost
-    block_rows, broken = sweep.rank(blocks, budget * len(blocks) / coming)
+    blocks, broken = sweep.run(blocks, budget * len(blocks) / coming)
     left_out |= broken
+    block_rows = analysis.rows(blocks, _gains(sweep, blocks))
     top = {row.component.address for row in block_rows[: config.top_blocks]}
     sublayers: Measured = [
         (child, Condition((child.address,), config.mode))
@@ -85,10 +91,18 @@ def localize(
         for child in sweep.catalogue.children(block)
         if child.address in passed
     ]
-    sublayer_rows, broken = sweep.rank(sublayers, budget * len(sublayers) / coming)
+    sublayers, broken = sweep.run(sublayers, budget * len(sublayers) / coming)
     left_out |= broken
+    sublayer_rows = analysis.rows(sublayers, _gains(sweep, sublayers))
     rows = analysis.over_levels([*block_rows, *sublayer_rows])
-    return _finish(folder, sweep, analysis, information, rows, left_out)
+    levels = {"block": blocks, "sublayer": sublayers}
+    return _finish(folder, sweep, analysis, information, levels, rows, left_out, reseeded)
+
+
+def _gains(sweep: Sweep, measured: Measured) -> dict[str, float] | None:
+    if sweep.config.rank_by != "gradient" and not sweep.config.report_gradient:
+        return None
+    return sweep.gains([component for component, _ in measured])
 
 
 def _finish(
@@ -96,14 +110,17 @@ def _finish(
     sweep: Sweep,
     analysis: Analysis,
     information: Information,
+    levels: dict[str, Measured],
     rows: Sequence[Row],
     left_out: dict[str, str],
+    reseeded: np.ndarray | None,
 ) -> Ranking:
     config = sweep.config
     sweep.finish()
+    ranked = analysis.has_skill or config.rank_by == "gradient"
     data: dict[str, Any] = {
         "schema": SCHEMA,
-        "verdict": RANKED if analysis.has_skill else NO_SKILL,
+        "verdict": RANKED if ranked else NO_SKILL,
         "probe": "margin",
         "rank_by": config.rank_by,
         "ranked_by": analysis.ranked_by,
@@ -112,8 +129,19 @@ def _finish(
         "baseline": analysis.baseline_dict(),
         "components": [row.as_dict() for row in rows],
         "left_out": left_out,
+        "trust": trust(
+            analysis,
+            sweep.examples.groups,
+            levels,
+            rows,
+            reseeded,
+            config.race_top,
+            sweep.seed,
+        ),
     }
     ranking = Ranking(data, information.as_dict())
+    if not sweep.processes.is_first:
+        return ranking
     write_csv(data, folder / "ranking.csv")
     write_heatmap(data, [block.address for block in sweep.catalogue.blocks], folder / "heatmap.png")
     ranking.write(folder)

@@ -1,30 +1,43 @@
 """The sweep: measures conditions on examples, keeps what is on disk, counts what it takes."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ablate2tune.ablation import Means, Verification, collect_means, verify
-from ablate2tune.components import Catalogue, Component, discover
+from ablate2tune.components import Catalogue, Component, discover, lora_targets
 from ablate2tune.errors import UserError
 from ablate2tune.localize.condition import Condition
 from ablate2tune.localize.engine import BASELINE, Engine
 from ablate2tune.localize.examples import Examples, Split, encode
-from ablate2tune.localize.margin import Batch, Levels, batch_loss, batches, measure, run_captions
+from ablate2tune.localize.gain import adapter_gain, weight_gradients
+from ablate2tune.localize.margin import (
+    Batch,
+    Levels,
+    Losses,
+    batch_loss,
+    batches,
+    measure,
+    run_captions,
+)
+from ablate2tune.localize.processes import Processes
 from ablate2tune.localize.racing import race, spread_order
-from ablate2tune.localize.ranking import Analysis, Row
-from ablate2tune.localize.results import Results
+from ablate2tune.localize.ranking import Analysis
+from ablate2tune.localize.results import Probe, Results
 from ablate2tune.localize.screening import can_screen, first_order_losses
 from ablate2tune.pipelines import FluxDenoiser, Progress
 from ablate2tune.recipe import LocalizeConfig
+from ablate2tune.seeding import seed_for
 
 Measured = list[tuple[Component, Condition]]
 NOT_FINITE = "the loss without it is not finite"
+RESEEDED_GROUPS = 24
+"""Contrast groups on which the noise floor is measured."""
 SCREEN_FROM = 48
 """Conditions from which on gradient screening costs little beside what it steadies."""
 
@@ -48,7 +61,7 @@ class Sweep:
         """Encode the measured examples and read what an earlier run left."""
         self._began = time.perf_counter()
         self.catalogue: Catalogue = discover(denoiser.model)
-        self.config, self._denoiser, self._seed = config, denoiser, seed
+        self.config, self.seed, self._denoiser = config, seed, denoiser
         self.engine = Engine(
             denoiser, config.batch_size, config.prefix_reuse, config.batch_conditions
         )
@@ -57,8 +70,18 @@ class Sweep:
         self._all = range(len(self.examples))
         ids, groups = self.examples.ids, self.examples.groups
         levels = len(config.sigmas)
-        self.results = Results(folder / "results.jsonl", ids, groups, levels)
-        self.screened = Results(folder / "screening.jsonl", ids, groups, levels, "gradient")
+        self.processes = Processes(denoiser)
+
+        def rows_of(name: str, probe: Probe = "margin") -> Results:
+            path = folder / name
+            self._files.append(path)
+            own = self.processes.own_file(path)
+            return self.processes.open(Results(path, ids, groups, levels, probe, own), path)
+
+        self._files: list[Path] = []
+        self.results = rows_of("results.jsonl")
+        self.screened = rows_of("screening.jsonl", "gradient")
+        self._reseeded = rows_of("reseeded.jsonl")
         self._levels = Levels(config.sigmas, config.noises, seed, config.batch_size)
         self._rows = len(self.examples) * self._levels.rows_per_example
         self._on_progress, self._planned = on_progress, 0.0
@@ -71,7 +94,7 @@ class Sweep:
 
     def analysis(self) -> Analysis:
         """Statistics over the conditions that ran."""
-        return Analysis(self.results, self.examples.groups, self.config, self._seed, self.screened)
+        return Analysis(self.results, self.examples.groups, self.config, self.seed, self.screened)
 
     def baseline(self) -> Analysis:
         """Measure the baseline on all examples.
@@ -90,15 +113,18 @@ class Sweep:
 
     def verify(self) -> Verification:
         """Check the ablations on a batch of the measured examples at the first noise level."""
-        batch = next(iter(batches(self.examples, self._levels, self._all[:2], self._device)))
+        batch = next(
+            iter(batches(self.examples, self._levels, self._all[:2], self._denoiser.device))
+        )
         batch = batch[: min(2, len(self._all))]
 
         def run() -> Tensor:
             return batch_loss(self._denoiser, batch)
 
-        return verify(self._denoiser.model, run)
+        with self.engine.blocks.running():
+            return verify(self._denoiser.model, run)
 
-    def rank(self, measured: Measured, budget: float) -> tuple[list[Row], dict[str, str]]:
+    def run(self, measured: Measured, budget: float) -> tuple[Measured, dict[str, str]]:
         """Measure components of one level: all on all examples, or as the race goes.
 
         Args:
@@ -106,8 +132,7 @@ class Sweep:
             budget: block evaluations that the race may take.
 
         Returns:
-            Their rows, best first, and components with losses that are not finite, with the
-            reason, which are not ranked.
+            What can be ranked; and components whose losses are not finite, with the reason.
         """
         conditions = [condition for _, condition in measured]
         exhaustive = sum(self.engine.cost(condition, self._rows) for condition in conditions)
@@ -116,7 +141,7 @@ class Sweep:
         analysis = self.analysis()
         finite = [pair for pair in measured if analysis.is_finite(pair[1])]
         broken = {part.address: NOT_FINITE for part, c in measured if not analysis.is_finite(c)}
-        return analysis.rows(finite), broken
+        return finite, broken
 
     def _run(self, conditions: Sequence[Condition], budget: float) -> None:
         self._calibrate(conditions)
@@ -126,9 +151,7 @@ class Sweep:
         if self._screens(conditions):
             self._screen(conditions)
             budget -= 2 * self.baseline_cost
-        analysis = self.analysis()
-        margins = self.results[BASELINE].spatial.mean(1)
-        order = spread_order(self.examples.groups, margins, self._seed)
+        analysis, order = self.analysis(), self._order()
         per_group = self._rows / len(order)
 
         def cost(condition: Condition, groups: int) -> float:
@@ -155,44 +178,97 @@ class Sweep:
     def _group(self, index: int) -> str:
         return self.examples.groups[index]
 
-    @property
-    def _device(self) -> torch.device:
-        return self._denoiser.device
+    def _order(self) -> list[str]:
+        """The order in which contrast groups are spent."""
+        margins = self.results[BASELINE].spatial.mean(1)
+        return spread_order(self.examples.groups, margins, self.seed)
 
     def _screens(self, conditions: Sequence[Condition]) -> bool:
         setting = self.config.screening
         return setting == "on" or (setting == "auto" and len(conditions) >= SCREEN_FROM)
 
-    def _measure(self, conditions: Sequence[Condition], wanted: Sequence[int]) -> None:
-        """Measure conditions on examples; a chunk with any row missing is run again whole."""
-        step = self._levels.examples_per_batch
-        for start in range(0, len(wanted), step):
+    def _measure(
+        self,
+        conditions: Sequence[Condition],
+        wanted: Sequence[int],
+        into: Results | None = None,
+        losses: Losses | None = None,
+        levels: Levels | None = None,
+    ) -> None:
+        """Measure conditions on examples; a chunk with any row missing is run again whole.
+
+        Chunks are dealt to the launcher's processes in turn and are the same for any number.
+
+        Args:
+            conditions: what to measure.
+            wanted: indices of the examples.
+            into: where the rows go; results.jsonl by default.
+            losses: how a batch is run; exactly by default.
+            levels: the noise; the sweep's own by default.
+        """
+        into, levels = into or self.results, levels or self._levels
+        step, new = levels.examples_per_batch, []
+        for number, start in enumerate(range(0, len(wanted), step)):
             chunk = list(wanted[start : start + step])
-            if all(self.results.measured(condition)[chunk].all() for condition in conditions):
+            done = all(into.measured(condition)[chunk].all() for condition in conditions)
+            if done or not self.processes.owns(number):
                 continue
             began = time.perf_counter()
             found = measure(
-                self.engine.losses, self.examples, self._levels, chunk, conditions, self._device
+                losses or self.engine.losses,
+                self.examples,
+                levels,
+                chunk,
+                conditions,
+                self._denoiser.device,
             )
-            self.results.add_all(found, time.perf_counter() - began, chunk)
+            new += into.add(found, time.perf_counter() - began, chunk)
             self._report()
+        self.processes.exchange(into, new)
 
     def _screen(self, conditions: Sequence[Condition]) -> None:
         """First-order estimates of the conditions that allow one, on all examples."""
-        conditions = [condition for condition in conditions if can_screen(condition)]
+
+        def losses(batch: Batch, wanted: Sequence[Condition]) -> dict[Condition, np.ndarray]:
+            return first_order_losses(self.engine, batch, wanted)
+
+        possible = [condition for condition in conditions if can_screen(condition)]
+        if possible:
+            self._measure(possible, self._all, self.screened, losses)
+
+    def reseeded(self) -> np.ndarray:
+        """What other noise does to the baseline's spatial margin: baseline minus reseeded, (n,).
+
+        Measured on the first groups of the race's order; nan elsewhere.
+        """
+        chosen = set(self._order()[:RESEEDED_GROUPS])
+        wanted = [i for i in self._all if self._group(i) in chosen]
+        seed = seed_for(self.seed, "reseeded-baseline")
+        levels = replace(self._levels, seed=seed)
+        self._measure([BASELINE], wanted, self._reseeded, levels=levels)
+        return (self.results[BASELINE].spatial - self._reseeded[BASELINE].spatial).mean(1)
+
+    def gains(self, components: Sequence[Component]) -> dict[str, float]:
+        """First-order gain of an adapter on each component, per parameter, by address (`gain`)."""
+        chosen = set(self._order()[: self.config.gradient_groups])
+        wanted = [i for i in self._all if self._group(i) in chosen]
         step = self._levels.examples_per_batch
-        for start in self._all[::step]:
-            chunk = list(self._all[start : start + step])
-            if all(self.screened.measured(c)[chunk].all() for c in conditions):
-                continue
-            began = time.perf_counter()
+        modules = list(dict.fromkeys(name for part in components for name in lora_targets(part)))
 
-            def losses(batch: Batch, wanted: Sequence[Condition]) -> dict[Condition, np.ndarray]:
-                return first_order_losses(self.engine, batch, wanted)
+        def every_batch() -> Iterator[Batch]:
+            for start in range(0, len(wanted), step):
+                yield from batches(
+                    self.examples, self._levels, wanted[start : start + step], self._denoiser.device
+                )
+                self._report()
 
-            found = measure(losses, self.examples, self._levels, chunk, conditions, self._device)
-            self.screened.add_all(found, time.perf_counter() - began, chunk)
-            self._report()
+        gradients = weight_gradients(self.engine, every_batch(), modules)
+        return {
+            part.address: adapter_gain(
+                [gradients[name] for name in lora_targets(part)], self.config.adapter_rank
+            )
+            for part in components
+        }
 
     def _calibrate(self, conditions: Sequence[Condition]) -> None:
         """Collect the means that mode `mean` needs and that are not there yet."""
@@ -231,7 +307,10 @@ class Sweep:
 
     def finish(self) -> None:
         """Put the rows on disk in order, and say that all is done."""
-        self.results.put_in_order([BASELINE])
+        if self.processes.is_first:
+            self.results.put_in_order([BASELINE])
+        for path in self._files:
+            self.processes.close(path)
         self.plan(0)
         self._report()
 

@@ -28,12 +28,8 @@ CONFIG = LocalizeConfig(
 )
 SEED = 11
 FILES = [
-    "cost.json",
-    "heatmap.png",
-    "information.json",
-    "ranking.csv",
-    "ranking.json",
-    "results.jsonl",
+    *("cost.json", "heatmap.png", "information.json"),
+    *("ranking.csv", "ranking.json", "reseeded.jsonl", "results.jsonl"),
 ]
 
 
@@ -117,7 +113,7 @@ def test_files_and_schema(swept):
     assert cost["conditions"] == 11
     # Rows: 12 images, 3 captions, 2 noise levels; 4 blocks.
     assert cost["exhaustive_block_evaluations"] == 11 * 72 * 4
-    assert cost["block_evaluations"] == progress[-1][0] < cost["exhaustive_block_evaluations"]
+    assert cost["block_evaluations"] == progress[-1][0]
     picture = Image.open(folder / "heatmap.png")
     assert min(picture.size) > 200
     assert len((folder / "ranking.csv").read_text().splitlines()) == 11
@@ -182,8 +178,9 @@ def without_seconds(folder: Path) -> list[dict]:
     return [{k: v for k, v in row.items() if k != "seconds"} for row in rows(folder)]
 
 
-# 12 images in batches of 6: the baseline is two chunks, then the blocks and the sub-layers.
-@pytest.mark.parametrize(("after", "kept"), [(1, 6), (3, 12 + 4 * 6), (5, 12 * 5 + 6 * 6)])
+# 12 images in batches of 6: two chunks each for the baseline, the reseeded baseline, the blocks and
+# the sub-layers.
+@pytest.mark.parametrize(("after", "kept"), [(1, 6), (5, 12 + 4 * 6), (7, 12 * 5 + 6 * 6)])
 def test_killed_and_resumed_equals_uninterrupted(
     swept, tiny_flux, skilled, tmp_path, after: int, kept: int
 ):
@@ -219,7 +216,7 @@ def test_a_chunk_torn_between_rows_is_completed(swept, tiny_flux, skilled, tmp_p
 
 
 def test_savings_keep_the_answer(swept, tiny_flux, skilled, tmp_path):
-    _, ranking, _ = swept
+    reference, ranking, _ = swept
     off = {"prefix_reuse": False, "batch_conditions": False, "racing": False, "screening": "off"}
     folder = tmp_path / "localize"
     plain = localize(tiny_flux, skilled, CONFIG.model_copy(update=off), SEED, folder)
@@ -230,6 +227,8 @@ def test_savings_keep_the_answer(swept, tiny_flux, skilled, tmp_path):
             assert row[name] == pytest.approx(found[row["address"]][name], abs=1e-7)
     cost = json.loads((folder / "cost.json").read_text())
     assert cost["block_evaluations"] >= cost["exhaustive_block_evaluations"]
+    saved = json.loads((reference / "cost.json").read_text())
+    assert saved["block_evaluations"] < 0.9 * cost["block_evaluations"]
 
 
 # Half of the images are measured; gradients steady the rest.
@@ -287,10 +286,42 @@ def test_no_skill_is_a_verdict_and_nothing_is_ablated(tiny_flux, records, tmp_pa
     assert (data["verdict"], data["components"]) == ("no skill to localize", [])
     assert data["baseline"]["spatial"]["value"] < 0
     assert {tuple(row["condition"]) for row in rows(folder)} == {()}
-    assert sorted(path.name for path in folder.iterdir()) == FILES
+    assert sorted(path.name for path in folder.iterdir()) == [
+        name for name in FILES if name != "reseeded.jsonl"
+    ]
     message = ranking.messages()[1]
     assert f"{data['baseline']['spatial']['value']:.2e}" in message
     assert "12 images" in message
+
+
+def test_without_skill_the_gradient_can_still_rank(tiny_flux, records, tmp_path):
+    records = favour(tiny_flux, records, sign=-1)
+    config = CONFIG.model_copy(update={"rank_by": "gradient", "gradient_groups": 4})
+    ranking = localize(tiny_flux, records, config, SEED, tmp_path / "localize")
+    data = ranking.data
+    assert (data["verdict"], data["ranked_by"]) == ("ranked", "gradient")
+    for level in ("block", "sublayer"):
+        gains = [row["gain"] for row in data["components"] if row["level"] == level]
+        assert gains == sorted(gains, reverse=True)
+        assert min(gains) > 0
+    assert {row["relative"]["spatial"] for row in data["components"]} == {None}
+    assert any("nothing to subtract" in line for line in ranking.messages())
+    assert "impact~gradient" in data["trust"]["agreement"]["block"]
+    assert not any(weight.requires_grad for weight in tiny_flux.model.parameters())
+
+
+def test_trust_stands_beside_the_ranking(swept):
+    _, ranking, _ = swept
+    trust = ranking.data["trust"]
+    assert trust["noise_floor"] > 0
+    assert trust["stability"]["block"]["groups"] == 6
+    assert -1 <= trust["stability"]["sublayer"]["spearman"] <= 1
+    assert set(trust["agreement"]["block"]) <= {"impact~specificity"}
+    by_address = {row["address"]: row for row in ranking.data["components"]}
+    for gap in trust["interaction_gaps"]:
+        parts = sum(by_address[address]["spatial"]["value"] for address in gap["sublayers"])
+        expected = by_address[gap["block"]]["spatial"]["value"] - parts
+        assert gap["gap"]["value"] == pytest.approx(expected, abs=1e-9)
 
 
 def test_a_component_that_fails_verification_is_left_out_by_name(tiny_flux, skilled, tmp_path):
