@@ -146,12 +146,12 @@ class LocalizeConfig(Settings):
     the best is open; otherwise every component on every group."""
     race_top: Positive = 8
     """Places at the top of each level that the race settles."""
-    budget: Annotated[float, Field(gt=0, le=1)] = 0.11
-    """Block evaluations that the race may take, as a fraction of the exhaustive sweep's; the first
-    share of at least 12 groups is always run."""
+    budget: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Block evaluations that the sweep aims at, as a fraction of the exhaustive one's: 0.11 by
+    default, 0.06 with screening. The first share of at least 8 groups is always run."""
     screening: Literal["auto", "on", "off"] = "auto"
     """First-order estimates of all components from one backward pass, which steady the figures of
-    those that were measured in part; auto: where at least 48 components race."""
+    those that were measured in part; auto: where at least 48 components are swept."""
     bootstrap: Positive = 2000
     """Bootstrap resamples of the contrast groups."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95

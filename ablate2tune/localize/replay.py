@@ -75,6 +75,11 @@ class Blocks:
     def __len__(self) -> int:
         return len(self._modules)
 
+    @property
+    def addresses(self) -> list[str]:
+        """The blocks' addresses, stack after stack."""
+        return list(self._modules)
+
     @contextmanager
     def running(
         self, record: Trace | None = None, replay: Trace | None = None, start: int = 0, copies=1

@@ -10,6 +10,7 @@ from ablate2tune import runs
 from ablate2tune.localize.condition import Condition
 from ablate2tune.localize.examples import split_groups
 from ablate2tune.localize.information import Information, check_information
+from ablate2tune.localize.racing import BUDGET, BUDGET_SCREENED
 from ablate2tune.localize.ranking import NO_SKILL, RANKED, SCHEMA, Analysis, Ranking, Row
 from ablate2tune.localize.show import write_csv, write_heatmap
 from ablate2tune.localize.sweep import Measured, Sweep
@@ -79,18 +80,21 @@ def localize(
     ]
     sizes = [len(sweep.catalogue.children(block)) for block, _ in blocks]
     coming = max(1, len(blocks) + sum(sorted(sizes)[-config.top_blocks :]))
-    budget = config.budget * (1 + coming) * sweep.baseline_cost - sweep.baseline_cost
+    everything: Measured = [
+        (child, Condition((child.address,), config.mode))
+        for block, _ in blocks
+        for child in sweep.catalogue.children(block)
+        if child.address in passed
+    ]
+    screened = sweep.screen([condition for _, condition in [*blocks, *everything]])
+    share = config.budget or (BUDGET_SCREENED if screened else BUDGET)
+    passes = share * (1 + coming) - (3 if screened else 1)  # the baseline's and the gradients'
+    budget = max(0.0, passes * sweep.baseline_cost)
     blocks, broken = sweep.run(blocks, budget * len(blocks) / coming)
     left_out |= broken
     block_rows = analysis.rows(blocks, _gains(sweep, blocks))
     top = {row.component.address for row in block_rows[: config.top_blocks]}
-    sublayers: Measured = [
-        (child, Condition((child.address,), config.mode))
-        for block, _ in blocks
-        if block.address in top
-        for child in sweep.catalogue.children(block)
-        if child.address in passed
-    ]
+    sublayers = [pair for pair in everything if pair[0].block in top]
     sublayers, broken = sweep.run(sublayers, budget * len(sublayers) / coming)
     left_out |= broken
     sublayer_rows = analysis.rows(sublayers, _gains(sweep, sublayers))

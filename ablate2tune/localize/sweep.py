@@ -36,7 +36,7 @@ from ablate2tune.seeding import seed_for
 
 Measured = list[tuple[Component, Condition]]
 NOT_FINITE = "the loss without it is not finite"
-RESEEDED_GROUPS = 24
+RESEEDED_GROUPS = 12
 """Contrast groups on which the noise floor is measured."""
 SCREEN_FROM = 48
 """Conditions from which on gradient screening costs little beside what it steadies."""
@@ -148,9 +148,6 @@ class Sweep:
         if not self.config.racing:
             self._measure(conditions, self._all)
             return
-        if self._screens(conditions):
-            self._screen(conditions)
-            budget -= 2 * self.baseline_cost
         analysis, order = self.analysis(), self._order()
         per_group = self._rows / len(order)
 
@@ -182,10 +179,6 @@ class Sweep:
         """The order in which contrast groups are spent."""
         margins = self.results[BASELINE].spatial.mean(1)
         return spread_order(self.examples.groups, margins, self.seed)
-
-    def _screens(self, conditions: Sequence[Condition]) -> bool:
-        setting = self.config.screening
-        return setting == "on" or (setting == "auto" and len(conditions) >= SCREEN_FROM)
 
     def _measure(
         self,
@@ -226,8 +219,17 @@ class Sweep:
             self._report()
         self.processes.exchange(into, new)
 
-    def _screen(self, conditions: Sequence[Condition]) -> None:
-        """First-order estimates of the conditions that allow one, on all examples."""
+    def screen(self, conditions: Sequence[Condition]) -> bool:
+        """First-order estimates of the conditions that allow one, on all examples.
+
+        Returns:
+            Whether the recipe wants them for so many conditions.
+        """
+        setting = self.config.screening
+        wanted = setting == "on" or (setting == "auto" and len(conditions) >= SCREEN_FROM)
+        if not (self.config.racing and wanted):
+            return False
+        self._calibrate(conditions)
 
         def losses(batch: Batch, wanted: Sequence[Condition]) -> dict[Condition, np.ndarray]:
             return first_order_losses(self.engine, batch, wanted)
@@ -235,6 +237,7 @@ class Sweep:
         possible = [condition for condition in conditions if can_screen(condition)]
         if possible:
             self._measure(possible, self._all, self.screened, losses)
+        return bool(possible)
 
     def reseeded(self) -> np.ndarray:
         """What other noise does to the baseline's spatial margin: baseline minus reseeded, (n,).

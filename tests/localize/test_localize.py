@@ -231,8 +231,8 @@ def test_savings_keep_the_answer(swept, tiny_flux, skilled, tmp_path):
     assert saved["block_evaluations"] < 0.9 * cost["block_evaluations"]
 
 
-# Half of the images are measured; gradients steady the rest.
-@pytest.mark.parametrize(("screening", "agreement"), [("on", 0.8), ("off", 0.6)])
+# A third of the images is measured; gradients steady the rest.
+@pytest.mark.parametrize(("screening", "agreement"), [("on", 0.75), ("off", 0.5)])
 def test_the_race_agrees_with_the_exhaustive_sweep(
     tiny_flux, make_records, tmp_path, screening: str, agreement: float
 ):
@@ -252,7 +252,7 @@ def test_the_race_agrees_with_the_exhaustive_sweep(
         for ranking in (exhaustive, raced)
     )
     assert {figure["n"] for figure in everything.values()} == {48}
-    assert min(figure["n"] for figure in part.values()) == 24  # the first share: 12 groups
+    assert min(figure["n"] for figure in part.values()) == 16  # the first share: 8 groups
     inside = [
         part[address]["low"] <= figure["value"] <= part[address]["high"]
         for address, figure in everything.items()
