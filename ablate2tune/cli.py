@@ -62,10 +62,10 @@ def render_data(recipe: RecipeArgument, overrides: Overrides = None) -> None:
 
 @app.command()
 def localize(recipe: RecipeArgument, overrides: Overrides = None) -> None:
-    """Rank blocks and sub-layers by what switching them off costs."""
-    from ablate2tune.stages import localize_stage
+    """Rank blocks and sub-layers by ablation (also under `accelerate launch`)."""
+    from ablate2tune.stages import is_main_process, localize_stage
 
-    settings, terminal = _recipe(recipe, overrides), Terminal()
+    settings, terminal = _recipe(recipe, overrides), Terminal(quiet=not is_main_process())
     localize_stage(settings, terminal)
     terminal.say(f"ranking and heat map in {settings.run_folder / 'localize'}")
     terminal.say(f"next: accelerate launch ablate2tune train {recipe}")

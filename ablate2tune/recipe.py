@@ -124,9 +124,34 @@ class LocalizeConfig(Settings):
     """What replaces a sub-layer's output; blocks are always skipped."""
     top_blocks: Positive = 3
     """Blocks whose sub-layers are swept."""
-    rank_by: Literal["specificity", "spatial"] = "spatial"
-    """Order of the ranking: relative spatial impact, or that minus the control impact."""
+    rank_by: Literal["impact", "specificity", "gradient"] = "impact"
+    """Order of the ranking: spatial impact; relative spatial minus relative control impact; or,
+    also for a model without the skill, what an adapter on the component could gain."""
+    report_gradient: bool = False
+    """Measure that gain beside the other two, to see how the three agree."""
+    gradient_groups: Positive = 24
+    """Contrast groups that the gain is measured on."""
+    adapter_rank: Positive = 16
+    """Rank of the adapter whose gain is measured."""
+    noise_floor: bool = True
+    """Draw the baseline's noise again on a few groups, to see what noise alone does."""
     batch_size: Positive = 64
+    """Latents per forward."""
+    prefix_reuse: bool = True
+    """Compute the blocks before an ablated one once per batch."""
+    batch_conditions: bool = True
+    """Let small batches of several conditions share a forward."""
+    racing: bool = True
+    """Measure components on a share of the groups first, and on more only while their place among
+    the best is open; otherwise every component on every group."""
+    race_top: Positive = 8
+    """Places at the top of each level that the race settles."""
+    budget: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Block evaluations that the sweep aims at, as a fraction of the exhaustive one's: 0.11 by
+    default, 0.06 with screening. The first share of at least 8 groups is always run."""
+    screening: Literal["auto", "on", "off"] = "auto"
+    """First-order estimates of all components from one backward pass, which steady the figures of
+    those that were measured in part; auto: where at least 48 components are swept."""
     bootstrap: Positive = 2000
     """Bootstrap resamples of the contrast groups."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95

@@ -52,10 +52,18 @@ def localize_stage(recipe: Recipe, terminal: Terminal) -> Ranking | None:
     if run.is_done("localize", inputs):
         terminal.say("localize: done before, inputs unchanged")
         return None
-    with run.stage("localize", inputs) as folder, terminal.bar("localize") as progress:
+
+    def work(folder: Path) -> Ranking:
         denoiser = load_denoiser(recipe.model)
         training = [record for record in records if record.split == "train"]
-        ranking = localize(denoiser, training, recipe.localize, recipe.seed, folder, progress)
+        with terminal.bar("localize") as progress:
+            return localize(denoiser, training, recipe.localize, recipe.seed, folder, progress)
+
+    if is_main_process():
+        with run.stage("localize", inputs) as folder:
+            ranking = work(folder)
+    else:
+        ranking = work(run.folder("localize"))
     terminal.say(ranking_table(ranking.data))
     for message in ranking.messages():
         terminal.say(message)

@@ -5,7 +5,7 @@ every caption of an image is scored on the same noise and noise levels, and only
 image are compared.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ablate2tune.errors import UserError
+from ablate2tune.localize.condition import Condition
 from ablate2tune.localize.examples import Examples
 from ablate2tune.pipelines import Conditioning
 from ablate2tune.seeding import torch_generator
@@ -21,6 +21,8 @@ from ablate2tune.train.loss import flow_matching_loss, interpolate
 
 GUIDANCE = 1.0
 """Value of the guidance embedding: the loss is that of the unguided model."""
+CAPTIONS = 3
+"""Captions that an image is scored under: the true one, the relation foil, the colour foil."""
 
 
 class Denoiser(Protocol):
@@ -53,6 +55,50 @@ class Levels:
     batch_size: int
     """Latents per forward; the captions of an image go together."""
 
+    @property
+    def examples_per_batch(self) -> int:
+        """Images whose captions fit in one forward; at least one."""
+        return max(1, self.batch_size // CAPTIONS)
+
+    @property
+    def rows_per_example(self) -> int:
+        """Latents that one image is probed with."""
+        return CAPTIONS * len(self.sigmas) * self.noises
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Rows for one forward: noised images, each under one caption."""
+
+    latents: Tensor
+    """Clean packed latents, (rows, tokens, channels)."""
+    noise: Tensor
+    """The noise added to them, (rows, tokens, channels)."""
+    sigma: float
+    level: int
+    """Index of sigma among the noise levels."""
+    conditioning: Conditioning
+
+    def __len__(self) -> int:
+        return len(self.latents)
+
+    def __getitem__(self, rows: slice) -> "Batch":
+        return Batch(
+            self.latents[rows], self.noise[rows], self.sigma, self.level, self.conditioning[rows]
+        )
+
+    def repeat(self, copies: int) -> "Batch":
+        """The rows, `copies` times in turn."""
+        if copies == 1:
+            return self
+        return Batch(
+            self.latents.repeat(copies, 1, 1),
+            self.noise.repeat(copies, 1, 1),
+            self.sigma,
+            self.level,
+            Conditioning.cat([self.conditioning] * copies),
+        )
+
 
 class Margins(NamedTuple):
     """Per image and noise level, means over the noise draws; float64, (n, sigmas) each."""
@@ -65,59 +111,64 @@ class Margins(NamedTuple):
     """Minus the loss under the caption."""
 
 
+Losses = Callable[[Batch, Sequence[Condition]], dict[Condition, np.ndarray]]
+"""The loss of every row under each condition: float64, (rows,)."""
+
+
 def noise_for(example: str, shape: torch.Size, seed: int, level: int, draw: int) -> Tensor:
     """The noise of one image at one noise level and draw, on the CPU: `shape`, float32."""
     generator = torch_generator(seed, f"noise:{example}", level, draw)
     return torch.randn(shape, generator=generator)
 
 
-@torch.no_grad()
+def batches(examples: Examples, levels: Levels, chunk: Sequence[int], device) -> Iterator[Batch]:
+    """All batches of some examples: per noise level and draw, one with three captions an image.
+
+    The rows are the true captions of all images, then the relation foils, then the colour foils.
+    """
+    captions = [examples.caption, examples.foil, examples.control]
+    rows = torch.tensor([kind[i] for kind in captions for i in chunk])
+    conditioning = examples.conditioning[rows.to(examples.conditioning.pooled.device)]
+    latents = examples.latents[list(chunk)].to(device)
+    for level, sigma in enumerate(levels.sigmas):
+        for draw in range(levels.noises):
+            noise = torch.stack(
+                [
+                    noise_for(examples.ids[i], latents.shape[1:], levels.seed, level, draw)
+                    for i in chunk
+                ]
+            ).to(device)
+            yield Batch(
+                latents.repeat(CAPTIONS, 1, 1),
+                noise.repeat(CAPTIONS, 1, 1),
+                sigma,
+                level,
+                conditioning,
+            )
+
+
 def measure(
-    denoiser: Denoiser,
+    losses: Losses,
     examples: Examples,
     levels: Levels,
-    on_sigma: Callable[[int], None],
-    where: str,
-) -> Margins:
-    """Margins of all examples under the denoiser as it now is.
+    chunk: Sequence[int],
+    conditions: Sequence[Condition],
+    device: torch.device,
+) -> dict[Condition, Margins]:
+    """Margins of some examples, (len(chunk), sigmas), under each condition.
 
-    Args:
-        denoiser: predicts velocity; ablations are active around this call.
-        examples: what to measure on.
-        levels: the noise.
-        on_sigma: told the index of the noise level before each forward.
-        where: names the condition in errors.
-
-    Raises:
-        UserError: a loss is not finite.
+    A loss that is not finite stays so in the margins.
     """
-    device = denoiser.device
-    captions = np.array([examples.caption, examples.foil, examples.control])
-    losses = np.zeros((3, len(examples), len(levels.sigmas)))
-    step = max(1, levels.batch_size // 3)
-    for start in range(0, len(examples), step):
-        chunk = range(start, min(start + step, len(examples)))
-        rows = torch.from_numpy(captions[:, chunk.start : chunk.stop].reshape(-1))
-        conditioning = examples.conditioning[rows.to(examples.conditioning.pooled.device)]
-        latents = examples.latents[chunk.start : chunk.stop].to(device)
-        for level, sigma in enumerate(levels.sigmas):
-            on_sigma(level)
-            for draw in range(levels.noises):
-                noise = torch.stack(
-                    [
-                        noise_for(examples.ids[i], latents.shape[1:], levels.seed, level, draw)
-                        for i in chunk
-                    ]
-                ).to(device)
-                loss = _losses(denoiser, latents, noise, sigma, conditioning, copies=3)
-                losses[:, chunk.start : chunk.stop, level] += loss.reshape(3, -1) / levels.noises
-    if not np.isfinite(losses).all():
-        raise UserError(
-            "the loss is not finite",
-            where=where,
-            mend="use model.dtype = float32 or bfloat16, or check the weights",
-        )
-    caption, foil, control = losses
+    totals = {c: np.zeros((CAPTIONS, len(chunk), len(levels.sigmas))) for c in conditions}
+    for batch in batches(examples, levels, chunk, device):
+        for condition, values in losses(batch, conditions).items():
+            share = values.reshape(CAPTIONS, -1) / levels.noises
+            totals[condition][:, :, batch.level] += share
+    return {condition: margins_of(*total) for condition, total in totals.items()}
+
+
+def margins_of(caption: np.ndarray, foil: np.ndarray, control: np.ndarray) -> Margins:
+    """Margins from the losses under the three captions."""
     return Margins(foil - caption, control - caption, -caption)
 
 
@@ -155,14 +206,7 @@ def noised_batch(
     return denoiser.velocity(noised, sigmas, conditioning, guidance=GUIDANCE)
 
 
-def _losses(
-    denoiser: Denoiser,
-    latents: Tensor,
-    noise: Tensor,
-    sigma: float,
-    conditioning: Conditioning,
-    copies: int,
-) -> np.ndarray:
-    latents, noise = latents.repeat(copies, 1, 1), noise.repeat(copies, 1, 1)
-    prediction = noised_batch(denoiser, latents, noise, sigma, conditioning)
-    return flow_matching_loss(prediction, latents, noise).double().cpu().numpy()
+def batch_loss(denoiser: Denoiser, batch: Batch) -> Tensor:
+    """The flow-matching loss of every row, (rows,), as the denoiser now is."""
+    prediction = noised_batch(denoiser, batch.latents, batch.noise, batch.sigma, batch.conditioning)
+    return flow_matching_loss(prediction, batch.latents, batch.noise)

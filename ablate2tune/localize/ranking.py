@@ -5,7 +5,7 @@ control impacts are also given relative to the baseline's own margins; specifici
 difference.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,12 @@ import numpy as np
 
 from ablate2tune import runs
 from ablate2tune.components import Component, lora_targets
+from ablate2tune.localize.condition import Condition
+from ablate2tune.localize.estimate import carried_over
 from ablate2tune.localize.margin import Margins
-from ablate2tune.localize.results import Condition, Results
-from ablate2tune.localize.statistics import Groups, Interval, corrected
+from ablate2tune.localize.racing import Standing
+from ablate2tune.localize.results import Results
+from ablate2tune.localize.statistics import Estimate, Groups, Interval, corrected
 from ablate2tune.recipe import LocalizeConfig
 
 SCHEMA = "ablate2tune/ranking/1"
@@ -36,11 +39,13 @@ class Row:
     control: Interval
     quality: Interval
     relative: dict[str, float | None]
-    """Impacts as fractions of the baseline's margins, and of its loss for quality; control is
-    None where the baseline's own control margin cannot be told from zero."""
+    """Impacts as fractions of the baseline's margins, and of its loss for quality; None where the
+    baseline's own margin cannot be told from zero."""
     specificity: float | None
     specificity_interval: Interval | None
     p_uncorrected: float
+    gain: float | None = None
+    """First-order gain of an adapter per parameter, where it was measured."""
     p: float = 1.0
     label: str = "neutral"
     """helps, hurts, neutral (unused or redundant), or critical for everything."""
@@ -63,6 +68,7 @@ class Row:
             "relative": self.relative,
             "specificity": self.specificity,
             "specificity_interval": self.specificity_interval,
+            "gain": self.gain,
             "p": self.p,
             "p_uncorrected": self.p_uncorrected,
             "label": self.label,
@@ -74,7 +80,14 @@ class Row:
 class Analysis:
     """Figures of conditions against the baseline of one sweep."""
 
-    def __init__(self, results: Results, groups: Sequence[str], config: LocalizeConfig, seed: int):
+    def __init__(
+        self,
+        results: Results,
+        groups: Sequence[str],
+        config: LocalizeConfig,
+        seed: int,
+        screened: Results | None = None,
+    ):
         """Summarise the baseline.
 
         Args:
@@ -82,13 +95,14 @@ class Analysis:
             groups: the contrast group of each measured example.
             config: resamples, confidence and what to rank by.
             seed: of the resampling.
+            screened: first-order estimates of the conditions, where they were made.
         """
-        self._results, self._config = results, config
-        self._groups = Groups(groups, config.bootstrap, config.confidence, seed)
+        self._results, self._config, self._screened = results, config, screened
+        self.groups = Groups(groups, config.bootstrap, config.confidence, seed)
         self._base = {
             name: values.mean(1) for name, values in results[Condition()]._asdict().items()
         }
-        self.baseline = {name: self._groups.mean(v) for name, v in self._base.items()}
+        self.baseline = {name: self.groups.mean(v) for name, v in self._base.items()}
 
     @property
     def has_skill(self) -> bool:
@@ -102,8 +116,22 @@ class Analysis:
 
     @property
     def ranked_by(self) -> str:
-        """The recipe's `rank_by`, or "spatial" where specificity is not defined."""
-        return self._config.rank_by if self.has_control else "spatial"
+        """The recipe's `rank_by`, or "impact" where specificity is not defined."""
+        undefined = self._config.rank_by == "specificity" and not self.has_control
+        return "impact" if undefined else self._config.rank_by
+
+    def standing(self, condition: Condition) -> Standing:
+        """What a condition is ranked by, with its interval."""
+        if self.ranked_by == "specificity":
+            figure = self.groups.interval(self._specificity(condition))
+        else:
+            figure = self.groups.interval(self._estimates(condition)["spatial"])
+        return Standing(figure["value"], figure["low"], figure["high"])
+
+    def is_finite(self, condition: Condition) -> bool:
+        """Whether all measured losses under a condition were finite."""
+        measured = self._results.measured(condition)
+        return all(np.isfinite(values[measured]).all() for values in self._results[condition])
 
     def baseline_dict(self) -> dict[str, Any]:
         """The baseline as in `ranking.json`, with its margins at each noise level."""
@@ -114,7 +142,7 @@ class Analysis:
                 {
                     "sigma": sigma,
                     **{
-                        name: self._groups.mean(getattr(margins, name)[:, level])
+                        name: self.groups.mean(getattr(margins, name)[:, level])
                         for name in Margins._fields
                     },
                 }
@@ -122,9 +150,21 @@ class Analysis:
             ],
         }
 
-    def rows(self, measured: Sequence[tuple[Component, Condition]]) -> list[Row]:
-        """Components of one level, best first, with p-values corrected over them and labels."""
-        rows = [self._row(component, condition) for component, condition in measured]
+    def rows(
+        self,
+        measured: Sequence[tuple[Component, Condition]],
+        gains: Mapping[str, float] | None = None,
+    ) -> list[Row]:
+        """Components of one level, best first, with p-values corrected over them and labels.
+
+        Args:
+            measured: components with the conditions under which they were ablated.
+            gains: what an adapter could gain, by address, where that was measured.
+        """
+        rows = [
+            replace(self._row(component, condition), gain=(gains or {}).get(component.address))
+            for component, condition in measured
+        ]
         rows = [
             replace(row, p=p, label=self._label(row, p))
             for row, p in zip(rows, corrected([row.p_uncorrected for row in rows]), strict=True)
@@ -138,43 +178,75 @@ class Analysis:
         return [replace(row, rank=i) for i, row in enumerate(ordered, start=1)]
 
     def _order(self, row: Row) -> tuple[float, str]:
-        by = row.specificity if self.ranked_by == "specificity" else row.spatial["value"]
+        by = {
+            "impact": row.spatial["value"],
+            "specificity": row.specificity,
+            "gradient": row.gain,
+        }[self.ranked_by]
         return -(by or 0.0), row.component.address
 
     def _row(self, component: Component, condition: Condition) -> Row:
-        margins = self._results[condition]._asdict()
-        impact = {name: self._base[name] - values.mean(1) for name, values in margins.items()}
-        interval = {name: self._groups.mean(values) for name, values in impact.items()}
+        estimates = self._estimates(condition)
+        interval = {name: self.groups.interval(found) for name, found in estimates.items()}
         base = {name: figure["value"] for name, figure in self.baseline.items()}
+        specificity = None
+        if self.has_control and self.has_skill:
+            specificity = self.groups.interval(self._specificity(condition))
         return Row(
             component,
             condition.mode,
             **interval,
             relative={
-                "spatial": interval["spatial"]["value"] / base["spatial"],
+                "spatial": interval["spatial"]["value"] / base["spatial"]
+                if self.has_skill
+                else None,
                 "control": interval["control"]["value"] / base["control"]
                 if self.has_control
                 else None,
                 "quality": interval["quality"]["value"] / -base["quality"],
             },
-            **self._specificity(impact),
-            p_uncorrected=self._groups.sign_flip_p(impact["spatial"]),
+            specificity=specificity["value"] if specificity else None,
+            specificity_interval=specificity,
+            p_uncorrected=self.groups.sign_flip_p(self.impacts(condition).spatial),
         )
 
-    def _specificity(self, impact: dict[str, np.ndarray]) -> dict[str, Any]:
-        if not self.has_control:
-            return {"specificity": None, "specificity_interval": None}
+    def impacts(self, condition: Condition) -> Margins:
+        """Baseline minus ablated, mean over noise levels: (n,) each; nan where not measured."""
+        return self._impacts(self._results, condition)
 
-        def difference(mean: Any) -> Any:
-            spatial, control = (
-                mean(impact[name]) / mean(self._base[name]) for name in ("spatial", "control")
+    def first_order(self, condition: Condition) -> Margins | None:
+        """The same as the gradient predicts it; None where that was not estimated for all."""
+        if self._screened is None or condition not in self._screened:
+            return None
+        return self._impacts(self._screened, condition)
+
+    def _impacts(self, results: Results, condition: Condition) -> Margins:
+        margins = results[condition]._asdict()
+        return Margins(*(self._base[name] - values.mean(1) for name, values in margins.items()))
+
+    def _estimates(self, condition: Condition) -> dict[str, Estimate]:
+        """Mean impacts over all examples, from those that were measured."""
+        measured = self._results.measured(condition)
+        cheap = self.first_order(condition)
+        found = {}
+        for name, impact in self.impacts(condition)._asdict().items():
+            covariates = [*([getattr(cheap, name)] if cheap else []), self._base[name]]
+            carried = carried_over(impact, measured, covariates)
+            found[name] = self.groups.estimated_mean(impact, measured, carried)
+        return found
+
+    def _specificity(self, condition: Condition) -> Estimate:
+        """Relative spatial minus relative control impact; the baseline is resampled as well."""
+        found = self._estimates(condition)
+        spatial, control = (
+            (
+                found[name].value / np.mean(self._base[name]),
+                found[name].resampled / self.groups.resampled_means(self._base[name]),
             )
-            return spatial - control
-
-        value = float(difference(np.mean))
-        low, high = self._groups.bounds(difference(self._groups.resampled_means))
-        interval: Interval = {"value": value, "low": low, "high": high, "n": self._groups.n}
-        return {"specificity": value, "specificity_interval": interval}
+            for name in ("spatial", "control")
+        )
+        value, resampled = (a - b for a, b in zip(spatial, control, strict=True))
+        return Estimate(float(value), np.asarray(resampled), found["spatial"].n)
 
     def _label(self, row: Row, p: float) -> str:
         baseline_loss = -self.baseline["quality"]["value"]
@@ -221,7 +293,7 @@ class Ranking:
             )
         for address, reason in self.data["left_out"].items():
             lines.append(f"left out: {address} ({reason})")
-        return lines
+        return lines + [f"warning: {line}" for line in self.data["trust"]["warnings"]]
 
     def write(self, folder: Path) -> None:
         """Write ranking.json."""

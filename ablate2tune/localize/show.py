@@ -46,6 +46,8 @@ def table(ranking: dict[str, Any], top: int | None = None) -> Table:
     margin = base["spatial"]["value"]
 
     def interval(spatial: dict[str, float]) -> str:
+        if base["spatial"]["low"] <= 0:
+            return "–"
         return f"{100 * spatial['low'] / margin:.0f}..{100 * spatial['high'] / margin:.0f}"
 
     result.add_row(
@@ -153,7 +155,8 @@ def heatmap_cells(ranking: dict[str, Any], blocks: list[str]) -> tuple[Any, list
         block, name = (
             (address, "block") if row["level"] == "block" else tuple(address.rsplit(".", 1))
         )
-        places.append((blocks.index(block), name, row["relative"]["spatial"]))
+        value = row["relative"]["spatial"]
+        places.append((blocks.index(block), name, np.nan if value is None else value))
     columns = ["block", *sorted({name for _, name, _ in places} - {"block"})]
     cells = np.full((len(blocks), len(columns)), np.nan)
     for row, name, value in places:

@@ -7,7 +7,7 @@ permutation test.
 
 import itertools
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 from scipy import stats
@@ -27,6 +27,16 @@ class Interval(TypedDict):
     high: float
     n: int
     """Observations (images)."""
+
+
+class Estimate(NamedTuple):
+    """A figure and its values in every resample of the groups."""
+
+    value: float
+    resampled: np.ndarray
+    """(resamples,)."""
+    n: int
+    """Observations that were measured."""
 
 
 class Groups:
@@ -56,16 +66,24 @@ class Groups:
         draw = numpy_generator(seed, "localize-bootstrap", self.count)
         even = np.full(self.count, 1 / self.count)
         self._weights = draw.multinomial(self.count, even, size=resamples)
-        self._resampled_n = self._weights @ np.bincount(self._group)
 
-    def resampled_means(self, values: np.ndarray) -> np.ndarray:
-        """Mean of `values`, (n,), in every resample of the groups: (resamples,)."""
-        return self._weights @ self._sums(values) / self._resampled_n
+    def resampled_means(self, values: np.ndarray, measured: np.ndarray | None = None) -> np.ndarray:
+        """Mean of `values`, (n,), in every resample of the groups: (resamples,).
+
+        Args:
+            values: one figure per observation.
+            measured: which observations count, bool (n,); all by default. A resample without any
+                gives nan.
+        """
+        counted = np.ones(self.n) if measured is None else measured.astype(float)
+        sums = self._sums(np.where(counted > 0, values, 0.0))
+        with np.errstate(invalid="ignore"):
+            return self._weights @ sums / (self._weights @ self._sums(counted))
 
     def bounds(self, resampled: np.ndarray) -> tuple[float, float]:
         """Percentile bounds of a figure's resampled values, (resamples,)."""
         tail = (1 - self._confidence) / 2
-        low, high = np.quantile(resampled, [tail, 1 - tail])
+        low, high = np.nanquantile(resampled, [tail, 1 - tail])
         return float(low), float(high)
 
     def mean(self, values: np.ndarray) -> Interval:
@@ -85,6 +103,28 @@ class Groups:
         exact = stats.binomtest(int(rate) * self.count, self.count).proportion_ci(self._confidence)
         return {"value": rate, "low": float(exact.low), "high": float(exact.high), "n": self.n}
 
+    def estimated_mean(
+        self, values: np.ndarray, measured: np.ndarray, carried: np.ndarray
+    ) -> "Estimate":
+        """The mean over all observations of a figure that only some of them have.
+
+        Args:
+            values: the figure, (n,); read where `measured`.
+            measured: bool, (n,).
+            carried: what cheap figures predict of it, for all (`estimate.carried_over`).
+        """
+        rest = np.where(measured, values - carried, 0.0)
+        return Estimate(
+            float(carried.mean() + rest[measured].mean()),
+            self.resampled_means(carried) + self.resampled_means(rest, measured),
+            int(measured.sum()),
+        )
+
+    def interval(self, estimate: "Estimate") -> Interval:
+        """An estimate with its percentile bounds."""
+        low, high = self.bounds(estimate.resampled)
+        return {"value": estimate.value, "low": low, "high": high, "n": estimate.n}
+
     def sign_flip_p(self, differences: np.ndarray) -> float:
         """Two-sided p for a mean difference of zero, by changing the sign of whole groups.
 
@@ -92,20 +132,21 @@ class Groups:
         that many random ones, and the observed pattern counts as one of them.
 
         Args:
-            differences: paired differences, (n,).
+            differences: paired differences, (n,); nan where there is none.
         """
-        sums = self._sums(differences)
+        counted = np.isfinite(differences)
+        sums = self._sums(np.where(counted, differences, 0.0))[self._sums(counted) > 0]
         observed = abs(sums.sum())
         # Patterns that tie with the observed one must not be lost to the order of summation.
         threshold = observed - 1e-9 * np.abs(sums).sum()
-        if 2**self.count <= self._resamples:
-            patterns = np.array(list(itertools.product((-1, 1), repeat=self.count)))
+        if 2 ** len(sums) <= self._resamples:
+            patterns = np.array(list(itertools.product((-1, 1), repeat=len(sums))))
             return float(np.mean(np.abs(patterns @ sums) >= threshold))
-        draw = numpy_generator(self._seed, "localize-permutation", self.count)
+        draw = numpy_generator(self._seed, "localize-permutation", len(sums))
         extreme = 1
         for start in range(0, self._resamples, CHUNK):
             rows = min(CHUNK, self._resamples - start)
-            signs = draw.integers(0, 2, (rows, self.count)) * 2 - 1
+            signs = draw.integers(0, 2, (rows, len(sums))) * 2 - 1
             extreme += int(np.sum(np.abs(signs @ sums) >= threshold))
         return extreme / (self._resamples + 1)
 

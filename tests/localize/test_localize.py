@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy import stats
 
 from ablate2tune.errors import UserError
 from ablate2tune.localize.margin import noise_for
@@ -26,7 +27,10 @@ CONFIG = LocalizeConfig(
     bootstrap=400,
 )
 SEED = 11
-FILES = ["heatmap.png", "information.json", "ranking.csv", "ranking.json", "results.jsonl"]
+FILES = [
+    *("cost.json", "heatmap.png", "information.json"),
+    *("ranking.csv", "ranking.json", "reseeded.jsonl", "results.jsonl"),
+]
 
 
 def plain_losses(denoiser: FluxDenoiser, records, texts: list[str]) -> np.ndarray:
@@ -102,9 +106,14 @@ def test_files_and_schema(swept):
         assert values == sorted(values, reverse=True)
         assert [row["rank_in_level"] for row in level] == list(range(1, len(level) + 1))
     assert all(row["lora_targets"] for row in components)
-    assert progress[-1] == (11, 11)
-    assert [done for done, _ in progress] == list(range(1, 12))
-    assert all(total == 11 for _, total in progress)
+    assert progress[-1][0] == progress[-1][1]
+    assert all(done <= total for done, total in progress)
+    assert [done for done, _ in progress] == sorted(done for done, _ in progress)
+    cost = json.loads((folder / "cost.json").read_text())
+    assert cost["conditions"] == 11
+    # Rows: 12 images, 3 captions, 2 noise levels; 4 blocks.
+    assert cost["exhaustive_block_evaluations"] == 11 * 72 * 4
+    assert cost["block_evaluations"] == progress[-1][0]
     picture = Image.open(folder / "heatmap.png")
     assert min(picture.size) > 200
     assert len((folder / "ranking.csv").read_text().splitlines()) == 11
@@ -151,40 +160,51 @@ class KilledError(BaseException):
     pass
 
 
-@pytest.mark.parametrize("kill_after", [1, 8])
-def test_killed_and_resumed_equals_uninterrupted(swept, tiny_flux, skilled, tmp_path, kill_after):
-    reference, _, _ = swept
-    folder = tmp_path / "killed"
+def killed(denoiser, records, folder: Path, after: int) -> None:
+    """Localize until the progress was told that often."""
+    told = 0
 
     def kill(done: int, total: int) -> None:
-        if done == kill_after:
+        nonlocal told
+        told += 1
+        if told == after:
             raise KilledError
 
     with pytest.raises(KilledError):
-        localize(tiny_flux, skilled, CONFIG, SEED, folder, kill)
+        localize(denoiser, records, CONFIG, SEED, folder, kill)
+
+
+def without_seconds(folder: Path) -> list[dict]:
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in rows(folder)]
+
+
+# 12 images in batches of 6: two chunks each for the baseline, the reseeded baseline, the blocks and
+# the sub-layers.
+@pytest.mark.parametrize(("after", "kept"), [(1, 6), (5, 12 + 4 * 6), (7, 12 * 5 + 6 * 6)])
+def test_killed_and_resumed_equals_uninterrupted(
+    swept, tiny_flux, skilled, tmp_path, after: int, kept: int
+):
+    reference, _, _ = swept
+    folder = tmp_path / "killed"
+    killed(tiny_flux, skilled, folder, after)
     path = folder / "results.jsonl"
     whole = path.read_bytes()
-    assert whole.count(b"\n") == 12 * kill_after
-    # The process died while it wrote the next condition: five rows and a half are there.
-    torn = [
-        line.replace('"mode": "none"', '"mode": "zero"').replace(
-            '"condition": []', '"condition": ["x"]'
-        )
-        for line in (reference / "results.jsonl").read_text().splitlines()[:6]
-    ]
-    path.write_bytes(whole + "\n".join(torn).encode()[:-40])
+    assert whole.count(b"\n") == kept
+    # The process died while it wrote: half a row is there.
+    path.write_bytes(whole + whole.splitlines()[0][:-40])
+    timed = {
+        (*row["condition"], row["example"]): row["seconds"]
+        for row in map(json.loads, whole.splitlines())
+    }
     localize(tiny_flux, skilled, CONFIG, SEED, folder)
-    assert path.read_bytes().startswith(whole)  # finished conditions were not run again
-    assert (folder / "ranking.json").read_bytes() == (reference / "ranking.json").read_bytes()
-    assert (folder / "ranking.csv").read_bytes() == (reference / "ranking.csv").read_bytes()
-    without_seconds = [
-        [{k: v for k, v in row.items() if k != "seconds"} for row in rows(where)]
-        for where in (reference, folder)
-    ]
-    assert without_seconds[0] == without_seconds[1]
+    for name in ("ranking.json", "ranking.csv"):
+        assert (folder / name).read_bytes() == (reference / name).read_bytes()
+    assert without_seconds(folder) == without_seconds(reference)  # nothing lost, nothing twice
+    again = {(*row["condition"], row["example"]): row["seconds"] for row in rows(folder)}
+    assert {key: again[key] for key in timed} == timed  # what was there was kept
 
 
-def test_a_condition_torn_between_rows_is_run_again(swept, tiny_flux, skilled, tmp_path):
+def test_a_chunk_torn_between_rows_is_completed(swept, tiny_flux, skilled, tmp_path):
     reference, _, _ = swept
     folder = tmp_path / "torn"
     folder.mkdir()
@@ -192,7 +212,59 @@ def test_a_condition_torn_between_rows_is_run_again(swept, tiny_flux, skilled, t
     (folder / "results.jsonl").write_text("".join(lines[: 12 * 2 + 7]))
     localize(tiny_flux, skilled, CONFIG, SEED, folder)
     assert (folder / "ranking.json").read_bytes() == (reference / "ranking.json").read_bytes()
-    assert len(rows(folder)) == len(lines)
+    assert without_seconds(folder) == without_seconds(reference)
+
+
+def test_savings_keep_the_answer(swept, tiny_flux, skilled, tmp_path):
+    reference, ranking, _ = swept
+    off = {"prefix_reuse": False, "batch_conditions": False, "racing": False, "screening": "off"}
+    folder = tmp_path / "localize"
+    plain = localize(tiny_flux, skilled, CONFIG.model_copy(update=off), SEED, folder)
+    found = {row["address"]: row for row in ranking.data["components"]}
+    assert [row["address"] for row in plain.data["components"]] == list(found)
+    for row in plain.data["components"]:
+        for name in ("spatial", "control", "quality"):
+            assert row[name] == pytest.approx(found[row["address"]][name], abs=1e-7)
+    cost = json.loads((folder / "cost.json").read_text())
+    assert cost["block_evaluations"] >= cost["exhaustive_block_evaluations"]
+    saved = json.loads((reference / "cost.json").read_text())
+    assert saved["block_evaluations"] < 0.9 * cost["block_evaluations"]
+
+
+# A third of the images is measured; gradients steady the rest.
+@pytest.mark.parametrize(("screening", "agreement"), [("on", 0.75), ("off", 0.5)])
+def test_the_race_agrees_with_the_exhaustive_sweep(
+    tiny_flux, make_records, tmp_path, screening: str, agreement: float
+):
+    records = favour(tiny_flux, make_records(24))
+    config = CONFIG.model_copy(
+        update={"groups": 24, "mode": "zero", "bootstrap": 200, "screening": screening}
+    )
+    exhaustive, raced = (
+        localize(tiny_flux, records, config.model_copy(update=update), SEED, tmp_path / name)
+        for name, update in (
+            ("all", {"racing": False}),
+            ("race", {"budget": 0.01, "race_top": 4}),
+        )
+    )
+    everything, part = (
+        {row["address"]: row["spatial"] for row in ranking.data["components"]}
+        for ranking in (exhaustive, raced)
+    )
+    assert {figure["n"] for figure in everything.values()} == {48}
+    assert min(figure["n"] for figure in part.values()) == 16  # the first share: 8 groups
+    inside = [
+        part[address]["low"] <= figure["value"] <= part[address]["high"]
+        for address, figure in everything.items()
+    ]
+    assert np.mean(inside) >= 0.8
+    order = [[figures[a]["value"] for a in everything] for figures in (everything, part)]
+    assert stats.spearmanr(*order).statistic > agreement
+    costs = [
+        json.loads((tmp_path / name / "cost.json").read_text())["block_evaluations"]
+        for name in ("all", "race")
+    ]
+    assert costs[1] < costs[0]
 
 
 def test_zero_mode_needs_no_calibration_groups_and_agrees_with_skip(tiny_flux, skilled, tmp_path):
@@ -214,10 +286,42 @@ def test_no_skill_is_a_verdict_and_nothing_is_ablated(tiny_flux, records, tmp_pa
     assert (data["verdict"], data["components"]) == ("no skill to localize", [])
     assert data["baseline"]["spatial"]["value"] < 0
     assert {tuple(row["condition"]) for row in rows(folder)} == {()}
-    assert sorted(path.name for path in folder.iterdir()) == FILES
+    assert sorted(path.name for path in folder.iterdir()) == [
+        name for name in FILES if name != "reseeded.jsonl"
+    ]
     message = ranking.messages()[1]
     assert f"{data['baseline']['spatial']['value']:.2e}" in message
     assert "12 images" in message
+
+
+def test_without_skill_the_gradient_can_still_rank(tiny_flux, records, tmp_path):
+    records = favour(tiny_flux, records, sign=-1)
+    config = CONFIG.model_copy(update={"rank_by": "gradient", "gradient_groups": 4})
+    ranking = localize(tiny_flux, records, config, SEED, tmp_path / "localize")
+    data = ranking.data
+    assert (data["verdict"], data["ranked_by"]) == ("ranked", "gradient")
+    for level in ("block", "sublayer"):
+        gains = [row["gain"] for row in data["components"] if row["level"] == level]
+        assert gains == sorted(gains, reverse=True)
+        assert min(gains) > 0
+    assert {row["relative"]["spatial"] for row in data["components"]} == {None}
+    assert any("nothing to subtract" in line for line in ranking.messages())
+    assert "impact~gradient" in data["trust"]["agreement"]["block"]
+    assert not any(weight.requires_grad for weight in tiny_flux.model.parameters())
+
+
+def test_trust_stands_beside_the_ranking(swept):
+    _, ranking, _ = swept
+    trust = ranking.data["trust"]
+    assert trust["noise_floor"] > 0
+    assert trust["stability"]["block"]["groups"] == 6
+    assert -1 <= trust["stability"]["sublayer"]["spearman"] <= 1
+    assert set(trust["agreement"]["block"]) <= {"impact~specificity"}
+    by_address = {row["address"]: row for row in ranking.data["components"]}
+    for gap in trust["interaction_gaps"]:
+        parts = sum(by_address[address]["spatial"]["value"] for address in gap["sublayers"])
+        expected = by_address[gap["block"]]["spatial"]["value"] - parts
+        assert gap["gap"]["value"] == pytest.approx(expected, abs=1e-9)
 
 
 def test_a_component_that_fails_verification_is_left_out_by_name(tiny_flux, skilled, tmp_path):

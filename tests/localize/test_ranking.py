@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from ablate2tune.components import Component
+from ablate2tune.localize.condition import Condition
 from ablate2tune.localize.margin import Margins
 from ablate2tune.localize.ranking import Analysis
-from ablate2tune.localize.results import Condition, Results
+from ablate2tune.localize.results import Results
 from ablate2tune.recipe import LocalizeConfig
 
 EXAMPLES = [f"{group}-{twin}" for group in range(12) for twin in range(2)]
@@ -22,12 +23,12 @@ def block(index: int) -> Component:
 
 def analyse(tmp_path, margins: list[Margins], base: Margins = BASE, **settings):
     config = LocalizeConfig.model_validate({"sigmas": [0.9, 0.5], "bootstrap": 5000} | settings)
-    results = Results(tmp_path / "results.jsonl", EXAMPLES, GROUPS)
-    results.add(Condition(), base, 1.0)
+    results = Results(tmp_path / "results.jsonl", EXAMPLES, GROUPS, 2)
+    results.add({Condition(): base}, 1.0)
     measured = []
     for index, values in enumerate(margins):
         condition = Condition((f"blocks.{index}",), "skip")
-        results.add(condition, values, 1.0)
+        results.add({condition: values}, 1.0)
         measured.append((block(index), condition))
     analysis = Analysis(results, GROUPS, config, seed=0)
     return analysis, analysis.rows(measured)
@@ -87,7 +88,7 @@ def test_without_a_control_margin_specificity_is_not_defined(tmp_path):
     analysis, rows = analyse(tmp_path, [changed(spatial=0.5)], base, rank_by="specificity")
     assert analysis.has_skill
     assert not analysis.has_control
-    assert analysis.ranked_by == "spatial"
+    assert analysis.ranked_by == "impact"
     assert rows[0].specificity is None
     assert rows[0].relative["control"] is None
 
@@ -105,8 +106,8 @@ def test_results_keep_margins_exactly(tmp_path):
     path = tmp_path / "results.jsonl"
     margins = Margins(*(np.random.default_rng(i).normal(size=(24, 2)) for i in range(3)))
     condition = Condition(("a", "b"), "zero")
-    Results(path, EXAMPLES, GROUPS).add(condition, margins, 2.4)
-    again = Results(path, EXAMPLES, GROUPS)
+    Results(path, EXAMPLES, GROUPS, 2).add({condition: margins}, 2.4)
+    again = Results(path, EXAMPLES, GROUPS, 2)
     assert condition in again
     assert Condition(("a", "b"), "mean") not in again
     for kept, original in zip(again[condition], margins, strict=True):

@@ -1,0 +1,25 @@
+"""A condition: what is ablated while the examples are measured."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ablate2tune.ablation import Ablation, Mode
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One or several components and what becomes of them."""
+
+    addresses: tuple[str, ...] = ()
+    """Empty for the baseline."""
+    mode: Mode | Literal["none"] = "none"
+
+    @property
+    def ablations(self) -> list[Ablation]:
+        """What to ablate; nothing for the baseline."""
+        if self.mode == "none":
+            return []
+        return [Ablation(address, self.mode) for address in self.addresses]
+
+    def __str__(self) -> str:
+        return f"{self.mode} {', '.join(self.addresses)}" if self.addresses else "baseline"

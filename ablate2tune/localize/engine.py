@@ -1,0 +1,203 @@
+"""Losses under many conditions, at the smallest cost: prefix reuse and batched conditions.
+
+Both can be switched off; the answers agree up to the rounding of another batch shape.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ablate2tune.ablation import Ablation, Means, ablated
+from ablate2tune.components import discover
+from ablate2tune.errors import UserError
+from ablate2tune.localize.condition import Condition
+from ablate2tune.localize.margin import Batch, batch_loss
+from ablate2tune.localize.replay import Blocks, Trace
+from ablate2tune.pipelines import FluxDenoiser
+
+BASELINE = Condition()
+
+
+class Engine:
+    """Runs a denoiser under conditions and counts what that takes."""
+
+    def __init__(
+        self, denoiser: FluxDenoiser, batch_size: int, prefix_reuse=True, batch_conditions=True
+    ):
+        """Nothing is computed yet.
+
+        Args:
+            denoiser: the model.
+            batch_size: latents per forward; several conditions share one where they fit.
+            prefix_reuse: compute the blocks before an ablated one once per batch.
+            batch_conditions: let conditions share a forward.
+        """
+        self.denoiser = denoiser
+        self.means = Means()
+        """What mode `mean` replaces outputs by."""
+        self.blocks = Blocks(denoiser.model)
+        self._catalogue = discover(denoiser.model)
+        self._modules = {name for name, _ in denoiser.model.named_modules()}
+        self._rows = batch_size
+        self._prefix_reuse, self._batch_conditions = prefix_reuse, batch_conditions
+        self.halvings = 0
+        """How often a forward ran out of memory and its batch was halved."""
+
+    @property
+    def evaluations(self) -> int:
+        """Block evaluations so far (see `Blocks.evaluations`)."""
+        return self.blocks.evaluations
+
+    def cost(self, condition: Condition, rows: int) -> int:
+        """Block evaluations that one condition takes on that many rows, from the catalogue alone.
+
+        Batched with conditions that start earlier it takes as many more blocks.
+        """
+        if not (self._prefix_reuse and condition.addresses):
+            return rows * len(self.blocks)
+        places = {block.address: i for i, block in enumerate(self._catalogue.blocks)}
+        return rows * (len(places) - self._start(condition, places))
+
+    @torch.no_grad()
+    def losses(self, batch: Batch, conditions: Sequence[Condition]) -> dict[Condition, np.ndarray]:
+        """The loss of every row under each condition: float64, (rows,).
+
+        Out of memory on CUDA, the batch is halved, for this and all later forwards.
+
+        Raises:
+            UserError: a single row does not fit, or a condition cannot be ablated.
+        """
+        if len(batch) <= self._rows:
+            try:
+                return self._losses(batch, conditions)
+            except torch.OutOfMemoryError:
+                pass
+            # Outside the handler, so that the failed forward's tensors are released.
+            self._halve(batch)
+            return self.losses(batch, conditions)
+        parts = [
+            self.losses(batch[start : start + self._rows], conditions)
+            for start in range(0, len(batch), self._rows)
+        ]
+        return {c: np.concatenate([part[c] for part in parts]) for c in conditions}
+
+    def _halve(self, batch: Batch) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if len(batch) == 1 and self._rows == 1:
+            raise UserError(
+                "out of memory with a single latent",
+                where="localize",
+                mend="use a smaller image size, model.dtype=bfloat16 or a larger device",
+            )
+        self._rows = max(1, self._rows // 2)
+        self.halvings += 1
+
+    def _losses(self, batch: Batch, conditions: Sequence[Condition]) -> dict[Condition, np.ndarray]:
+        found: dict[Condition, np.ndarray] = {}
+        ablating = [condition for condition in conditions if condition.addresses]
+        trace = Trace() if self._prefix_reuse and ablating else None
+        if trace is not None or BASELINE in conditions:
+            with self.blocks.running(record=trace):
+                found[BASELINE] = self._run(batch)
+        if trace is not None and not trace.replayable:
+            trace = None
+        places = {address: i for i, address in enumerate(trace.order)} if trace else {}
+        ablating.sort(key=lambda condition: self._start(condition, places))
+        for group in self._groups(ablating, len(batch)):
+            start = min(self._start(condition, places) for condition in group)
+            with (
+                self._ablated(group, len(batch)),
+                self.blocks.running(replay=trace, start=start, copies=len(group)),
+            ):
+                values = self._run(batch.repeat(len(group)))
+            found |= zip(group, np.split(values, len(group)), strict=True)
+        return {condition: found[condition] for condition in conditions}
+
+    def _run(self, batch: Batch) -> np.ndarray:
+        self.means.sigma_index = batch.level
+        return batch_loss(self.denoiser, batch).double().cpu().numpy()
+
+    def _start(self, condition: Condition, places: Mapping[str, int]) -> int:
+        """How many blocks, by their places in the order of calls, the condition leaves as is.
+
+        A skipped block is not computed either: its hook returns the inputs.
+        """
+        return min(
+            places[block] + (ablation.mode == "skip") if block in places else 0
+            for ablation in condition.ablations
+            for block in [self._catalogue[ablation.address].block]
+        )
+
+    def _groups(self, conditions: Sequence[Condition], rows: int) -> Iterator[list[Condition]]:
+        size = max(1, self._rows // rows) if self._batch_conditions else 1
+        group: list[Condition] = []
+        for condition in conditions:
+            # Only a module's output can be put back on the rows of the other conditions.
+            if not self._modules.issuperset(condition.addresses):
+                yield [condition]
+                continue
+            group.append(condition)
+            if len(group) == size:
+                yield group
+                group = []
+        if group:
+            yield group
+
+    @contextmanager
+    def _ablated(self, group: Sequence[Condition], rows: int) -> Iterator[None]:
+        """Each condition on its own rows of a batch that repeats `rows` rows per condition."""
+        model = self.denoiser.model
+        with ExitStack() as stack:
+            for index, condition in enumerate(group):
+                if len(group) == 1:
+                    stack.enter_context(ablated(model, condition.ablations, self.means))
+                    continue
+                own = slice(index * rows, (index + 1) * rows)
+                stack.enter_context(ablated_rows(model, condition.ablations, self.means, own))
+            yield
+
+
+@contextmanager
+def ablated_rows(
+    model: nn.Module, ablations: Sequence[Ablation], means: Means, rows: slice
+) -> Iterator[None]:
+    """Ablate components on some rows of the batch only.
+
+    Hooks run in the order of their registration: one keeps the output, the ablation's own changes
+    it, a last one puts the kept output back on all other rows.
+    """
+    kept: dict[str, Any] = {}
+    with ExitStack() as stack:
+
+        def hook(address: str, function: Any) -> None:
+            handle = model.get_submodule(address).register_forward_hook(function)
+            stack.callback(handle.remove)
+
+        def keep(address: str) -> Any:
+            return lambda _module, _args, output: kept.__setitem__(address, output)
+
+        def put_back(address: str) -> Any:
+            return lambda _module, _args, output: _merged(kept.pop(address), output, rows)
+
+        for ablation in ablations:
+            hook(ablation.address, keep(ablation.address))
+        stack.enter_context(ablated(model, ablations, means))
+        for ablation in ablations:
+            hook(ablation.address, put_back(ablation.address))
+        yield
+
+
+def _merged(before: Any, after: Any, rows: slice) -> Any:
+    if isinstance(before, Tensor):
+        merged = before.clone()
+        merged[rows] = after[rows]
+        return merged
+    return tuple(
+        _merged(x, y, rows) if isinstance(x, Tensor) else x
+        for x, y in zip(before, after, strict=True)
+    )

@@ -1,0 +1,323 @@
+"""The sweep: measures conditions on examples, keeps what is on disk, counts what it takes."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from ablate2tune.ablation import Means, Verification, collect_means, verify
+from ablate2tune.components import Catalogue, Component, discover, lora_targets
+from ablate2tune.errors import UserError
+from ablate2tune.localize.condition import Condition
+from ablate2tune.localize.engine import BASELINE, Engine
+from ablate2tune.localize.examples import Examples, Split, encode
+from ablate2tune.localize.gain import adapter_gain, weight_gradients
+from ablate2tune.localize.margin import (
+    Batch,
+    Levels,
+    Losses,
+    batch_loss,
+    batches,
+    measure,
+    run_captions,
+)
+from ablate2tune.localize.processes import Processes
+from ablate2tune.localize.racing import race, spread_order
+from ablate2tune.localize.ranking import Analysis
+from ablate2tune.localize.results import Probe, Results
+from ablate2tune.localize.screening import can_screen, first_order_losses
+from ablate2tune.pipelines import FluxDenoiser, Progress
+from ablate2tune.recipe import LocalizeConfig
+from ablate2tune.seeding import seed_for
+
+Measured = list[tuple[Component, Condition]]
+NOT_FINITE = "the loss without it is not finite"
+RESEEDED_GROUPS = 12
+"""Contrast groups on which the noise floor is measured."""
+SCREEN_FROM = 48
+"""Conditions from which on gradient screening costs little beside what it steadies."""
+
+
+class Sweep:
+    """Runs what is not on disk yet, examples in the outer loop and conditions in the inner one.
+
+    The examples of a batch share their baseline run with all conditions. Batches are the same
+    whatever was measured before, so a resumed sweep gives the same figures.
+    """
+
+    def __init__(
+        self,
+        denoiser: FluxDenoiser,
+        split: Split,
+        config: LocalizeConfig,
+        seed: int,
+        folder: Path,
+        on_progress: Progress | None,
+    ):
+        """Encode the measured examples and read what an earlier run left."""
+        self._began = time.perf_counter()
+        self.catalogue: Catalogue = discover(denoiser.model)
+        self.config, self.seed, self._denoiser = config, seed, denoiser
+        self.engine = Engine(
+            denoiser, config.batch_size, config.prefix_reuse, config.batch_conditions
+        )
+        self._calibration = split.calibration
+        self.examples: Examples = encode(denoiser, split.measured)
+        self._all = range(len(self.examples))
+        ids, groups = self.examples.ids, self.examples.groups
+        levels = len(config.sigmas)
+        self.processes = Processes(denoiser)
+
+        def rows_of(name: str, probe: Probe = "margin") -> Results:
+            path = folder / name
+            self._files.append(path)
+            own = self.processes.own_file(path)
+            return self.processes.open(Results(path, ids, groups, levels, probe, own), path)
+
+        self._files: list[Path] = []
+        self.results = rows_of("results.jsonl")
+        self.screened = rows_of("screening.jsonl", "gradient")
+        self._reseeded = rows_of("reseeded.jsonl")
+        self._levels = Levels(config.sigmas, config.noises, seed, config.batch_size)
+        self._rows = len(self.examples) * self._levels.rows_per_example
+        self._on_progress, self._planned = on_progress, 0.0
+        self._calibrated: set[str] = set()
+
+    @property
+    def baseline_cost(self) -> int:
+        """Block evaluations of the baseline on all examples."""
+        return self.engine.cost(BASELINE, self._rows)
+
+    def analysis(self) -> Analysis:
+        """Statistics over the conditions that ran."""
+        return Analysis(self.results, self.examples.groups, self.config, self.seed, self.screened)
+
+    def baseline(self) -> Analysis:
+        """Measure the baseline on all examples.
+
+        Raises:
+            UserError: a loss is not finite.
+        """
+        self._measure([BASELINE], self._all)
+        if not all(np.isfinite(values).all() for values in self.results[BASELINE]):
+            raise UserError(
+                "the loss is not finite",
+                where="baseline",
+                mend="use model.dtype = float32 or bfloat16, or check the weights",
+            )
+        return self.analysis()
+
+    def verify(self) -> Verification:
+        """Check the ablations on a batch of the measured examples at the first noise level."""
+        batch = next(
+            iter(batches(self.examples, self._levels, self._all[:2], self._denoiser.device))
+        )
+        batch = batch[: min(2, len(self._all))]
+
+        def run() -> Tensor:
+            return batch_loss(self._denoiser, batch)
+
+        with self.engine.blocks.running():
+            return verify(self._denoiser.model, run)
+
+    def run(self, measured: Measured, budget: float) -> tuple[Measured, dict[str, str]]:
+        """Measure components of one level: all on all examples, or as the race goes.
+
+        Args:
+            measured: components with their conditions.
+            budget: block evaluations that the race may take.
+
+        Returns:
+            What can be ranked; and components whose losses are not finite, with the reason.
+        """
+        conditions = [condition for _, condition in measured]
+        exhaustive = sum(self.engine.cost(condition, self._rows) for condition in conditions)
+        self.plan(min(budget, exhaustive) if self.config.racing else exhaustive)
+        self._run(conditions, budget)
+        analysis = self.analysis()
+        finite = [pair for pair in measured if analysis.is_finite(pair[1])]
+        broken = {part.address: NOT_FINITE for part, c in measured if not analysis.is_finite(c)}
+        return finite, broken
+
+    def _run(self, conditions: Sequence[Condition], budget: float) -> None:
+        self._calibrate(conditions)
+        if not self.config.racing:
+            self._measure(conditions, self._all)
+            return
+        analysis, order = self.analysis(), self._order()
+        per_group = self._rows / len(order)
+
+        def cost(condition: Condition, groups: int) -> float:
+            return self.engine.cost(condition, 1) * per_group * groups
+
+        def measure_groups(conditions: Sequence[Condition], groups: int) -> None:
+            chosen = set(order[:groups])
+            self._measure(conditions, [i for i in self._all if self._group(i) in chosen])
+
+        race(
+            conditions,
+            len(order),
+            self.config.race_top,
+            budget,
+            cost,
+            measure_groups,
+            analysis.standing,
+        )
+
+    def plan(self, evaluations: float) -> None:
+        """Say how many block evaluations are still to come, for the progress bar."""
+        self._planned = self.engine.evaluations + evaluations
+
+    def _group(self, index: int) -> str:
+        return self.examples.groups[index]
+
+    def _order(self) -> list[str]:
+        """The order in which contrast groups are spent."""
+        margins = self.results[BASELINE].spatial.mean(1)
+        return spread_order(self.examples.groups, margins, self.seed)
+
+    def _measure(
+        self,
+        conditions: Sequence[Condition],
+        wanted: Sequence[int],
+        into: Results | None = None,
+        losses: Losses | None = None,
+        levels: Levels | None = None,
+    ) -> None:
+        """Measure conditions on examples; a chunk with any row missing is run again whole.
+
+        Chunks are dealt to the launcher's processes in turn and are the same for any number.
+
+        Args:
+            conditions: what to measure.
+            wanted: indices of the examples.
+            into: where the rows go; results.jsonl by default.
+            losses: how a batch is run; exactly by default.
+            levels: the noise; the sweep's own by default.
+        """
+        into, levels = into or self.results, levels or self._levels
+        step, new = levels.examples_per_batch, []
+        for number, start in enumerate(range(0, len(wanted), step)):
+            chunk = list(wanted[start : start + step])
+            done = all(into.measured(condition)[chunk].all() for condition in conditions)
+            if done or not self.processes.owns(number):
+                continue
+            began = time.perf_counter()
+            found = measure(
+                losses or self.engine.losses,
+                self.examples,
+                levels,
+                chunk,
+                conditions,
+                self._denoiser.device,
+            )
+            new += into.add(found, time.perf_counter() - began, chunk)
+            self._report()
+        self.processes.exchange(into, new)
+
+    def screen(self, conditions: Sequence[Condition]) -> bool:
+        """First-order estimates of the conditions that allow one, on all examples.
+
+        Returns:
+            Whether the recipe wants them for so many conditions.
+        """
+        setting = self.config.screening
+        wanted = setting == "on" or (setting == "auto" and len(conditions) >= SCREEN_FROM)
+        if not (self.config.racing and wanted):
+            return False
+        self._calibrate(conditions)
+
+        def losses(batch: Batch, wanted: Sequence[Condition]) -> dict[Condition, np.ndarray]:
+            return first_order_losses(self.engine, batch, wanted)
+
+        possible = [condition for condition in conditions if can_screen(condition)]
+        if possible:
+            self._measure(possible, self._all, self.screened, losses)
+        return bool(possible)
+
+    def reseeded(self) -> np.ndarray:
+        """What other noise does to the baseline's spatial margin: baseline minus reseeded, (n,).
+
+        Measured on the first groups of the race's order; nan elsewhere.
+        """
+        chosen = set(self._order()[:RESEEDED_GROUPS])
+        wanted = [i for i in self._all if self._group(i) in chosen]
+        seed = seed_for(self.seed, "reseeded-baseline")
+        levels = replace(self._levels, seed=seed)
+        self._measure([BASELINE], wanted, self._reseeded, levels=levels)
+        return (self.results[BASELINE].spatial - self._reseeded[BASELINE].spatial).mean(1)
+
+    def gains(self, components: Sequence[Component]) -> dict[str, float]:
+        """First-order gain of an adapter on each component, per parameter, by address (`gain`)."""
+        chosen = set(self._order()[: self.config.gradient_groups])
+        wanted = [i for i in self._all if self._group(i) in chosen]
+        step = self._levels.examples_per_batch
+        modules = list(dict.fromkeys(name for part in components for name in lora_targets(part)))
+
+        def every_batch() -> Iterator[Batch]:
+            for start in range(0, len(wanted), step):
+                yield from batches(
+                    self.examples, self._levels, wanted[start : start + step], self._denoiser.device
+                )
+                self._report()
+
+        gradients = weight_gradients(self.engine, every_batch(), modules)
+        return {
+            part.address: adapter_gain(
+                [gradients[name] for name in lora_targets(part)], self.config.adapter_rank
+            )
+            for part in components
+        }
+
+    def _calibrate(self, conditions: Sequence[Condition]) -> None:
+        """Collect the means that mode `mean` needs and that are not there yet."""
+        addresses = [
+            address
+            for condition in conditions
+            if condition.mode == "mean" and condition not in self.results
+            for address in condition.addresses
+            if address not in self._calibrated
+        ]
+        if not addresses:
+            return
+        examples = encode(self._denoiser, self._calibration)
+
+        def calibrate(means: Means) -> None:
+            def on_sigma(index: int) -> None:
+                means.sigma_index = index
+
+            with self.engine.blocks.running():
+                run_captions(self._denoiser, examples, self._levels, on_sigma)
+
+        self.engine.means = collect_means(self._denoiser.model, addresses, calibrate)
+        self._calibrated = set(addresses)
+
+    def cost_dict(self) -> dict[str, Any]:
+        """What this process spent, as in `cost.json`; rows that were on disk cost nothing."""
+        conditions = len(self.results.conditions)
+        return {
+            "schema": "ablate2tune/cost/1",
+            "block_evaluations": self.engine.evaluations,
+            "exhaustive_block_evaluations": conditions * self._rows * len(self.engine.blocks),
+            "conditions": conditions,
+            "seconds": round(time.perf_counter() - self._began, 3),
+            "halvings": self.engine.halvings,
+        }
+
+    def finish(self) -> None:
+        """Put the rows on disk in order, and say that all is done."""
+        if self.processes.is_first:
+            self.results.put_in_order([BASELINE])
+        for path in self._files:
+            self.processes.close(path)
+        self.plan(0)
+        self._report()
+
+    def _report(self) -> None:
+        if self._on_progress:
+            done = self.engine.evaluations
+            self._on_progress(done, max(done, round(self._planned)))

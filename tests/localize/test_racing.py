@@ -1,0 +1,138 @@
+import numpy as np
+import pytest
+
+from ablate2tune.localize.condition import Condition
+from ablate2tune.localize.estimate import carried_over
+from ablate2tune.localize.racing import Standing, first_share, race, spread_order, worth_more
+from ablate2tune.localize.statistics import Groups
+
+
+def condition(name: str) -> Condition:
+    return Condition((name,), "skip")
+
+
+def standings(**figures: tuple[float, float]) -> dict[Condition, Standing]:
+    """Name = (value, half width)."""
+    return {condition(n): Standing(v, v - h, v + h) for n, (v, h) in figures.items()}
+
+
+def names(conditions) -> list[str]:
+    return [c.addresses[0] for c in conditions]
+
+
+def test_clearly_out_is_dropped_and_the_most_doubtful_comes_first():
+    # Two places: a is sure of one, b and c fight for the other, d lies below a and b.
+    found = worth_more(standings(a=(10, 1), b=(5, 2), c=(4.5, 2), d=(1, 1)), top=2)
+    assert names(found)[-1] == "a"  # in for sure, so it gets draws last
+    assert set(names(found)[:2]) == {"b", "c"}
+    assert "d" not in names(found)
+    # Wide intervals leave everything open.
+    assert set(names(worth_more(standings(a=(2, 9), b=(1, 9), c=(0, 9)), top=1))) == set("abc")
+    assert names(worth_more(standings(a=(2, 1), b=(np.nan, 1)), top=1)) == ["a"]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_every_prefix_of_the_order_spreads_over_the_margins(seed: int):
+    groups = [f"{i // 2:02d}" for i in range(128)]
+    margins = np.repeat(np.random.default_rng(seed).normal(size=64), 2)
+    order = spread_order(groups, margins, seed)
+    assert sorted(order) == sorted(set(groups))
+    mean = dict(zip(groups, margins, strict=True))
+    quarters = np.quantile(list(mean.values()), [0.25, 0.5, 0.75])
+    for size in (8, 16, 32):
+        counts = np.bincount(np.searchsorted(quarters, [mean[g] for g in order[:size]]))
+        assert abs(counts - size / 4).max() <= 2
+
+
+def test_first_share_is_paid_from_the_budget_but_never_tiny():
+    assert first_share(groups=96, cost_per_group=10, budget=480) == 33  # 0.7 * 480 / 10
+    assert first_share(groups=96, cost_per_group=10, budget=0) == 8
+    assert first_share(groups=5, cost_per_group=10, budget=1e9) == 5
+
+
+def simulated_race(true: dict[str, float], budget: float, groups: int = 96, noise: float = 1.0):
+    """Race on normal figures; returns groups per condition and the money spent."""
+    rng = np.random.default_rng(0)
+    draws = {condition(n): rng.normal(v, noise, groups) for n, v in true.items()}
+    measured = dict.fromkeys(draws, 0)
+    spent = 0
+
+    def run(conditions, count):
+        nonlocal spent
+        for c in conditions:
+            spent += count - measured[c]
+            measured[c] = count
+
+    def standing(c):
+        values = draws[c][: measured[c]]
+        half = 2 * values.std() / len(values) ** 0.5
+        return Standing(values.mean(), values.mean() - half, values.mean() + half)
+
+    reported = race(list(draws), groups, 2, budget, lambda _, count: count, run, standing)
+    assert reported == measured
+    return {c.addresses[0]: count for c, count in measured.items()}, spent
+
+
+def test_the_race_spends_draws_where_the_place_is_open():
+    true = {"in": 9.0, "open1": 5.0, "open2": 4.9, **{f"out{i}": 0.0 for i in range(5)}}
+    measured, spent = simulated_race(true, budget=8 * 8 + 250)
+    assert spent <= 8 * 8 + 250
+    assert {measured[f"out{i}"] for i in range(5)} == {min(measured.values())}
+    assert measured["open1"] == measured["open2"] == 96 or measured["open1"] > measured["out0"]
+    everything, _ = simulated_race(true, budget=8 * 96, noise=50.0)
+    assert set(everything.values()) == {96}  # all open and all paid for: the exhaustive sweep
+
+
+def test_the_budget_holds_beyond_the_first_share():
+    _, spent = simulated_race({str(i): float(i) for i in range(10)}, budget=1, noise=9.0)
+    assert spent == 10 * 8
+
+
+def test_regression_estimate_by_hand():
+    """One covariate: slope S_xy / (S_xx + 2) over the measured, applied to the difference of means.
+
+    Standardised x = +1, -1 in turn over all; the measured ones are the first 8.
+    """
+    x = np.tile([1.0, -1.0], 8)
+    measured = np.arange(16) < 8
+    values = np.where(measured, 3 * x + 7, np.nan)
+    carried = carried_over(values, measured, [x])
+    assert carried == pytest.approx(x * 24 / 10)  # S_xy = 8 * 3, S_xx = 8
+    estimate = Groups([str(i) for i in range(16)], 500, 0.95, 0).estimated_mean(
+        values, measured, carried
+    )
+    assert estimate.value == pytest.approx(7.0)
+    assert estimate.n == 8
+
+
+def test_the_covariate_narrows_the_estimate_and_keeps_it_right():
+    rng = np.random.default_rng(2)
+    cheap = rng.normal(1, 2, 192)
+    dear = 0.8 * cheap + rng.normal(0, 0.3, 192)
+    groups = Groups([str(i // 2) for i in range(192)], 2000, 0.95, 0)
+    measured = np.zeros(192, bool)
+    measured[rng.permutation(96)[:24].repeat(2) * 2 + np.tile([0, 1], 24)] = True
+    none = np.zeros(192)
+    plain = groups.interval(groups.estimated_mean(dear, measured, none))
+    steady = groups.interval(
+        groups.estimated_mean(dear, measured, carried_over(dear, measured, [cheap]))
+    )
+    assert steady["high"] - steady["low"] < 0.75 * (plain["high"] - plain["low"])
+    assert steady["value"] == pytest.approx(dear.mean(), abs=0.15)
+    assert steady["low"] < dear.mean() < steady["high"]
+
+
+def test_everything_measured_is_the_plain_mean():
+    values = np.random.default_rng(0).normal(size=20)
+    everything = np.ones(20, bool)
+    groups = Groups([str(i) for i in range(20)], 500, 0.9, 0)
+    carried = carried_over(values, everything, [np.arange(20.0)])
+    assert groups.interval(groups.estimated_mean(values, everything, carried)) == groups.mean(
+        values
+    )
+
+
+def test_sign_flips_count_only_what_was_measured():
+    # Three groups measured, all positive: 2 of 8 patterns are as extreme.
+    values = np.array([1.0, 2.0, np.nan, np.nan, 3.0])
+    assert Groups(list("abcde"), 1000, 0.95, 0).sign_flip_p(values) == 2 / 8
