@@ -13,8 +13,8 @@ from array import array
 from dataclasses import dataclass
 from statistics import median
 
-from assets import Asset, asset
 from mathutils import Vector
+from meshes import Built, built
 from relations import Over, Pair, View
 
 SENSOR = 36.0
@@ -34,25 +34,27 @@ class Placed:
     x: float
     y: float
     z: float
+    variant: str = "plain"
+    pose: str = "standing"
 
     @property
-    def asset(self) -> Asset:
-        return asset(self.kind)
+    def model(self) -> Built:
+        return built(self.kind, self.variant, self.pose)
 
     def points(self) -> list[tuple[float, float, float]]:
-        """Every vertex in the world (metres)."""
+        """The model's corners in the world (metres)."""
         c, s = self.scale * math.cos(self.yaw), self.scale * math.sin(self.yaw)
         x0, y0, z0, k = self.x, self.y, self.z, self.scale
         return [(x0 + c * x - s * y, y0 + s * x + c * y, z0 + k * z)
-                for x, y, z in self.asset.vertices]  # fmt: skip
+                for x, y, z in self.model.corners]  # fmt: skip
 
     def columns(self) -> list[tuple[float, float]]:
-        """Where the asset's thin parts stand in the world (metres)."""
+        """Where the model's thin parts stand in the world (metres)."""
         c, s = self.scale * math.cos(self.yaw), self.scale * math.sin(self.yaw)
-        return [(self.x + c * x - s * y, self.y + s * x + c * y) for x, y in self.asset.columns]
+        return [(self.x + c * x - s * y, self.y + s * x + c * y) for x, y in self.model.columns]
 
     def turned(self, v: Vector) -> Vector:
-        """A world direction in the asset's own frame, lengths in the asset's units."""
+        """A world direction in the model's own frame, lengths in the model's units."""
         c, s = math.cos(self.yaw), math.sin(self.yaw)
         return Vector((c * v.x + s * v.y, c * v.y - s * v.x, v.z)) / self.scale
 
@@ -154,7 +156,7 @@ def _height(body: Placed, x: float, y: float, from_above: bool) -> float | None:
     """Height of the body's outer surface over a ground point, seen from above or below (m)."""
     start = FAR if from_above else -FAR
     origin = body.local(Vector((x, y, start)))
-    hit = body.asset.tree.ray_cast(origin, (0.0, 0.0, -1.0 if from_above else 1.0))
+    hit = body.model.tree.ray_cast(origin, (0.0, 0.0, -1.0 if from_above else 1.0))
     if hit[0] is None:
         return None
     return body.z + body.scale * hit[0].z
@@ -169,7 +171,7 @@ def _cast(body: Placed, box, camera: Camera, size: int) -> dict[int, float]:
     corner = body.turned(camera.forward) + (across + down) * (0.5 - size / 2)
     columns = range(max(0, math.floor(box[0] * size)), min(size, math.ceil(box[2] * size)))
     rows = range(max(0, math.floor(box[1] * size)), min(size, math.ceil(box[3] * size)))
-    ray_cast, depths = body.asset.tree.ray_cast, {}
+    ray_cast, depths = body.model.tree.ray_cast, {}
     for row in rows:
         start = corner + down * row
         for column in columns:

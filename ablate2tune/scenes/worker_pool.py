@@ -103,4 +103,5 @@ class WorkerPool:
 
 
 def _name(job: dict[str, Any]) -> str:
-    return f"{Path(job['folder']).name}/{job['group']['group_id']}"
+    name = job["group"]["group_id"] if "group" in job else Path(job["path"]).name
+    return f"{Path(job['folder']).name}/{name}"
