@@ -3,11 +3,47 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import bpy
 from assets import surface
 from assets._surfaces import Surface
 
 GREY = (0.2, 0.2, 0.2)
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Surfaces of the ground (None: the scene's own grey) and of the wall, colour of the sky."""
+
+    ground: str | None
+    wall: str | None
+    sky: tuple[float, float, float] = (0.9, 0.95, 1.0)
+
+
+ENVIRONMENTS = {
+    "plain": Environment(None, None),
+    "studio": Environment(None, "backdrop"),
+    "room": Environment("floorboards", "wallpaper"),
+    "lawn": Environment("grass", None, (0.45, 0.68, 1.0)),
+    "street": Environment("asphalt", "facade", (0.7, 0.82, 1.0)),
+}
+GROUNDS = {
+    "backdrop": Surface((0.32, 0.33, 0.36), 0.9),
+    "floorboards": Surface(
+        (0.24, 0.12, 0.055), 0.5, pattern="wave", second=(0.32, 0.17, 0.08), scale=1.2
+    ),
+    "wallpaper": Surface((0.52, 0.48, 0.40), 0.9),
+    "grass": Surface(
+        (0.05, 0.16, 0.02), 0.95, pattern="noise", second=(0.12, 0.26, 0.05), scale=5.0
+    ),
+    "asphalt": Surface(
+        (0.09, 0.09, 0.095), 0.9, pattern="noise", second=(0.14, 0.14, 0.14), scale=9.0
+    ),
+    "facade": Surface(
+        (0.40, 0.27, 0.21), 0.9, pattern="noise", second=(0.33, 0.21, 0.16), scale=3.0
+    ),
+}
 
 
 class Materials:
@@ -25,6 +61,19 @@ class Materials:
         key = (name, colour if name.startswith("body") else "")
         if key not in self._made:
             self._made[key] = _material("-".join(key), surface(name, colour))
+        return self._made[key]
+
+    def ground(self, name: str | None) -> bpy.types.Material | None:
+        """The material of a ground or wall; None for none.
+
+        Raises:
+            KeyError: there is no such ground.
+        """
+        if name is None:
+            return None
+        key = ("ground", name)
+        if key not in self._made:
+            self._made[key] = _material(name, GROUNDS[name])
         return self._made[key]
 
 

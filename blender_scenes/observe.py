@@ -3,7 +3,7 @@
 
 One ray goes through the centre of each pixel, so the masks and the depth map fit the rendered
 image without a second render pass. Each object is cast at alone, which also measures what the
-other one hides.
+others hide.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ SENSOR = 36.0
 COLUMNS = 15
 """Vertical rays per side of the grid that measures the gap between two objects."""
 FAR = 100.0
+DIRECTIONS = 16
+"""Horizontal rays that tell whether something is inside."""
 
 
 @dataclass(frozen=True)
@@ -184,26 +186,47 @@ def _cast(body: Placed, box, camera: Camera, size: int) -> dict[int, float]:
 
 @dataclass(frozen=True)
 class Observation:
-    """A view of two bodies: measurements, instance ids (0, 1, 2) and depth (m) per pixel."""
+    """What is seen of some bodies.
 
-    pair: Pair
+    `instances` holds 0 for the background, then 1, 2, ... in the bodies' order; `hides[i][j]` is
+    the fraction of body j's pixels at which body i is nearer; `depth` is in metres.
+    """
+
+    bodies: list[Placed]
+    views: list[View]
+    hides: list[list[float]]
     instances: bytearray
     depth: array
 
+    def pair(self, i: int, j: int) -> Pair:
+        """Everything measured about body i and body j."""
+        first, second = self.bodies[i], self.bodies[j]
+        return Pair(
+            self.views[i], self.views[j], self.hides[i][j], self.hides[j][i],
+            over(first, second), over(second, first),
+            enclosed(first, second), enclosed(second, first),
+        )  # fmt: skip
 
-def observe(first: Placed, second: Placed, camera: Camera, size: int) -> Observation:
-    """Measure what a camera with `size` x `size` pixels sees of two bodies on the ground."""
-    bodies = (first, second)
+
+def observe(
+    bodies: list[Placed], camera: Camera, size: int, wall: float | None = None
+) -> Observation:
+    """Measure what a camera with `size` x `size` pixels sees of bodies on the ground.
+
+    `wall` is the y coordinate of a wall behind everything, if there is one (metres).
+    """
     points = [body.points() for body in bodies]
     boxes = [camera.boxed(p) for p in points]
     casts = [_cast(b, box, camera, size) for b, box in zip(bodies, boxes, strict=True)]
-    hidden = [
-        {pixel for pixel, depth in own.items() if other.get(pixel, FAR) < depth}
-        for own, other in (casts, casts[::-1])
-    ]
-    depth = _ground_depth(camera, size)
+    nearer = [
+        [{pixel for pixel, depth in own.items() if other.get(pixel, FAR) < depth}
+         if other is not own else set() for own in casts]
+        for other in casts
+    ]  # fmt: skip
+    hidden = [set().union(*(row[j] for row in nearer)) for j in range(len(bodies))]
+    depth = _background_depth(camera, size, wall)
     instances = bytearray(size * size)
-    for label, own, unseen in zip((1, 2), casts, hidden, strict=True):
+    for label, (own, unseen) in enumerate(zip(casts, hidden, strict=True), start=1):
         for pixel in own.keys() - unseen:
             instances[pixel] = label
             depth[pixel] = own[pixel]
@@ -211,9 +234,26 @@ def observe(first: Placed, second: Placed, camera: Camera, size: int) -> Observa
         _view(p, box, camera, own, unseen, size)
         for p, box, own, unseen in zip(points, boxes, casts, hidden, strict=True)
     ]
-    shares = [len(unseen) / max(1, len(own)) for own, unseen in zip(casts, hidden, strict=True)]
-    pair = Pair(*views, shares[1], shares[0], over(first, second), over(second, first))
-    return Observation(pair, instances, depth)
+    hides = [
+        [len(pixels) / max(1, len(own)) for pixels, own in zip(row, casts, strict=True)]
+        for row in nearer
+    ]
+    return Observation(bodies, views, hides, instances, depth)
+
+
+def enclosed(inner: Placed, outer: Placed) -> float:
+    """Fraction of the horizontal directions, from a point low inside, that meet the outer body."""
+    points = [z for _, _, z in inner.points()]
+    low, high = min(points), max(points)
+    rim = outer.z + outer.scale * max(z for _, _, z in outer.model.corners)
+    height = min(low + 0.4 * (high - low), (low + rim) / 2)
+    start = outer.local(Vector((inner.x, inner.y, height)))
+    met = 0
+    for k in range(DIRECTIONS):
+        turn = 2 * math.pi * k / DIRECTIONS
+        toward = (math.cos(turn), math.sin(turn), 0.0)
+        met += outer.model.tree.ray_cast(start, toward)[0] is not None
+    return met / DIRECTIONS
 
 
 def _view(points, box, camera: Camera, own, unseen, size: int) -> View:
@@ -233,8 +273,8 @@ def _view(points, box, camera: Camera, own, unseen, size: int) -> View:
     )
 
 
-def _ground_depth(camera: Camera, size: int) -> array:
-    """Depth (m) of the ground z = 0 at each pixel; 0 where the ray meets none."""
+def _background_depth(camera: Camera, size: int, wall: float | None) -> array:
+    """Depth (m) of the ground z = 0, or of the wall, at each pixel; 0 where the ray meets none."""
     depth = array("d", bytes(8 * size * size))
     step = 1 / (size * camera.zoom)
     for row in range(size):
@@ -243,4 +283,11 @@ def _ground_depth(camera: Camera, size: int) -> array:
         if slope < 0:
             start = row * size
             depth[start : start + size] = array("d", [camera.location.z / -slope]) * size
+        if wall is not None:
+            down = camera.up.y * step * (size / 2 - row - 0.5) + camera.forward.y
+            for column in range(size):
+                toward = down + camera.right.y * step * (column + 0.5 - size / 2)
+                reach = (wall - camera.location.y) / toward if toward > 0 else FAR
+                at = row * size + column
+                depth[at] = min(depth[at] or FAR, reach)
     return depth

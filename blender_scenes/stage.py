@@ -11,7 +11,7 @@ import math
 import os
 
 import bpy
-from materials import Materials, ground_material, principled
+from materials import ENVIRONMENTS, Materials, ground_material, principled
 from mathutils import Matrix
 from observe import SENSOR, Camera, Placed
 from pictures import stripped
@@ -21,7 +21,6 @@ NOISY_SAMPLES = 4
 """Samples are multiplied by this where there is no denoiser: 8 denoised look like 32 plain ones."""
 GROUND_SIZE = 400.0
 SUN_ANGLE = math.radians(8)
-SKY = (0.9, 0.95, 1.0, 1.0)
 BOUNCES = 2
 
 
@@ -31,6 +30,7 @@ class Stage:
         self.scene = bpy.context.scene
         self._objects: dict[tuple[str, int], bpy.types.Object] = {}
         self._materials = Materials()
+        self._wall: bpy.types.Object | None = None
         self._ground = ground_material()
         self._add_ground()
         sun = bpy.data.lights.new("sun", "SUN")
@@ -52,7 +52,24 @@ class Stage:
         mesh = bpy.data.meshes.new("ground")
         mesh.from_pydata([(-h, -h, 0), (h, -h, 0), (h, h, 0), (-h, h, 0)], [], [(0, 1, 2, 3)])
         mesh.materials.append(self._ground)
+        self._ground_mesh = mesh
         self._link("ground", mesh)
+
+    def surround(self, environment: str, wall: float | None) -> None:
+        """Ground, sky and wall of an environment; the wall stands at a y coordinate (metres)."""
+        look = ENVIRONMENTS[environment]
+        self._ground_mesh.materials[0] = self._materials.ground(look.ground) or self._ground
+        self._sky.inputs["Color"].default_value = (*look.sky, 1.0)
+        if self._wall is None:
+            h = GROUND_SIZE / 2
+            mesh = bpy.data.meshes.new("wall")
+            mesh.from_pydata([(-h, 0, 0), (h, 0, 0), (h, 0, h), (-h, 0, h)], [], [(0, 1, 2, 3)])
+            mesh.materials.append(None)
+            self._wall = self._link("wall", mesh)
+        self._wall.hide_render = wall is None
+        if wall is not None:
+            self._wall.location = (0.0, wall, 0.0)
+            self._wall.data.materials[0] = self._materials.ground(look.wall)
 
     def light(self, spec: dict, ground: dict) -> None:
         """Sun direction in degrees, strengths in Blender's units, ground grey as reflectance."""
@@ -118,7 +135,7 @@ def _sky(scene):
     world.use_nodes = True
     world.cycles.sampling_method = "NONE"
     background = next(n for n in world.node_tree.nodes if n.type == "BACKGROUND")
-    background.inputs["Color"].default_value = SKY
+    background.inputs["Color"].default_value = (*ENVIRONMENTS["plain"].sky, 1.0)
     return background
 
 

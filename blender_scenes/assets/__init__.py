@@ -25,7 +25,7 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ._shapes import BODY, Builder
@@ -45,9 +45,10 @@ class Asset:
 
     `name` is its noun, `build(builder, parameters, pose)` its mesh, `variants` its parameters by
     variant, `colours` the colours it may have, `wording` how a colour is said ("{colour} {name}"),
-    `has_front` whether "in front of it" can mean its own front, `holds` whether things fit inside,
-    `solid_top` whether things can stand on it, `shelters` whether things fit underneath, `flies`
-    in which poses it needs no ground, `plain` the mesh of the variant "plain", if there is one.
+    `has_front` whether its front faces -y, `holds` the variants that things fit into, `solid_top`
+    whether things can stand on it, `shelters` the free height (metres) below a variant, `floats`
+    whether it may hang in the air, `flies` in which poses it needs no ground, `plain` the mesh of
+    the variant "plain", if there is one.
     """
 
     name: str
@@ -59,7 +60,8 @@ class Asset:
     has_front: bool = False
     holds: tuple[str, ...] = ()
     solid_top: bool = False
-    shelters: bool = False
+    shelters: Mapping[str, float] = field(default_factory=dict)
+    floats: bool = False
     flies: tuple[str, ...] = ()
     plain: Callable[[Builder], None] | None = None
 

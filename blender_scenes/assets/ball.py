@@ -87,5 +87,6 @@ ASSET = Asset(
     build,
     {"belted": Ball(0.14, "belt"), "beach": Ball(0.2, "beach"), "football": Ball(0.11, "football"),
      "smooth": Ball(0.16, "none")},
+    floats=True,
     plain=plain,
 )  # fmt: skip

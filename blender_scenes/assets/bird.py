@@ -120,5 +120,6 @@ ASSET = Asset(
     poses=("perching", "flying"),
     colours=("blue", "red", "yellow", "white", "black", "brown", "green"),
     has_front=True,
+    floats=True,
     flies=("flying",),
 )

@@ -82,7 +82,6 @@ ASSET = Asset(
      "armchair": Chair(0.84, 0.78, 0.42, 0.50, "padded")},
     colours=("brown", "red", "green", "blue", "yellow", "purple", "orange", "white", "black"),
     has_front=True,
-    solid_top=True,
-    shelters=True,
+    shelters={"ladder": 0.40, "panel": 0.40, "spindle": 0.40},
     plain=plain,
 )  # fmt: skip

@@ -41,5 +41,6 @@ ASSET = Asset(
     build,
     {"steep": Cone(0.14, 0.5), "broad": Cone(0.26, 0.42), "traffic": Cone(0.17, 0.6, 0.03, 2, True),
      "party": Cone(0.15, 0.42, 0.004, 3)},
+    floats=True,
     plain=plain,
 )  # fmt: skip

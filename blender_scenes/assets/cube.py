@@ -59,5 +59,6 @@ ASSET = Asset(
     {"sharp": Cube(0.3, 0.002), "rounded": Cube(0.3, 0.04), "die": Cube(0.24, 0.03, "dots"),
      "framed": Cube(0.34, 0.004, "frame")},
     solid_top=True,
+    floats=True,
     plain=plain,
 )  # fmt: skip

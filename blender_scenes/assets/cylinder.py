@@ -41,5 +41,6 @@ ASSET = Asset(
     {"tall": Cylinder(0.11, 0.42), "flat": Cylinder(0.22, 0.2),
      "tin": Cylinder(0.13, 0.32, 2, "metal"), "drum": Cylinder(0.2, 0.34, 3, "paper")},
     solid_top=True,
+    floats=True,
     plain=plain,
 )  # fmt: skip

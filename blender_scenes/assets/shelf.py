@@ -65,5 +65,5 @@ ASSET = Asset(
     colours=("brown", "white", "black", "blue", "green", "red"),
     has_front=True,
     solid_top=True,
-    shelters=True,
+    shelters={"rack": 0.40},
 )  # fmt: skip

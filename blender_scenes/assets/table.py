@@ -60,6 +60,6 @@ ASSET = Asset(
      "painted": Table(1.0, 0.7, 0.66, "four", "body")},
     colours=("brown", "white", "black", "red", "green", "blue", "yellow"),
     solid_top=True,
-    shelters=True,
+    shelters={"dining": 0.58, "painted": 0.52},
     plain=plain,
 )  # fmt: skip
