@@ -44,6 +44,7 @@ def contact_sheet(
     path: Path,
     *,
     names: list[str] | None = None,
+    folder: Path | None = None,
     size: int = 128,
     samples: int = 8,
     blender: str | None = None,
@@ -55,6 +56,7 @@ def contact_sheet(
     Args:
         path: a PNG file.
         names: the assets to show, all by default.
+        folder: further asset files.
         size: width and height of each picture (pixels).
         samples: Cycles samples per pixel.
         blender: a Blender executable, or None to look for one.
@@ -64,11 +66,11 @@ def contact_sheet(
     Raises:
         UserError: an asset is unknown, Blender is missing, or the file cannot be written.
     """
-    shown = sorted(catalogue()) if names is None else names
-    specs = [spec for name in shown for spec in portraits(name, size, samples)]
+    shown = sorted(catalogue(folder)) if names is None else names
+    specs = [spec for name in shown for spec in portraits(name, size, samples, folder)]
     with (
         tempfile.TemporaryDirectory() as scratch,
-        WorkerPool(blender, workers, TIMEOUT) as pool,
+        WorkerPool(blender, workers, TIMEOUT, folder) as pool,
     ):
         jobs: list[dict[str, Any]] = [
             {"portrait": spec, "path": str(Path(scratch) / f"{k}.png"), "folder": scratch}

@@ -85,7 +85,7 @@ def _render_groups(
     total = 2 * group_count(config)
     done = total - 2 * len(missing)
     stop = threading.Event()
-    with WorkerPool(config.blender, config.workers, config.timeout) as pool:
+    with WorkerPool(config.blender, config.workers, config.timeout, config.assets) as pool:
         futures = [pool.submit(_render_group, pool, stop, config, seed, folder, i) for i in missing]
         try:
             for future in as_completed(futures):
