@@ -61,6 +61,36 @@ def render_data(recipe: RecipeArgument, overrides: Overrides = None) -> None:
 
 
 @app.command()
+def assets(
+    path: Annotated[Path, typer.Argument(metavar="PNG", help="The picture to write.")],
+    folder: Annotated[Path | None, typer.Option(help="Asset files of your own.")] = None,
+    size: Annotated[int, typer.Option(min=16, help="Pixels of each picture.")] = 128,
+    samples: Annotated[int, typer.Option(min=1, help="Cycles samples per pixel.")] = 8,
+) -> None:
+    """Render a contact sheet of every object that scenes can show."""
+    from ablate2tune.scenes.contact_sheet import contact_sheet
+
+    terminal = Terminal()
+    with terminal.bar("assets") as progress:
+        shown = contact_sheet(path, folder=folder, size=size, samples=samples, on_progress=progress)
+    terminal.say(f"{len(shown)} assets in {path}")
+
+
+@app.command("export-data")
+def export_data(
+    recipe: RecipeArgument,
+    form: Annotated[str, typer.Option("--format", help="webdataset, coco or gallery.")] = "gallery",
+    out: Annotated[Path | None, typer.Option(help="Where to write.")] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Write a rendered data set as WebDataset shards, COCO JSON or an HTML gallery."""
+    from ablate2tune.scenes.export import export
+
+    written = export(_recipe(recipe, overrides).data_folder, form, out)
+    Terminal().say(f"wrote {written}")
+
+
+@app.command()
 def localize(recipe: RecipeArgument, overrides: Overrides = None) -> None:
     """Rank blocks and sub-layers by ablation (also under `accelerate launch`)."""
     from ablate2tune.stages import is_main_process, localize_stage

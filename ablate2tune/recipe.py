@@ -5,6 +5,7 @@ An unknown key, a wrong type or an impossible value stops before any work with o
 names the file, the key, the value and the nearest valid key.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -17,6 +18,12 @@ Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Sigma = Annotated[float, Field(gt=0, le=1)]
 T = TypeVar("T", bound="Settings")
+
+
+PRESETS = {"draft64": (64, 8), "demo128": (128, 8), "train512": (512, 64), "train1024": (1024, 128)}
+"""Width and height in pixels, and samples per pixel."""
+ALL_OBJECTS = "all"
+"""Stands for every asset in `scenes.objects`."""
 
 
 class Settings(BaseModel):
@@ -69,6 +76,20 @@ class ScenesConfig(Settings):
     ]
     holdout: Fraction = 0.1
     """Fraction of the object pairs that no training image shows; they are kept for evaluation."""
+    world: Literal["plain", "natural"] = "plain"
+    """plain: unit-sized objects of one colour on grey ground. natural: every asset, with variants,
+    poses and sizes that relate as in life, environments, and more relations (above, below, inside,
+    next to, near, far from, between)."""
+    environments: list[Literal["plain", "studio", "room", "lawn", "street"]] = ["plain"]
+    """Surroundings to draw from, for world: natural."""
+    bystanders: Annotated[int, Field(ge=0, le=3)] = 0
+    """Further objects in a scene, at most, for world: natural; the relation is not about them."""
+    size_exponent: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Displayed size = natural size ** this, for world: natural; 1: as they are."""
+    assets: Path | None = None
+    """A folder of asset files of your own (see blender_scenes/assets/__init__.py)."""
+    preset: Literal["draft64", "demo128", "train512", "train1024"] | None = None
+    """Sets size and samples: 64 px 8 samples, 128 px 8, 512 px 64, 1024 px 128."""
     min_area: Fraction = 0.04
     """Smallest visible area of an object, as a fraction of the picture."""
     max_attempts: Positive = 50
@@ -80,14 +101,32 @@ class ScenesConfig(Settings):
     timeout: Annotated[float, Field(gt=0)] = 60.0
     """Seconds one contrast group may take before its worker is replaced."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _apply_preset(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("preset") in PRESETS:
+            size, samples = PRESETS[values["preset"]]
+            return {"size": size, "samples": samples, **values}
+        return values
+
     @model_validator(mode="after")
     def _check_scenes(self) -> "ScenesConfig":
         from ablate2tune.scenes import vocabulary
 
+        natural = self.world == "natural"
+        kinds: Sequence[str] = vocabulary.KINDS
+        if natural:
+            from ablate2tune.scenes.catalogue import assets_module, catalogue
+
+            kinds = [*catalogue(self.assets), ALL_OBJECTS]
+        elif self.environments != ["plain"] or self.bystanders or self.assets:
+            raise ValueError("environments, bystanders and assets need world: natural")
+        colours = assets_module().COLOURS if natural else vocabulary.COLOURS
+        contrast = vocabulary.CONTRAST if natural else vocabulary.OPPOSITE
         for key, words, known in (
-            ("objects", self.objects, vocabulary.KINDS),
-            ("colours", self.colours, vocabulary.COLOURS),
-            ("relations", self.relations, vocabulary.RELATIONS),
+            ("objects", self.objects, kinds),
+            ("colours", self.colours, colours),
+            ("relations", self.relations, contrast),
         ):
             for word in words:
                 if word not in known:
@@ -99,8 +138,8 @@ class ScenesConfig(Settings):
         if len(self.colours) < 2:
             raise ValueError("colours: at least two are needed, the two objects never share one")
         for relation in self.relations:
-            if vocabulary.OPPOSITE[relation] not in self.relations:
-                opposite = vocabulary.OPPOSITE[relation]
+            opposite = contrast[relation]
+            if opposite not in self.relations:
                 raise ValueError(
                     f"relations: {relation!r} needs its opposite {opposite!r}, scenes come in twins"
                 )

@@ -3,7 +3,7 @@
 
 One ray goes through the centre of each pixel, so the masks and the depth map fit the rendered
 image without a second render pass. Each object is cast at alone, which also measures what the
-other one hides.
+others hide.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from array import array
 from dataclasses import dataclass
 from statistics import median
 
-from assets import Asset, asset
 from mathutils import Vector
+from meshes import Built, built
 from relations import Over, Pair, View
 
 SENSOR = 36.0
@@ -22,6 +22,8 @@ SENSOR = 36.0
 COLUMNS = 15
 """Vertical rays per side of the grid that measures the gap between two objects."""
 FAR = 100.0
+DIRECTIONS = 16
+"""Horizontal rays that tell whether something is inside."""
 
 
 @dataclass(frozen=True)
@@ -34,25 +36,27 @@ class Placed:
     x: float
     y: float
     z: float
+    variant: str = "plain"
+    pose: str = "standing"
 
     @property
-    def asset(self) -> Asset:
-        return asset(self.kind)
+    def model(self) -> Built:
+        return built(self.kind, self.variant, self.pose)
 
     def points(self) -> list[tuple[float, float, float]]:
-        """Every vertex in the world (metres)."""
+        """The model's corners in the world (metres)."""
         c, s = self.scale * math.cos(self.yaw), self.scale * math.sin(self.yaw)
         x0, y0, z0, k = self.x, self.y, self.z, self.scale
         return [(x0 + c * x - s * y, y0 + s * x + c * y, z0 + k * z)
-                for x, y, z in self.asset.vertices]  # fmt: skip
+                for x, y, z in self.model.corners]  # fmt: skip
 
     def columns(self) -> list[tuple[float, float]]:
-        """Where the asset's thin parts stand in the world (metres)."""
+        """Where the model's thin parts stand in the world (metres)."""
         c, s = self.scale * math.cos(self.yaw), self.scale * math.sin(self.yaw)
-        return [(self.x + c * x - s * y, self.y + s * x + c * y) for x, y in self.asset.columns]
+        return [(self.x + c * x - s * y, self.y + s * x + c * y) for x, y in self.model.columns]
 
     def turned(self, v: Vector) -> Vector:
-        """A world direction in the asset's own frame, lengths in the asset's units."""
+        """A world direction in the model's own frame, lengths in the model's units."""
         c, s = math.cos(self.yaw), math.sin(self.yaw)
         return Vector((c * v.x + s * v.y, c * v.y - s * v.x, v.z)) / self.scale
 
@@ -154,7 +158,7 @@ def _height(body: Placed, x: float, y: float, from_above: bool) -> float | None:
     """Height of the body's outer surface over a ground point, seen from above or below (m)."""
     start = FAR if from_above else -FAR
     origin = body.local(Vector((x, y, start)))
-    hit = body.asset.tree.ray_cast(origin, (0.0, 0.0, -1.0 if from_above else 1.0))
+    hit = body.model.tree.ray_cast(origin, (0.0, 0.0, -1.0 if from_above else 1.0))
     if hit[0] is None:
         return None
     return body.z + body.scale * hit[0].z
@@ -169,7 +173,7 @@ def _cast(body: Placed, box, camera: Camera, size: int) -> dict[int, float]:
     corner = body.turned(camera.forward) + (across + down) * (0.5 - size / 2)
     columns = range(max(0, math.floor(box[0] * size)), min(size, math.ceil(box[2] * size)))
     rows = range(max(0, math.floor(box[1] * size)), min(size, math.ceil(box[3] * size)))
-    ray_cast, depths = body.asset.tree.ray_cast, {}
+    ray_cast, depths = body.model.tree.ray_cast, {}
     for row in rows:
         start = corner + down * row
         for column in columns:
@@ -182,26 +186,47 @@ def _cast(body: Placed, box, camera: Camera, size: int) -> dict[int, float]:
 
 @dataclass(frozen=True)
 class Observation:
-    """A view of two bodies: measurements, instance ids (0, 1, 2) and depth (m) per pixel."""
+    """What is seen of some bodies.
 
-    pair: Pair
+    `instances` holds 0 for the background, then 1, 2, ... in the bodies' order; `hides[i][j]` is
+    the fraction of body j's pixels at which body i is nearer; `depth` is in metres.
+    """
+
+    bodies: list[Placed]
+    views: list[View]
+    hides: list[list[float]]
     instances: bytearray
     depth: array
 
+    def pair(self, i: int, j: int) -> Pair:
+        """Everything measured about body i and body j."""
+        first, second = self.bodies[i], self.bodies[j]
+        return Pair(
+            self.views[i], self.views[j], self.hides[i][j], self.hides[j][i],
+            over(first, second), over(second, first),
+            enclosed(first, second), enclosed(second, first),
+        )  # fmt: skip
 
-def observe(first: Placed, second: Placed, camera: Camera, size: int) -> Observation:
-    """Measure what a camera with `size` x `size` pixels sees of two bodies on the ground."""
-    bodies = (first, second)
+
+def observe(
+    bodies: list[Placed], camera: Camera, size: int, wall: float | None = None
+) -> Observation:
+    """Measure what a camera with `size` x `size` pixels sees of bodies on the ground.
+
+    `wall` is the y coordinate of a wall behind everything, if there is one (metres).
+    """
     points = [body.points() for body in bodies]
     boxes = [camera.boxed(p) for p in points]
     casts = [_cast(b, box, camera, size) for b, box in zip(bodies, boxes, strict=True)]
-    hidden = [
-        {pixel for pixel, depth in own.items() if other.get(pixel, FAR) < depth}
-        for own, other in (casts, casts[::-1])
-    ]
-    depth = _ground_depth(camera, size)
+    nearer = [
+        [{pixel for pixel, depth in own.items() if other.get(pixel, FAR) < depth}
+         if other is not own else set() for own in casts]
+        for other in casts
+    ]  # fmt: skip
+    hidden = [set().union(*(row[j] for row in nearer)) for j in range(len(bodies))]
+    depth = _background_depth(camera, size, wall)
     instances = bytearray(size * size)
-    for label, own, unseen in zip((1, 2), casts, hidden, strict=True):
+    for label, (own, unseen) in enumerate(zip(casts, hidden, strict=True), start=1):
         for pixel in own.keys() - unseen:
             instances[pixel] = label
             depth[pixel] = own[pixel]
@@ -209,9 +234,26 @@ def observe(first: Placed, second: Placed, camera: Camera, size: int) -> Observa
         _view(p, box, camera, own, unseen, size)
         for p, box, own, unseen in zip(points, boxes, casts, hidden, strict=True)
     ]
-    shares = [len(unseen) / max(1, len(own)) for own, unseen in zip(casts, hidden, strict=True)]
-    pair = Pair(*views, shares[1], shares[0], over(first, second), over(second, first))
-    return Observation(pair, instances, depth)
+    hides = [
+        [len(pixels) / max(1, len(own)) for pixels, own in zip(row, casts, strict=True)]
+        for row in nearer
+    ]
+    return Observation(bodies, views, hides, instances, depth)
+
+
+def enclosed(inner: Placed, outer: Placed) -> float:
+    """Fraction of the horizontal directions, from a point low inside, that meet the outer body."""
+    points = [z for _, _, z in inner.points()]
+    low, high = min(points), max(points)
+    rim = outer.z + outer.scale * max(z for _, _, z in outer.model.corners)
+    height = min(low + 0.4 * (high - low), (low + rim) / 2)
+    start = outer.local(Vector((inner.x, inner.y, height)))
+    met = 0
+    for k in range(DIRECTIONS):
+        turn = 2 * math.pi * k / DIRECTIONS
+        toward = (math.cos(turn), math.sin(turn), 0.0)
+        met += outer.model.tree.ray_cast(start, toward)[0] is not None
+    return met / DIRECTIONS
 
 
 def _view(points, box, camera: Camera, own, unseen, size: int) -> View:
@@ -231,8 +273,8 @@ def _view(points, box, camera: Camera, own, unseen, size: int) -> View:
     )
 
 
-def _ground_depth(camera: Camera, size: int) -> array:
-    """Depth (m) of the ground z = 0 at each pixel; 0 where the ray meets none."""
+def _background_depth(camera: Camera, size: int, wall: float | None) -> array:
+    """Depth (m) of the ground z = 0, or of the wall, at each pixel; 0 where the ray meets none."""
     depth = array("d", bytes(8 * size * size))
     step = 1 / (size * camera.zoom)
     for row in range(size):
@@ -241,4 +283,11 @@ def _ground_depth(camera: Camera, size: int) -> array:
         if slope < 0:
             start = row * size
             depth[start : start + size] = array("d", [camera.location.z / -slope]) * size
+        if wall is not None:
+            down = camera.up.y * step * (size / 2 - row - 0.5) + camera.forward.y
+            for column in range(size):
+                toward = down + camera.right.y * step * (column + 0.5 - size / 2)
+                reach = (wall - camera.location.y) / toward if toward > 0 else FAR
+                at = row * size + column
+                depth[at] = min(depth[at] or FAR, reach)
     return depth

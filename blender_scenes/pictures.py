@@ -11,6 +11,8 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PICTURE_CHUNKS = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 MASK_COLOURS = bytes((0, 0, 0, 230, 60, 60, 60, 120, 230))
 """Palette of instance masks: background, subject, object."""
+MORE_COLOURS = bytes((70, 200, 90, 240, 200, 40, 170, 90, 220, 60, 200, 210))
+"""Colours after these, for a third object and for bystanders."""
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
@@ -25,9 +27,10 @@ def _png(size: int, bits: int, colour_type: int, palette: bytes, rows: list[byte
 
 
 def mask_png(instances: bytes, size: int) -> bytes:
-    """An indexed PNG of instance ids (0, 1, 2), row by row."""
+    """An indexed PNG of instance ids (0 to 6), row by row."""
     rows = [bytes(instances[r * size : (r + 1) * size]) for r in range(size)]
-    return _png(size, 8, 3, MASK_COLOURS, rows)
+    palette = MASK_COLOURS + (MORE_COLOURS if max(instances) > 2 else b"")
+    return _png(size, 8, 3, palette, rows)
 
 
 def depth_png(depth, size: int) -> bytes:

@@ -11,6 +11,7 @@ in the unit of the measurement. A relation holds when none of its slacks is nega
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 RELATIONS = ("left of", "right of", "in front of", "behind", "on top of", "underneath")
@@ -19,6 +20,17 @@ OPPOSITE = {
     "in front of": "behind", "behind": "in front of",
     "on top of": "underneath", "underneath": "on top of",
 }  # fmt: skip
+
+CONTRAST = {
+    **OPPOSITE,
+    "above": "below", "below": "above",
+    "inside": "next to", "next to": "inside",
+    "near": "far from", "far from": "near",
+    "between": "between",
+}  # fmt: skip
+"""What the other twin of a group shows. "next to" also serves alone; "between" changes places."""
+SYMMETRIC = ("next to", "near", "far from")
+ALL = tuple(CONTRAST)
 
 CONTACT = 0.012
 """Two surfaces this close touch (metres)."""
@@ -62,7 +74,11 @@ class Over:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two objects in one view. `first_hides` is the fraction of the second that the first hides."""
+    """Two objects in one view.
+
+    `first_hides` is the fraction of the second that the first hides, `first_enclosed` the fraction
+    of horizontal directions in which the second stands around the first.
+    """
 
     first: View
     second: View
@@ -70,11 +86,14 @@ class Pair:
     second_hides: float
     first_over_second: Over
     second_over_first: Over
+    first_enclosed: float = 0.0
+    second_enclosed: float = 0.0
 
     def swapped(self) -> Pair:
         return Pair(
             self.second, self.first, self.second_hides, self.first_hides,
             self.second_over_first, self.first_over_second,
+            self.second_enclosed, self.first_enclosed,
         )  # fmt: skip
 
 
@@ -161,20 +180,120 @@ def _underneath(pair: Pair) -> dict[str, float]:
     }
 
 
+def _above(pair: Pair) -> dict[str, float]:
+    """Higher than the whole of the second and over it, without touching."""
+    a, b = pair.first, pair.second
+    rests = _rests(a, b, pair.first_over_second)
+    return {
+        "clear": a.up[0] - b.up[1] - 0.05,
+        "centre_over": rests["centre_over"],
+        "first_visible": a.visible - 0.90,
+        "second_visible": b.visible - 0.80,
+    }
+
+
+def _inside(pair: Pair) -> dict[str, float]:
+    a, b = pair.first, pair.second
+    height = b.up[1] - b.up[0]
+    sides = [(a.right, b.right), (a.forward, b.forward)]
+    return {
+        "within": min(min(p[0] - q[0], q[1] - p[1]) for p, q in sides) + 0.02,
+        "low": b.up[0] + 0.5 * height - a.up[0],
+        "enclosed": pair.first_enclosed - 0.85,
+        "first_visible": a.visible - 0.35,
+        "second_visible": b.visible - 0.60,
+    }
+
+
+def ground_gap(a: View, b: View) -> float:
+    """Distance (m) between the footprints' boxes in the camera's frame; 0: they overlap."""
+    return math.hypot(*(max(0.0, -overlap(p, q))
+                        for p, q in ((a.right, b.right), (a.forward, b.forward))))  # fmt: skip
+
+
+def _breadth(a: View, b: View) -> float:
+    """Mean of both objects' larger ground extents (metres)."""
+    return sum(max(v.right[1] - v.right[0], v.forward[1] - v.forward[0]) for v in (a, b)) / 2
+
+
+def _next_to(pair: Pair) -> dict[str, float]:
+    a, b = pair.first, pair.second
+    gap = ground_gap(a, b)
+    dx = abs(_middle((b.box[0], b.box[2])) - _middle((a.box[0], a.box[2])))
+    dy = abs(_middle((b.box[1], b.box[3])) - _middle((a.box[1], a.box[3])))
+    return {
+        "apart": gap - 0.01,
+        "close": 0.5 * _breadth(a, b) - gap,
+        "aside": dx - dy,
+        "columns_apart": 0.25 - _columns_shared(a, b),
+        "same_ground": 0.03 - abs(a.up[0] - b.up[0]),
+        "first_visible": a.visible - 0.85,
+        "second_visible": b.visible - 0.85,
+    }
+
+
+def _near(pair: Pair) -> dict[str, float]:
+    a, b = pair.first, pair.second
+    gap = ground_gap(a, b)
+    return {
+        "apart": gap - 0.01,
+        "close": 0.8 * _breadth(a, b) - gap,
+        "first_visible": a.visible - 0.50,
+        "second_visible": b.visible - 0.50,
+    }
+
+
+def _far_from(pair: Pair) -> dict[str, float]:
+    a, b = pair.first, pair.second
+    return {
+        "distant": ground_gap(a, b) - 1.5 * _breadth(a, b),
+        "first_visible": a.visible - 0.50,
+        "second_visible": b.visible - 0.50,
+    }
+
+
+def between_slacks(left: Pair, right: Pair) -> dict[str, float]:
+    """`first between second and third` from the pairs (first, second) and (first, third).
+
+    On the ground, the first's middle projects onto the middle part of the line between the two
+    others and lies close to it; in the picture, its middle lies between theirs.
+    """
+    a, b, c = left.first, left.second, right.second
+    (ax, ay), (bx, by), (cx, cy) = ((_middle(v.right), _middle(v.forward)) for v in (a, b, c))
+    length = math.hypot(cx - bx, cy - by) or 1e-9
+    along = ((ax - bx) * (cx - bx) + (ay - by) * (cy - by)) / length**2
+    aside = abs((ax - bx) * (cy - by) - (ay - by) * (cx - bx)) / length
+    xs = [_middle((v.box[0], v.box[2])) for v in (a, b, c)]
+    return {
+        "along": 0.25 - abs(along - 0.5),
+        "aside": 0.25 * length - aside,
+        "apart": min(ground_gap(a, b), ground_gap(a, c)) - 0.01,
+        "image": min(xs[0] - min(xs[1:]), max(xs[1:]) - xs[0]) - 0.05,
+        "same_height": min(overlap(a.up, b.up), overlap(a.up, c.up)),
+        "first_visible": a.visible - 0.80,
+        "others_visible": min(b.visible, c.visible) - 0.80,
+    }
+
+
+_MIRRORED = {"right of": "left of", "behind": "in front of", "below": "above"}
+_HOLDS = {
+    "left of": _left_of,
+    "in front of": _in_front_of,
+    "on top of": _on_top_of,
+    "underneath": _underneath,
+    "above": _above,
+    "inside": _inside,
+    "next to": _next_to,
+    "near": _near,
+    "far from": _far_from,
+}
+
+
 def slacks(relation: str, pair: Pair) -> dict[str, float]:
     """Signed slack of each threshold of `first RELATION second`."""
-    if relation == "right of":
-        mirror = _left_of(pair.swapped())
-    elif relation == "behind":
-        mirror = _in_front_of(pair.swapped())
-    else:
-        holds = {
-            "left of": _left_of,
-            "in front of": _in_front_of,
-            "on top of": _on_top_of,
-            "underneath": _underneath,
-        }
-        return holds[relation](pair)
+    if relation not in _MIRRORED:
+        return _HOLDS[relation](pair)
+    mirror = _HOLDS[_MIRRORED[relation]](pair.swapped())
     mirror["first_visible"], mirror["second_visible"] = (
         mirror["second_visible"],
         mirror["first_visible"],
@@ -182,26 +301,41 @@ def slacks(relation: str, pair: Pair) -> dict[str, float]:
     return mirror
 
 
-def relations_true(pair: Pair) -> list[str]:
-    """Every relation that holds for `first ... second`."""
-    return [r for r in RELATIONS if min(slacks(r, pair).values()) >= 0]
+def relations_true(pair: Pair, among: tuple[str, ...] = RELATIONS) -> list[str]:
+    """Every one of some relations of two objects that holds for `first ... second`."""
+    return [r for r in among if r != "between" and min(slacks(r, pair).values()) >= 0]
 
 
 def rejection(relation: str, pair: Pair, min_area: float) -> str | None:
     """Why the view does not show `first RELATION second` and nothing else; None if it does."""
-    for view in (pair.first, pair.second):
-        if not inside_frame(view.box):
-            return "outside the frame"
-        if view.area < min_area:
-            return "too small in the frame"
-    missed = [name for name, slack in slacks(relation, pair).items() if slack < 0]
+    missed = unclear(relation, [pair.first, pair.second], slacks(relation, pair), min_area)
     if missed:
-        return f"{relation}: {missed[0]}"
+        return missed
+    if relation not in RELATIONS:
+        # What the foils say: the opposite relation, and the two objects exchanged.
+        foils = [(CONTRAST[relation], pair)]
+        if relation not in SYMMETRIC:
+            foils.append((relation, pair.swapped()))
+        if any(relations_true(view, (foil,)) for foil, view in foils):
+            return f"{relation}: its foil holds too"
+        return None
     if relations_true(pair) != [relation] or relations_true(pair.swapped()) != _converse(
         relation, pair
     ):
         return f"{relation}: another relation holds too"
     return None
+
+
+def unclear(relation: str, views: list[View], slack: dict[str, float], min_area: float
+            ) -> str | None:  # fmt: skip
+    """The first reason why a relation is not shown clearly; None if there is none."""
+    for view in views:
+        if not inside_frame(view.box):
+            return "outside the frame"
+        if view.area < min_area:
+            return "too small in the frame"
+    missed = [name for name, value in slack.items() if value < 0]
+    return f"{relation}: {missed[0]}" if missed else None
 
 
 def _converse(relation: str, pair: Pair) -> list[str]:

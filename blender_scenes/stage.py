@@ -11,31 +11,16 @@ import math
 import os
 
 import bpy
-from assets import asset
+from materials import ENVIRONMENTS, Materials, ground_material, principled
 from mathutils import Matrix
 from observe import SENSOR, Camera, Placed
 from pictures import stripped
 
-COLOURS = {
-    "red": (0.75, 0.012, 0.012),
-    "green": (0.015, 0.42, 0.03),
-    "blue": (0.012, 0.06, 0.75),
-    "yellow": (0.88, 0.66, 0.01),
-    "purple": (0.27, 0.02, 0.5),
-    "orange": (0.9, 0.19, 0.005),
-    "white": (0.88, 0.88, 0.88),
-    "black": (0.008, 0.008, 0.008),
-}
-"""Base colours, linear RGB reflectance."""
-TRIM = (0.02, 0.02, 0.025)
-"""Tyres and windows, whatever the object's colour."""
 NO_DENOISER = "none"
 NOISY_SAMPLES = 4
 """Samples are multiplied by this where there is no denoiser: 8 denoised look like 32 plain ones."""
-ROUGHNESS = 0.6
 GROUND_SIZE = 400.0
 SUN_ANGLE = math.radians(8)
-SKY = (0.9, 0.95, 1.0, 1.0)
 BOUNCES = 2
 
 
@@ -44,8 +29,9 @@ class Stage:
         bpy.ops.wm.read_factory_settings(use_empty=True)
         self.scene = bpy.context.scene
         self._objects: dict[tuple[str, int], bpy.types.Object] = {}
-        self._materials = {name: _material(name, rgb) for name, rgb in COLOURS.items()}
-        self._ground = _material("ground", (0.2, 0.2, 0.2))
+        self._materials = Materials()
+        self._wall: bpy.types.Object | None = None
+        self._ground = ground_material()
         self._add_ground()
         sun = bpy.data.lights.new("sun", "SUN")
         sun.angle = SUN_ANGLE
@@ -66,7 +52,24 @@ class Stage:
         mesh = bpy.data.meshes.new("ground")
         mesh.from_pydata([(-h, -h, 0), (h, -h, 0), (h, h, 0), (-h, h, 0)], [], [(0, 1, 2, 3)])
         mesh.materials.append(self._ground)
+        self._ground_mesh = mesh
         self._link("ground", mesh)
+
+    def surround(self, environment: str, wall: float | None) -> None:
+        """Ground, sky and wall of an environment; the wall stands at a y coordinate (metres)."""
+        look = ENVIRONMENTS[environment]
+        self._ground_mesh.materials[0] = self._materials.ground(look.ground) or self._ground
+        self._sky.inputs["Color"].default_value = (*look.sky, 1.0)
+        if self._wall is None:
+            h = GROUND_SIZE / 2
+            mesh = bpy.data.meshes.new("wall")
+            mesh.from_pydata([(-h, 0, 0), (h, 0, 0), (h, 0, h), (-h, 0, h)], [], [(0, 1, 2, 3)])
+            mesh.materials.append(None)
+            self._wall = self._link("wall", mesh)
+        self._wall.hide_render = wall is None
+        if wall is not None:
+            self._wall.location = (0.0, wall, 0.0)
+            self._wall.data.materials[0] = self._materials.ground(look.wall)
 
     def light(self, spec: dict, ground: dict) -> None:
         """Sun direction in degrees, strengths in Blender's units, ground grey as reflectance."""
@@ -75,31 +78,26 @@ class Stage:
         self._sun.data.energy = spec["sun_strength"]
         self._sky.inputs["Strength"].default_value = spec["sky_strength"]
         grey = ground["grey"]
-        _principled(self._ground).inputs["Base Color"].default_value = (grey, grey, grey, 1)
+        principled(self._ground).inputs["Base Color"].default_value = (grey, grey, grey, 1)
 
     def place(self, bodies: list[tuple[Placed, str]]) -> None:
         """Show exactly these bodies, each in its colour."""
         for shown in self._objects.values():
             shown.hide_render = True
         for copy, (body, colour) in enumerate(bodies):
-            key = (body.kind, copy)
+            model = body.model
+            key = (model.mesh.name, copy)
             if key not in self._objects:
-                self._objects[key] = self._link(f"{body.kind}.{copy}", asset(body.kind).mesh)
+                self._objects[key] = self._link(f"{model.mesh.name}.{copy}", model.mesh)
                 for slot in self._objects[key].material_slots:
                     slot.link = "OBJECT"
             shown = self._objects[key]
             shown.location = (body.x, body.y, body.z)
             shown.rotation_euler = (0.0, 0.0, body.yaw)
             shown.scale = (body.scale,) * 3
-            shown.material_slots[0].material = self._materials[colour]
-            for slot in shown.material_slots[1:]:
-                slot.material = self._trim()
+            for slot, surface in zip(shown.material_slots, model.surfaces, strict=True):
+                slot.material = self._materials.get(surface, colour)
             shown.hide_render = False
-
-    def _trim(self):
-        if "trim" not in self._materials:
-            self._materials["trim"] = _material("trim", TRIM)
-        return self._materials["trim"]
 
     def aim(self, camera: Camera) -> None:
         self._camera.data.lens = camera.lens
@@ -131,26 +129,13 @@ def camera_to_world(camera: Camera) -> list[list[float]]:
     return [*rows, [0.0, 0.0, 0.0, 1.0]]
 
 
-def _principled(material):
-    return next(n for n in material.node_tree.nodes if n.type == "BSDF_PRINCIPLED")
-
-
-def _material(name: str, rgb: tuple[float, float, float]):
-    material = bpy.data.materials.new(name)
-    material.use_nodes = True
-    inputs = _principled(material).inputs
-    inputs["Base Color"].default_value = (*rgb, 1)
-    inputs["Roughness"].default_value = ROUGHNESS
-    return material
-
-
 def _sky(scene):
     world = bpy.data.worlds.new("sky")
     scene.world = world
     world.use_nodes = True
     world.cycles.sampling_method = "NONE"
     background = next(n for n in world.node_tree.nodes if n.type == "BACKGROUND")
-    background.inputs["Color"].default_value = SKY
+    background.inputs["Color"].default_value = (*ENVIRONMENTS["plain"].sky, 1.0)
     return background
 
 

@@ -13,6 +13,7 @@ from ablate2tune import runs
 from ablate2tune.errors import UserError
 from ablate2tune.recipe import ScenesConfig
 from ablate2tune.scenes.folder_lock import lock
+from ablate2tune.scenes.natural import sample_natural_group
 from ablate2tune.scenes.sampling import (
     POSES_PER_PAIR,
     counted,
@@ -26,8 +27,10 @@ SCHEMA = "ablate2tune/dataset/1"
 SCENE_SCHEMA = "ablate2tune/scene/1"
 PICTURES = ("images", "masks", "depth")
 FOLDERS = (*PICTURES, "sidecars")
-MACHINE_KEYS = {"folder", "workers", "blender", "timeout"}
-"""Settings that do not change what is rendered."""
+MACHINE_KEYS = {"folder", "workers", "blender", "timeout", "preset"}
+"""Settings that do not change what is rendered (a preset shows in size and samples)."""
+LATER_KEYS = ("world", "environments", "bystanders", "size_exponent", "assets")
+"""Settings that older data sets do not name; at their defaults they are left out."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def _render_groups(
     total = 2 * group_count(config)
     done = total - 2 * len(missing)
     stop = threading.Event()
-    with WorkerPool(config.blender, config.workers, config.timeout) as pool:
+    with WorkerPool(config.blender, config.workers, config.timeout, config.assets) as pool:
         futures = [pool.submit(_render_group, pool, stop, config, seed, folder, i) for i in missing]
         try:
             for future in as_completed(futures):
@@ -94,7 +97,12 @@ def _render_groups(
 
 
 def _identity(config: ScenesConfig, seed: int) -> dict[str, Any]:
-    return {"config": config.model_dump(mode="json", exclude=MACHINE_KEYS), "seed": seed}
+    held = config.model_dump(mode="json", exclude=MACHINE_KEYS)
+    usual = ScenesConfig().model_dump(mode="json")
+    for key in LATER_KEYS:
+        if held[key] == usual[key]:
+            del held[key]
+    return {"config": held, "seed": seed}
 
 
 def _claim(config: ScenesConfig, seed: int, folder: Path) -> None:
@@ -130,11 +138,12 @@ def _render_group(
     index: int,
 ) -> None:
     """Try attempts of one group until both twins show their relation."""
+    sample = sample_natural_group if config.world == "natural" else sample_group
     rejections: list[str] = []
     for attempt in range(config.max_attempts):
         if stop.is_set():
             return
-        group = sample_group(config, seed, index, attempt, split_of(config, index))
+        group = sample(config, seed, index, attempt, split_of(config, index))
         if attempt % POSES_PER_PAIR == 0:
             rejections.extend(group["refused"])
         job = {"group": group, "folder": str(folder.resolve()), "rejections": rejections}

@@ -13,6 +13,19 @@ OPPOSITE = {
     "underneath": "on top of",
 }
 RELATIONS = tuple(OPPOSITE)
+CONTRAST = {
+    **OPPOSITE,
+    "above": "below",
+    "below": "above",
+    "inside": "next to",
+    "next to": "inside",
+    "near": "far from",
+    "far from": "near",
+    "between": "between",
+}
+"""What the other twin of a group shows; for "between", another object is in the middle."""
+SYMMETRIC = ("next to", "near", "far from")
+"""Relations that hold both ways."""
 
 HOLDOUT_SALT = "ablate2tune holdout pairs 1"
 """Part of every hold-out decision. Changing it moves pairs between train and test everywhere."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate2tune.errors import UserError
-from ablate2tune.scenes.blender import Worker, WorkerDiedError, find_blender
+from ablate2tune.scenes.blender import ASSETS, Worker, WorkerDiedError, find_blender
 
 RETRIES = 2
 """Fresh workers tried for a job whose worker died, before the render gives up."""
@@ -21,11 +21,19 @@ class WorkerPool:
         blender: a Blender executable, or None to look for one.
         workers: number of processes, or None for one per CPU core.
         timeout: seconds a job may take before its process is stopped.
+        assets: a folder of further asset files for the processes.
     """
 
-    def __init__(self, blender: str | None, workers: int | None, timeout: float):
+    def __init__(
+        self,
+        blender: str | None,
+        workers: int | None,
+        timeout: float,
+        assets: Path | None = None,
+    ):
         self._command = find_blender(blender)
         self._timeout = timeout
+        self._environment = {ASSETS: str(assets.resolve())} if assets else {}
         if hasattr(os, "sched_getaffinity"):
             cores: list[int | None] = [*sorted(os.sched_getaffinity(0))]
         else:
@@ -87,7 +95,7 @@ class WorkerPool:
         return answer
 
     def _start(self, core: int | None) -> Worker:
-        worker = Worker(self._command, core)
+        worker = Worker(self._command, core, self._environment)
         with self._lock:
             self._alive.add(worker)
             if self._stopped:
@@ -103,4 +111,5 @@ class WorkerPool:
 
 
 def _name(job: dict[str, Any]) -> str:
-    return f"{Path(job['folder']).name}/{job['group']['group_id']}"
+    name = job["group"]["group_id"] if "group" in job else Path(job["path"]).name
+    return f"{Path(job['folder']).name}/{name}"

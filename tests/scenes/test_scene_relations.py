@@ -140,3 +140,95 @@ def test_words_match_the_package(relations):
 
     assert relations.RELATIONS == vocabulary.RELATIONS
     assert relations.OPPOSITE == vocabulary.OPPOSITE
+
+
+BOX = {"box": (0.3, 0.3, 0.7, 0.8), "right": (-0.5, 0.5), "forward": (-0.5, 0.5), "visible": 0.9}
+
+
+def holding(relations, pair):
+    return set(relations.relations_true(pair, relations.ALL))
+
+
+def test_above_is_over_and_clear(make, relations):
+    high = {**HIGH, "up": (1.2, 2.2)}
+    pair = make(high, LOW, over=relations.Over(0.2, 0.6), under=relations.Over(-2.2, 0.6))
+    assert "above" in holding(relations, pair) and "below" in holding(relations, pair.swapped())
+    assert "on top of" not in holding(relations, pair)
+    assert relations.slacks("above", pair)["clear"] == pytest.approx(0.2 - 0.05)
+    assert relations.rejection("above", pair, 0.04) is None
+    aside = make({**high, "right": (0.1, 1.1)}, LOW, over=relations.Over(0.2, 0.3))
+    assert relations.rejection("above", aside, 0.04) == "above: centre_over"
+
+
+def test_inside_needs_walls_around(make, relations):
+    ball = {"box": (0.4, 0.4, 0.6, 0.6), "right": (-0.2, 0.2), "forward": (-0.2, 0.2),
+            "up": (0.05, 0.45), "visible": 0.6}  # fmt: skip
+    pair = replace(make(ball, BOX), first_enclosed=1.0)
+    assert "inside" in holding(relations, pair)
+    assert "inside" not in holding(relations, pair.swapped())
+    assert relations.slacks("inside", pair)["within"] == pytest.approx(0.3 + 0.02)
+    assert relations.slacks("inside", pair)["low"] == pytest.approx(0.5 - 0.05)
+    for broken in (replace(pair, first_enclosed=0.75), make({**ball, "up": (0.6, 1.0)}, BOX)):
+        assert "inside" not in holding(relations, broken)
+
+
+# Two unit squares side by side; the gap between them decides. Thresholds: next to 0.5, near 0.8,
+# far from 1.5 times the mean breadth of 1 m.
+@pytest.mark.parametrize(
+    "gap, expected",
+    [
+        (0.2, {"next to", "near"}),
+        (0.6, {"near"}),
+        (1.2, set()),
+        (1.6, {"far from"}),
+    ],
+)
+def test_distances(make, relations, gap, expected):
+    right = {**RIGHT, "right": (-0.1 + gap, 0.9 + gap)}
+    pair = make(LEFT, right)
+    assert relations.ground_gap(pair.first, pair.second) == pytest.approx(gap)
+    for view in (pair, pair.swapped()):
+        assert holding(relations, view) & {"next to", "near", "far from"} == expected
+
+
+def test_a_gap_along_both_axes_is_the_diagonal(make, relations):
+    pair = make(LEFT, {**RIGHT, "right": (0.2, 1.2), "forward": (0.9, 1.9)})
+    assert relations.ground_gap(pair.first, pair.second) == pytest.approx(0.5)  # 0.3, 0.4
+
+
+def three(make, middle):
+    """Unit squares at x = -2, `middle` and 2; the picture shows them in fifths."""
+    views = [
+        {"box": (0.5 + x / 5 - 0.1, 0.4, 0.5 + x / 5 + 0.1, 0.6), "right": (x - 0.5, x + 0.5),
+         "forward": (y - 0.5, y + 0.5)}
+        for x, y in ((-2, 0), middle, (2, 0))
+    ]  # fmt: skip
+    return make(views[1], views[0]), make(views[1], views[2])
+
+
+def test_between(make, relations):
+    slack = relations.between_slacks(*three(make, (0.5, 0.4)))
+    # 2.5 m of 4 m along the line, 0.4 m beside it, 0.3 of the frame from the right one.
+    assert slack["along"] == pytest.approx(0.25 - 0.125)
+    assert slack["aside"] == pytest.approx(1.0 - 0.4)
+    assert slack["image"] == pytest.approx(0.3 - 0.05)
+    assert min(slack.values()) >= 0
+
+
+@pytest.mark.parametrize("middle, missed", [((1.2, 0), "along"), ((0, 1.1), "aside")])
+def test_not_between(make, relations, middle, missed):
+    slack = relations.between_slacks(*three(make, middle))
+    assert slack[missed] < 0
+
+
+def test_a_foil_that_holds_is_rejected(make, relations):
+    far = make(LEFT, {**RIGHT, "right": (1.6, 2.6)})
+    assert relations.rejection("far from", far, 0.04) is None
+    assert relations.rejection("near", far, 0.04) == "near: close"
+
+
+def test_words_of_every_relation_match_the_package(relations):
+    from ablate2tune.scenes import vocabulary
+
+    assert relations.CONTRAST == vocabulary.CONTRAST
+    assert relations.SYMMETRIC == vocabulary.SYMMETRIC

@@ -1,0 +1,56 @@
+"""The objects that scenes can show, read from `blender_scenes/assets` without Blender."""
+
+import importlib.util
+import sys
+from functools import lru_cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ablate2tune.errors import UserError, did_you_mean
+from ablate2tune.scenes.blender import worker_script
+
+NAME = "ablate2tune_blender_assets"
+
+
+@lru_cache
+def assets_module() -> ModuleType:
+    """The package `blender_scenes/assets`, which imports nothing but the standard library."""
+    path = worker_script().parent / "assets" / "__init__.py"
+    spec = importlib.util.spec_from_file_location(
+        NAME, path, submodule_search_locations=[str(path.parent)]
+    )
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[NAME] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@lru_cache
+def catalogue(folder: Path | None = None) -> dict[str, Any]:
+    """Every asset by name, those of a user's folder included.
+
+    Raises:
+        UserError: the folder is missing, or one of its files is not an asset.
+    """
+    if folder is not None and not folder.is_dir():
+        raise UserError("no such folder", where=f"scenes.assets = {folder}")
+    try:
+        return assets_module().catalogue((str(folder),) if folder else ())
+    except ValueError as error:
+        raise UserError(
+            str(error), where="scenes.assets", mend="see blender_scenes/assets/__init__.py"
+        ) from error
+
+
+def find_asset(name: str, folder: Path | None = None) -> Any:
+    """An asset by name.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    known = catalogue(folder)
+    if name not in known:
+        raise UserError(f"unknown asset {name!r}", mend=did_you_mean(name, known))
+    return known[name]

@@ -1,0 +1,227 @@
+"""Drawing contrast groups of catalogue objects, for `scenes.world: natural`.
+
+Same format as `sampling`: a JSON-able dict whose two twins differ in the relation alone. Lengths
+are metres, angles degrees, x points right, y away from the camera, z up.
+"""
+
+import random
+from typing import Any
+
+from ablate2tune.errors import UserError
+from ablate2tune.recipe import ALL_OBJECTS, ScenesConfig
+from ablate2tune.scenes import layout
+from ablate2tune.scenes.captions import captions, thing
+from ablate2tune.scenes.catalogue import assets_module, catalogue
+from ablate2tune.scenes.layout import Shape
+from ablate2tune.scenes.vocabulary import CONTRAST, is_holdout
+from ablate2tune.seeding import seed_for
+
+SCHEMA = "ablate2tune/scene-group/1"
+POSES_PER_PAIR = 10
+"""Attempts with the same objects before others are drawn."""
+DRAWS = 5000
+"""Draws of objects in a row that cannot show a relation, before it is given up."""
+WALLED = ("studio", "room", "street")
+AREA_SHARE = 0.3
+"""`min_area` is multiplied by this, since these objects are thinner than the plain ones ..."""
+WIDE_AREA_SHARE = 0.12
+"""... and by this where the frame is wide: two objects far apart, or three in a row."""
+WIDE = ("near", "far from", "between")
+
+
+def sample_natural_group(
+    config: ScenesConfig, seed: int, index: int, attempt: int, split: str
+) -> dict[str, Any]:
+    """Draw one contrast group; everything follows from the arguments.
+
+    Raises:
+        UserError: no objects of the recipe can show the relation in this split.
+    """
+    relations = [r for r in CONTRAST if r in config.relations]
+    relation = relations[index % len(relations)]
+    chosen = random.Random(seed_for(seed, "natural pair", index, attempt // POSES_PER_PAIR))
+    shapes, colours = _draw_objects(chosen, config, relation, split)
+    rng = random.Random(seed_for(seed, "natural scene", index, attempt))
+    shapes = [shape.turned(_yaw(rng, shape)) for shape in shapes]
+    arranged = layout.arrange(rng, relation, shapes)
+    group_id = f"g{index:06d}"
+    keys = "abc"[: len(shapes)]
+    environment = rng.choice(config.environments)
+    objects = {
+        key: {"kind": s.kind, "colour": c, "scale": round(s.scale, 4), "yaw": s.yaw,
+              "variant": s.variant, "pose": s.pose}
+        for key, s, c in zip(keys, arranged.shapes, colours, strict=True)
+    }  # fmt: skip
+    rear = max(y for twin in arranged.twins for _, y, *_ in twin.places.values())
+    deepest = max(s.reach for s in arranged.shapes)
+    bystanders = _bystanders(rng, config, objects, arranged)
+    objects.update({key: b["object"] for key, b in bystanders.items()})
+    texts = _texts(seed, index, config, relation, arranged, objects)
+    twins = []
+    for letter, twin, words in zip("ab", arranged.twins, texts, strict=True):
+        places = {key: _place(*twin.places[key]) for key in keys}
+        places.update({key: b["place"] for key, b in bystanders.items()})
+        roles = dict(zip(("subject", "object", "third"), twin.roles, strict=False))
+        scene_id = f"{group_id}-{letter}"
+        record = {
+            "file_name": f"images/{scene_id}.png",
+            "relation": twin.relation,
+            "scene_id": scene_id,
+            "group_id": group_id,
+            "seed": seed,
+            "split": split,
+            "environment": environment,
+            **words,
+        }
+        for role in ("subject", "object", "third"):
+            named = objects[roles[role]] if role in roles else {"kind": "", "colour": ""}
+            record[role], record[f"{role}_colour"] = named["kind"], named["colour"]
+        twins.append({"relation": twin.relation, **roles, "places": places, "record": record})
+    share = WIDE_AREA_SHARE if relation in WIDE else AREA_SHARE
+    return {
+        "schema": SCHEMA,
+        "group_id": group_id,
+        "attempt": attempt,
+        "refused": [],
+        "objects": objects,
+        "twins": twins,
+        "camera": _camera(rng, relation),
+        "light": {
+            "sun_azimuth": _draw(rng, -65, 65),
+            "sun_elevation": _draw(rng, 35, 65),
+            "sun_strength": _draw(rng, 1.7, 2.6),
+            "sky_strength": _draw(rng, 0.45, 0.75),
+        },
+        "ground": {"grey": _draw(rng, 0.17, 0.4)},
+        "environment": environment,
+        "wall": rear + deepest + _draw(rng, 1.0, 3.0) if environment in WALLED else None,
+        "size": config.size,
+        "samples": config.samples,
+        "min_area": config.min_area * share,
+        "render_seed": rng.randrange(2**31),
+    }
+
+
+def kinds(config: ScenesConfig) -> list[str]:
+    """The kinds of objects a recipe asks for."""
+    known = catalogue(config.assets)
+    return sorted(known) if ALL_OBJECTS in config.objects else list(dict.fromkeys(config.objects))
+
+
+def _draw(rng: random.Random, low: float, high: float) -> float:
+    return round(rng.uniform(low, high), 4)
+
+
+def _place(x: float, y: float, on: str | None, lift: float) -> dict[str, Any]:
+    return {"x": round(x, 4), "y": round(y, 4), "on": on, "lift": round(lift, 4)}
+
+
+def _yaw(rng: random.Random, shape: Shape) -> float:
+    return _draw(rng, -55, 55) if shape.has_front else _draw(rng, 0, 360)
+
+
+def _camera(rng: random.Random, relation: str) -> dict[str, Any]:
+    low, high = layout.ELEVATION.get(relation, layout.USUAL_ELEVATION)
+    return {
+        "azimuth": _draw(rng, -12, 12),
+        "elevation": _draw(rng, low, high),
+        "lens": _draw(rng, 50, 85),
+        "fill": _draw(rng, 0.74, 0.86),
+        "offset": [_draw(rng, -0.03, 0.03), _draw(rng, -0.03, 0.03)],
+    }
+
+
+def _shape(rng: random.Random, config: ScenesConfig, kind: str) -> Shape:
+    asset = catalogue(config.assets)[kind]
+    variant, pose = rng.choice(list(asset.variants)), rng.choice(asset.poses)
+    return layout.shape(kind, variant, pose, config.size_exponent, config.assets)
+
+
+def _draw_objects(
+    rng: random.Random, config: ScenesConfig, relation: str, split: str
+) -> tuple[list[Shape], list[str]]:
+    """Objects that can show a relation and its contrast, of pairs that belong to the split."""
+    names = kinds(config)
+    known = catalogue(config.assets)
+    count = 3 if relation == "between" else 2
+    for _ in range(DRAWS):
+        if len(names) < count:
+            break
+        shapes = [_shape(rng, config, kind) for kind in rng.sample(names, count)]
+        colours = []
+        for shape in shapes:
+            free = [
+                c for c in known[shape.kind].colours if c in config.colours and c not in colours
+            ]
+            if not free:
+                break
+            colours.append(rng.choice(free))
+        if len(colours) < count or not layout.suits(relation, shapes):
+            continue
+        first, second = (f"{c} {s.kind}" for c, s in zip(colours[:2], shapes[:2], strict=True))
+        if is_holdout(first, second, config.holdout) == (split == "test"):
+            return shapes, colours
+    raise UserError(
+        f"found no objects that can be shown {relation!r} one another in {DRAWS} draws",
+        where="scenes.objects",
+        mend=f"add objects, or leave out {relation!r} and {CONTRAST[relation]!r}",
+    )
+
+
+def _bystanders(
+    rng: random.Random, config: ScenesConfig, objects: dict, arranged: layout.Arrangement
+) -> dict[str, dict[str, Any]]:
+    """Further objects behind and beside the others, of other kinds and colours."""
+    added: dict[str, dict[str, Any]] = {}
+    used = {o["kind"] for o in objects.values()}, {o["colour"] for o in objects.values()}
+    rear = max(y for twin in arranged.twins for _, y, *_ in twin.places.values())
+    reach = max(s.reach for s in arranged.shapes)
+    for n in range(rng.randint(0, config.bystanders)):
+        free = [k for k in kinds(config) if k not in used[0]]
+        if not free:
+            break
+        shape = _shape(rng, config, rng.choice(free))
+        colours = [c for c in catalogue(config.assets)[shape.kind].colours
+                   if c in config.colours and c not in used[1]]  # fmt: skip
+        if not colours or shape.flies:
+            continue
+        colour, side = rng.choice(colours), rng.choice((-1, 1))
+        used[0].add(shape.kind)
+        used[1].add(colour)
+        x = side * (1.1 * reach + shape.reach) * rng.uniform(0.9, 1.5)
+        y = rear + reach + shape.reach + rng.uniform(0.1, 0.6)
+        added[f"bystander{n}"] = {
+            "object": {"kind": shape.kind, "colour": colour, "scale": round(shape.scale, 4),
+                       "yaw": _yaw(rng, shape), "variant": shape.variant, "pose": shape.pose},
+            "place": _place(x, y, None, 0.0),
+        }  # fmt: skip
+    return added
+
+
+def _texts(
+    seed: int,
+    index: int,
+    config: ScenesConfig,
+    relation: str,
+    arranged: layout.Arrangement,
+    objects: dict[str, dict[str, Any]],
+) -> list[dict[str, str]]:
+    """The captions of both twins; a foil's false word is the same for both."""
+    rng = random.Random(seed_for(seed, "natural foil", index))
+    known = catalogue(config.assets)
+    used_kinds = {o["kind"] for o in objects.values()}
+    used_colours = {o["colour"] for o in objects.values()}
+    subject = objects[arranged.twins[0].roles[0]]
+    palette = [c for c in config.colours if c not in used_colours]
+    palette = palette or [c for c in assets_module().COLOURS if c not in used_colours]
+    others = [k for k in kinds(config) if k not in used_kinds] or [
+        k for k in sorted(known) if k not in used_kinds
+    ]
+    colour, kind = rng.choice(palette), rng.choice(others)
+    made = []
+    for twin in arranged.twins:
+        named = [objects[key] for key in twin.roles]
+        things = [thing(o["kind"], o["colour"], o["pose"], config.assets) for o in named]
+        wrong = thing(kind, subject["colour"], "", config.assets)
+        made.append(captions(twin.relation, things, colour, wrong, rng))
+    return made

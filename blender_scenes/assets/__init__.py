@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The objects, one file each: meshes from code, typed parameters, words.
+
+To add one, put a file into this folder, or into a folder of your own named in `scenes.assets`:
+
+    from dataclasses import dataclass
+    from . import Asset, Builder
+
+    @dataclass(frozen=True)
+    class Post:
+        height: float                       # metres
+
+    def build(b: Builder, post: Post, pose: str) -> None:
+        b.slab((-0.05, -0.05, 0.0), (0.05, 0.05, post.height))
+
+    ASSET = Asset("post", build, {"low": Post(0.6), "high": Post(1.4)})
+
+Objects stand on z = 0 at their natural size in metres, centred on x = y = 0; their front, if they
+have one, faces -y. Nothing in this package needs Blender, so the sampler can read it too.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ._shapes import BODY, Builder
+from ._surfaces import COLOURS, surface
+
+__all__ = ["BODY", "COLOURS", "PLAIN", "Asset", "Builder", "catalogue", "draft", "surface"]
+
+PLAIN = "plain"
+"""The variant of the simple, unit-sized object in one colour that nine kinds have."""
+PAINTS = ("red", "green", "blue", "yellow", "purple", "orange", "white", "black")
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A kind of object.
+
+    `name` is its noun, `build(builder, parameters, pose)` its mesh, `variants` its parameters by
+    variant, `colours` the colours it may have, `wording` how a colour is said ("{colour} {name}"),
+    `has_front` whether its front faces -y, `holds` the variants that things fit into, `solid_top`
+    whether things can stand on it, `shelters` the free height (metres) below a variant, `floats`
+    whether it may hang in the air, `flies` in which poses it needs no ground, `plain` the mesh of
+    the variant "plain", if there is one.
+    """
+
+    name: str
+    build: Callable[[Builder, Any, str], None]
+    variants: Mapping[str, Any]
+    poses: tuple[str, ...] = ("standing",)
+    colours: tuple[str, ...] = PAINTS
+    wording: str = "{colour} {name}"
+    has_front: bool = False
+    holds: tuple[str, ...] = ()
+    solid_top: bool = False
+    shelters: Mapping[str, float] = field(default_factory=dict)
+    floats: bool = False
+    flies: tuple[str, ...] = ()
+    plain: Callable[[Builder], None] | None = None
+
+
+def draft(asset: Asset, variant: str, pose: str) -> Builder:
+    """The asset's shapes before Blender has fused its skins, standing centred on the origin.
+
+    Raises:
+        KeyError: the asset has no such variant.
+    """
+    builder = Builder()
+    if variant == PLAIN and asset.plain is not None:
+        asset.plain(builder)
+    else:
+        asset.build(builder, asset.variants[variant], pose)
+        builder.settle()
+    return builder
+
+
+def catalogue(folders: tuple[str, ...] = ()) -> dict[str, Asset]:
+    """Every asset by name: this package's, then those of further folders of asset files.
+
+    Raises:
+        ValueError: a file has no ASSET, cannot be run, or names an asset that exists already.
+    """
+    assets: dict[str, Asset] = {}
+    for folder in (HERE, *folders):
+        for file in sorted(os.listdir(folder)):
+            stem, ending = os.path.splitext(file)
+            if ending != ".py" or stem.startswith("_"):
+                continue
+            path = os.path.join(folder, file)
+            asset = _load(stem, path)
+            if asset.name in assets:
+                raise ValueError(f"{path}: there is already an asset named {asset.name!r}")
+            assets[asset.name] = asset
+    return assets
+
+
+def _load(stem: str, path: str) -> Asset:
+    own = os.path.dirname(path) == HERE
+    name = f"{__name__}.{stem}" if own else f"{__name__}._user_{abs(hash(path))}"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            del sys.modules[name]
+            raise ValueError(f"{path}: {type(error).__name__}: {error}") from error
+    made = getattr(sys.modules[name], "ASSET", None)
+    if not isinstance(made, Asset):
+        raise ValueError(f"{path}: it defines no ASSET")
+    return made

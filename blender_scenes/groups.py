@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Contrast groups: both twins are checked in the camera's view, then rendered and written.
+
+A twin names its objects by key: `subject`, `object` and, for "between", `third`; every other object
+of the group is a bystander.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from dataclasses import asdict, replace
+
+import observe
+import relations
+from pictures import depth_png, mask_png, write_whole
+from stage import Stage, camera_to_world
+
+SCHEMA = "ablate2tune/scene/1"
+ROLES = ("subject", "object", "third")
+BYSTANDER_HIDES = 0.05
+"""Fraction of an object that a bystander may hide."""
+
+
+def placed(objects: dict, places: dict) -> dict[str, observe.Placed]:
+    """The bodies of a twin, keyed as in the spec; one that rests on another is let down.
+
+    A place's `lift` is the free height (metres) below a body.
+    """
+    bodies = {
+        key: observe.Placed(
+            o["kind"], o["scale"], math.radians(o["yaw"]), p["x"], p["y"], p.get("lift", 0.0),
+            o.get("variant", "plain"), o.get("pose", "standing"),
+        )
+        for key, o, p in ((key, objects[key], places[key]) for key in objects)
+    }  # fmt: skip
+    for key, place in places.items():
+        if place["on"]:
+            above = replace(bodies[key], z=observe.FAR / 2)
+            gap = observe.over(above, bodies[place["on"]]).gap
+            lift = place.get("lift", 0.0)
+            bodies[key] = replace(above, z=above.z - gap + lift) if gap is not None else bodies[key]
+    return bodies
+
+
+class Twin:
+    """One twin as the camera sees it."""
+
+    def __init__(self, spec: dict, bodies: dict, camera: observe.Camera, group: dict):
+        self.spec = spec
+        self.roles = {role: spec[role] for role in ROLES if role in spec}
+        named = list(self.roles.values())
+        self.keys = [*named, *(key for key in bodies if key not in named)]
+        self.bodies = bodies
+        order = [bodies[key] for key in self.keys]
+        self.seen = observe.observe(order, camera, group["size"], group.get("wall"))
+        self.pair = self.seen.pair(0, 1)
+
+    def slack(self, relation: str) -> dict[str, float]:
+        """Signed slack of every threshold of a relation of the subject."""
+        if relation != "between":
+            return relations.slacks(relation, self.pair)
+        return relations.between_slacks(self.pair, self.seen.pair(0, 2))
+
+    def rejection(self, min_area: float) -> str | None:
+        """Why the picture would not show its relation clearly; None if it does."""
+        relation, views = self.spec["relation"], self.seen.views
+        if relation == "between":
+            named = len(self.roles)
+            why = relations.unclear(relation, views[:named], self.slack(relation), min_area)
+        else:
+            why = relations.rejection(relation, self.pair, min_area)
+        if why:
+            return why
+        for row in self.seen.hides[len(self.roles) :]:
+            if max(row[: len(self.roles)]) > BYSTANDER_HIDES:
+                return "a bystander hides an object"
+        return None
+
+    def every_relation(self) -> list[dict[str, str]]:
+        """All relations that hold between any two named objects, asked for or not."""
+        named = list(self.roles)
+        return [
+            {"subject": one, "relation": relation, "object": other}
+            for i, one in enumerate(named)
+            for j, other in enumerate(named)
+            if i != j
+            for relation in relations.relations_true(self.seen.pair(i, j), relations.ALL)
+        ]
+
+
+def sidecar(
+    group: dict, twin: Twin, camera: observe.Camera, job: dict, made: dict, samples: int
+) -> dict:
+    """Everything known about a scene."""
+    spec, seen, size = twin.spec, twin.seen, group["size"]
+    focal = camera.zoom * size
+    asked = [r for r in relations.ALL if r != "between" or "third" in twin.roles]
+    labels = [
+        *twin.roles,
+        *(f"bystander {k}" for k in range(1, len(seen.views) - len(twin.roles) + 1)),
+    ]
+    return {
+        "schema": SCHEMA,
+        "scene_id": spec["record"]["scene_id"],
+        "record": spec["record"],
+        "captions": spec.get("captions", {}),
+        "objects": {
+            label: {
+                **asdict(twin.bodies[key]),
+                "colour": group["objects"][key]["colour"],
+                "hidden_fraction": 1 - seen.views[i].visible,
+                "hidden_by": {
+                    other: seen.hides[j][i]
+                    for j, other in enumerate(labels)
+                    if j != i and seen.hides[j][i] > 0
+                },
+                **asdict(seen.views[i]),
+            }
+            for i, (label, key) in enumerate(zip(labels, twin.keys, strict=True))
+        },
+        "relation_asserted": spec["relation"],
+        "relations_true": relations.relations_true(twin.pair),
+        "relations_all": twin.every_relation(),
+        "slack": {r: twin.slack(r) for r in asked},
+        "camera": {
+            **group["camera"],
+            "intrinsics": [[focal, 0, size / 2], [0, focal, size / 2], [0, 0, 1]],
+            "camera_to_world": camera_to_world(camera),
+        },
+        "light": group["light"],
+        "ground": group["ground"],
+        "size": size,
+        "samples": samples,
+        "depth_unit": "millimetre along the optical axis; 0 = no surface",
+        "mask_values": {"background": 0, **{label: i for i, label in enumerate(labels, start=1)}},
+        "attempt": group["attempt"],
+        "rejections": job["rejections"],
+        "render_seed": group["render_seed"],
+        "made_with": made,
+    }
+
+
+def render_group(job: dict, stage: Stage, made: dict) -> dict:
+    """Check both twins of a group, then render and write them."""
+    group = job["group"]
+    sets = [placed(group["objects"], twin["places"]) for twin in group["twins"]]
+    named = {spec[role] for spec in group["twins"] for role in ROLES if role in spec}
+    points = [p for bodies in sets for key in bodies if key in named for p in bodies[key].points()]
+    camera = observe.framed(points, group["camera"])
+    twins = []
+    for spec, bodies in zip(group["twins"], sets, strict=True):
+        twin = Twin(spec, bodies, camera, group)
+        reason = twin.rejection(group["min_area"])
+        if reason:
+            return {"status": "rejected", "reason": reason}
+        twins.append(twin)
+    stage.light(group["light"], group["ground"])
+    stage.surround(group.get("environment", "plain"), group.get("wall"))
+    stage.aim(camera)
+    for twin in twins:
+        stage.place([(b, group["objects"][key]["colour"]) for key, b in twin.bodies.items()])
+        _write(job, group, twin, camera, stage, made)
+    return {"status": "accepted"}
+
+
+def _write(
+    job: dict, group: dict, twin: Twin, camera: observe.Camera, stage: Stage, made: dict
+) -> None:
+    """Render one twin and write its four files, the sidecar last: it marks a whole scene."""
+    scene_id = twin.spec["record"]["scene_id"]
+    scratch = os.path.join(job["folder"], "images", f"{scene_id}.{os.getpid()}.frame.tmp")
+    image = stage.render(group["size"], group["samples"], group["render_seed"], scratch)
+    pictures = {
+        "images": image,
+        "masks": mask_png(twin.seen.instances, group["size"]),
+        "depth": depth_png(twin.seen.depth, group["size"]),
+    }
+    note = sidecar(group, twin, camera, job, made, stage.samples(group["samples"]))
+    note["sha256"] = {kind: hashlib.sha256(data).hexdigest() for kind, data in pictures.items()}
+    for kind, data in pictures.items():
+        write_whole(os.path.join(job["folder"], kind, f"{scene_id}.png"), data)
+    text = json.dumps(note, indent=2, sort_keys=True) + "\n"
+    write_whole(os.path.join(job["folder"], "sidecars", f"{scene_id}.json"), text.encode())

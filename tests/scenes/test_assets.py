@@ -1,0 +1,151 @@
+"""blender_scenes/assets as the sampler sees them: no Blender."""
+
+import math
+
+import pytest
+
+from ablate2tune.errors import UserError
+from ablate2tune.scenes.catalogue import assets_module, catalogue, find_asset
+from ablate2tune.scenes.contact_sheet import portraits
+from ablate2tune.scenes.vocabulary import KINDS
+
+LOOKS = [
+    (name, variant, pose)
+    for name, asset in catalogue().items()
+    for variant in asset.variants
+    for pose in asset.poses
+]
+
+
+def test_there_are_enough_of_them():
+    assert len(catalogue()) >= 20
+    for name, asset in catalogue().items():
+        assert asset.name == name
+        assert len(asset.variants) >= 4, name
+        assert asset.colours, name
+    assert all(len(catalogue()[name].poses) >= 2 for name in ("cat", "dog", "bird", "person"))
+
+
+@pytest.mark.parametrize("name, variant, pose", LOOKS)
+def test_every_look_is_a_sound_mesh(name, variant, pose):
+    module = assets_module()
+    asset = catalogue()[name]
+    built = module.draft(asset, variant, pose)
+    count = len(built.vertices)
+    assert len(built.faces) == len(built.surface) == len(built.smooth) > 0
+    for face in built.faces:
+        assert len(set(face)) == len(face) >= 3 and max(face) < count
+    assert all(math.isfinite(c) for vertex in built.vertices for c in vertex)
+    (x0, x1), (y0, y1), (z0, z1) = built.extents()
+    assert (x0 + x1, y0 + y1, z0) == pytest.approx((0, 0, 0), abs=1e-9)
+    assert 0.05 < max(x1 - x0, y1 - y0, z1) < 10  # metres
+    surfaces = {*built.surface, *(skin.surface for skin in built.skins)}
+    for surface in surfaces:
+        for colour in asset.colours:
+            assert all(0 <= c <= 1 for c in module.surface(surface, colour).rgb)
+    # Something of every object has the colour that its caption names.
+    assert any(surface.startswith("body") for surface in surfaces)
+
+
+@pytest.mark.parametrize("name", catalogue())
+def test_variants_and_poses_differ(name):
+    module, asset = assets_module(), catalogue()[name]
+    drafts = [module.draft(asset, v, p) for v in asset.variants for p in asset.poses]
+    shapes = [(d.vertices, [(s.vertices, s.surface) for s in d.skins], d.surface) for d in drafts]
+    assert all(a != b for i, a in enumerate(shapes) for b in shapes[:i])
+
+
+def test_what_holds_and_flies_names_variants_and_poses():
+    for asset in catalogue().values():
+        assert set(asset.holds) <= set(asset.variants)
+        assert set(asset.flies) <= set(asset.poses)
+
+
+def test_the_plain_kinds_are_those_of_the_vocabulary():
+    assert {name for name, asset in catalogue().items() if asset.plain} == set(KINDS)
+
+
+@pytest.fixture
+def box():
+    module = assets_module()
+    builder = module.Builder()
+    builder.slab((-1, -2, 0), (1, 2, 3), bevel=0.1)
+    return builder
+
+
+def test_a_slab_is_closed_and_faces_outwards(box):
+    # Volume by the divergence theorem: 2 * 4 * 3 = 24 less twelve edges and eight corners. Each
+    # edge of length l loses l * 0.1^2 / 2, measured between the corner pieces, and each corner
+    # 5/6 of a cube of side 0.1.
+    volume = 0.0
+    for face in box.faces:
+        for i in range(1, len(face) - 1):
+            a, b, c = (box.vertices[k] for k in (face[0], face[i], face[i + 1]))
+            volume += (
+                a[0] * (b[1] * c[2] - b[2] * c[1])
+                - a[1] * (b[0] * c[2] - b[2] * c[0])
+                + a[2] * (b[0] * c[1] - b[1] * c[0])
+            ) / 6
+    edges = 4 * ((2 - 0.2) + (4 - 0.2) + (3 - 0.2)) * 0.1**2 / 2
+    assert volume == pytest.approx(24 - edges - 8 * 5 / 6 * 0.1**3)
+
+
+def test_moved_turns_scales_and_shifts():
+    builder = assets_module().Builder()
+    with builder.moved(to=(10, 0, 0)), builder.moved(turn=(0, 0, 90), size=2):
+        builder.add([(1, 0, 0), (0, 1, 0), (0, 0, 1)], [(0, 1, 2)], False)
+    builder.add([(1, 0, 0)], [], False)
+    expected = [(10, 2, 0), (8, 0, 0), (10, 0, 2), (1, 0, 0)]
+    for vertex, place in zip(builder.vertices, expected, strict=True):
+        assert vertex == pytest.approx(place)
+
+
+POST = """
+from dataclasses import dataclass
+from . import Asset, Builder
+
+@dataclass(frozen=True)
+class Post:
+    height: float
+
+def build(b: Builder, post: Post, pose: str) -> None:
+    b.slab((0, 0, 0), (0.1, 0.1, post.height))
+
+ASSET = Asset({name!r}, build, {{"low": Post(0.6)}})
+"""
+
+
+def test_a_user_adds_one_file(tmp_path):
+    (tmp_path / "post.py").write_text(POST.format(name="post"))
+    asset = find_asset("post", tmp_path)
+    extents = assets_module().draft(asset, "low", "standing").extents()
+    assert extents[2] == (0, 0.6) and extents[0] == pytest.approx((-0.05, 0.05))
+    assert "post" not in catalogue()
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (POST.format(name="cat"), "there is already an asset named 'cat'"),
+        ("ASSET = 3", "it defines no ASSET"),
+        ("import nothing_of_the_kind", "ModuleNotFoundError"),
+    ],
+)
+def test_what_a_user_file_may_not_do(tmp_path, text, message):
+    (tmp_path / "mine.py").write_text(text)
+    with pytest.raises(UserError, match=message):
+        catalogue(tmp_path)
+
+
+def test_unknown_names(tmp_path):
+    with pytest.raises(UserError, match=r"unknown asset 'catt'.*cat"):
+        find_asset("catt")
+    with pytest.raises(UserError, match="no such folder"):
+        catalogue(tmp_path / "none")
+
+
+def test_a_sheet_shows_four_variants_in_their_colours():
+    specs = portraits("dog", 64, 4)
+    assert [spec["variant"] for spec in specs] == ["hound", "terrier", "dachshund", "puppy"]
+    assert {spec["pose"] for spec in specs} == {"standing", "sitting"}
+    assert len({spec["colour"] for spec in specs}) > 2

@@ -1,0 +1,107 @@
+import json
+import tarfile
+
+import numpy as np
+import pytest
+
+from ablate2tune.errors import UserError
+from ablate2tune.scenes.dataset import load_masks, read_dataset
+from ablate2tune.scenes.export import export, run_lengths, write_webdataset
+
+
+def body(kind, box):
+    return {"kind": kind, "colour": "red", "box": box, "visible": 0.5}
+
+
+@pytest.fixture
+def folder(set_by_hand):
+    """The set by hand with sidecars that name two objects."""
+    (set_by_hand / "sidecars").mkdir(exist_ok=True)
+    for record in read_dataset(set_by_hand):
+        note = {
+            "objects": {
+                "subject": body("ball", [0.0, 0.25, 0.5, 1.0]),
+                "object": body("cube", [0.5, 0.5, 1.0, 1.0]),
+            },
+            "mask_values": {"background": 0, "subject": 1, "object": 2},
+            "relation_asserted": record.relation,
+            "relations_true": [record.relation],
+            "slack": {record.relation: {"gap": 0.25, "visible": 0.5}},
+            "rejections": ["outside the frame", "outside the frame"],
+        }
+        record.sidecar_path.write_text(json.dumps(note))
+    return set_by_hand
+
+
+@pytest.mark.parametrize(
+    "mask, counts",
+    [
+        ([[0, 0], [0, 0]], [4]),
+        ([[1, 1], [1, 1]], [0, 4]),
+        ([[0, 1], [1, 1]], [1, 3]),
+        ([[1, 0], [0, 1]], [0, 1, 2, 1]),
+    ],
+)
+def test_run_lengths_go_down_the_columns(mask, counts):
+    assert run_lengths(np.array(mask, bool)) == counts
+
+
+def test_coco(folder):
+    content = json.loads(export(folder, "coco").read_text())
+    records = read_dataset(folder)
+    assert [image["file_name"] for image in content["images"]] == [r.file_name for r in records]
+    assert content["categories"] == [{"id": 1, "name": "ball"}, {"id": 2, "name": "cube"}]
+    masks = load_masks(records)
+    assert len(content["annotations"]) == 4
+    for made in content["annotations"]:
+        mask = masks[made["image_id"] - 1] == {"subject": 1, "object": 2}[made["role"]]
+        x, y, width, height = made["bbox"]
+        assert made["area"] == mask.sum() == mask[y : y + height, x : x + width].sum()
+        assert width * height == 1  # one pixel each
+        runs = made["segmentation"]["counts"]
+        flat = np.repeat(np.arange(len(runs)) % 2, runs)
+        assert np.array_equal(mask, flat.reshape(4, 4).T)
+    assert content["annotations"][0]["amodal_bbox"] == [0.0, 1.0, 2.0, 3.0]
+
+
+def test_webdataset_members_lie_side_by_side(folder, tmp_path):
+    records = read_dataset(folder)
+    for out in ("one", "two"):
+        write_webdataset(records, tmp_path / out, per_shard=1)
+    shards = sorted((tmp_path / "one").iterdir())
+    assert [shard.name for shard in shards] == ["train-000000.tar", "train-000001.tar"]
+    for shard, record in zip(shards, records, strict=True):
+        with tarfile.open(shard) as tar:
+            name = record.scene_id
+            assert tar.getnames() == [f"{name}.png", f"{name}.txt", f"{name}.json"]
+            assert tar.extractfile(f"{name}.txt").read().decode() == record.text
+            assert tar.extractfile(f"{name}.png").read() == record.image_path.read_bytes()
+        assert shard.read_bytes() == (tmp_path / "two" / shard.name).read_bytes()
+
+
+def test_gallery_holds_pictures_and_what_it_filters_by(folder):
+    page = export(folder, "gallery").read_text()
+    start = page.index("const scenes = ") + len("const scenes = ")
+    scenes = json.JSONDecoder().raw_decode(page[start:])[0]
+    assert [scene["text"] for scene in scenes] == [r.text for r in read_dataset(folder)]
+    assert {scene["relation"] for scene in scenes} == {"left of", "right of"}
+    assert scenes[0]["slack"] == 0.25 and scenes[0]["tightest"] == "gap"
+    assert scenes[0]["rejections"] == {"outside the frame": 2}
+    assert all(
+        s[k].startswith("data:image/png;base64,iVBOR") for s in scenes for k in ("image", "mask")
+    )
+    assert "http" not in page and " src=" not in page.split("<script>")[0]
+
+
+def test_a_caption_cannot_end_the_script(folder):
+    path = folder / "metadata.jsonl"
+    rows = [json.loads(line) for line in path.open()]
+    rows[0]["text"] = "a </script><b> ball"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    page = export(folder, "gallery").read_text()
+    assert page.count("</script>") == 1 and "a <\\/script><b> ball" in page
+
+
+def test_an_unknown_format(folder):
+    with pytest.raises(UserError, match=r"unknown format 'coc'.*coco"):
+        export(folder, "coc")
