@@ -50,11 +50,23 @@ def components(
 
 
 @app.command("render-data")
-def render_data(recipe: RecipeArgument, overrides: Overrides = None) -> None:
+def render_data(
+    recipe: RecipeArgument,
+    overrides: Overrides = None,
+    preview: Annotated[bool, typer.Option(help="One small group of each relation only.")] = False,
+) -> None:
     """Render captioned, geometry-verified scenes with Blender."""
+    settings, terminal = _recipe(recipe, overrides), Terminal()
+    if preview:
+        from ablate2tune.scenes.preview import preview as render_preview
+
+        path = settings.data_folder.with_name(f"{settings.data_folder.name}-preview.png")
+        with terminal.bar("preview") as progress:
+            render_preview(settings.scenes, settings.seed, path, progress)
+        terminal.say(f"preview: {path}")
+        return
     from ablate2tune.stages import render_data_stage
 
-    settings, terminal = _recipe(recipe, overrides), Terminal()
     summary = render_data_stage(settings, terminal)
     terminal.say(f"{summary.images} images in {settings.data_folder}")
     terminal.say(f"next: ablate2tune localize {recipe}")
@@ -74,6 +86,20 @@ def assets(
     with terminal.bar("assets") as progress:
         shown = contact_sheet(path, folder=folder, size=size, samples=samples, on_progress=progress)
     terminal.say(f"{len(shown)} assets in {path}")
+
+
+@app.command("check-data")
+def check_data(recipe: RecipeArgument, overrides: Overrides = None) -> None:
+    """Say how well a rendered set's relations can be guessed without seeing where things stand."""
+    from ablate2tune.scenes.dataset import read_dataset
+    from ablate2tune.scenes.priors import prior_check
+
+    found = prior_check(read_dataset(_recipe(recipe, overrides).data_folder))
+    Terminal().say(
+        f"guessing between a group's two relations, {found.scenes} scenes: by the caption without "
+        f"the relation {found.caption:.1%}, by sizes and place in the frame {found.layout:.1%}, "
+        f"by chance {found.chance:.0%}"
+    )
 
 
 @app.command("export-data")

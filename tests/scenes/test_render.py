@@ -14,6 +14,7 @@ from PIL import Image
 from ablate2tune.errors import UserError
 from ablate2tune.recipe import ScenesConfig
 from ablate2tune.scenes.dataset import load_depth, load_images, load_masks, read_dataset
+from ablate2tune.scenes.preview import preview
 from ablate2tune.scenes.render import render_dataset
 from ablate2tune.scenes.vocabulary import KINDS
 
@@ -99,6 +100,17 @@ def test_a_torn_set_is_mended(rendered, tmp_path):
     names = ("metadata.jsonl", "dataset.json")
     assert all((torn / n).read_bytes() == (whole / n).read_bytes() for n in names)
     assert contents(torn).keys() == contents(whole).keys()
+
+
+def test_a_preview_shows_the_scenes_that_the_render_begins_with(rendered, tmp_path):
+    config = TINY.model_copy(update={"images": 400, "samples": 64})
+    shown = preview(config, 1, tmp_path / "sheets" / "preview.png")
+    assert [r.text for r in shown] == [r.text for r in read_dataset(rendered[0])]
+    with Image.open(tmp_path / "sheets" / "preview.png") as sheet:
+        assert sheet.width == 4 * 96 and 32 < sheet.height < 32 + 60
+        corner = np.asarray(sheet)[-32:, :32].astype(int)
+    # The first picture, with more samples here than there: the same scene up to noise.
+    assert np.abs(corner - pixels(rendered[0])[0]).mean() < 8
 
 
 def test_another_recipe_is_refused(rendered):
