@@ -168,7 +168,7 @@ class Edit:
         """Text and image tokens in the last call of the block, where the site needs them."""
 
     def __call__(self, module: nn.Module, args: tuple, kwargs: dict[str, Any], value: Any) -> Any:
-        """What the site holds instead of `value`."""
+        """What the site holds instead of `value`; None if its region is not in this call."""
         call = Call(module, args, kwargs, value)
         return replaced(
             call,
@@ -196,9 +196,11 @@ def _registered(
         key = (address, site.key, edit.place)
 
         def hook(module: nn.Module, args: tuple, kwargs: dict[str, Any], value: Any) -> Any:
-            counts[key] += 1
-            firings[address] = min(n for (name, _, _), n in counts.items() if name == address)
-            return edit(module, args, kwargs, value)
+            result = edit(module, args, kwargs, value)
+            if result is not None:
+                counts[key] += 1
+                firings[address] = min(n for (name, *_), n in counts.items() if name == address)
+            return result
 
         return hook
 

@@ -58,7 +58,7 @@ def replaced(
     place: int,
     runs: int,
 ) -> Any:
-    """The value of a call with the site's region replaced.
+    """The value of a call with the site's region replaced; None if the region is not in it.
 
     Args:
         call: the call.
@@ -77,6 +77,7 @@ def replaced(
     base = skipped_items(site, call) if site.is_block else [None] * len(before)
     streams = _streams(site, call, len(before))
     after: list[Any] = list(before)
+    acted = False
     for index, (old, kept) in enumerate(zip(before, base, strict=True)):
         other = site.stream is not None and streams[index] not in (None, site.stream)
         if not isinstance(old, Tensor) or other or (site.is_block and kept is None):
@@ -93,10 +94,15 @@ def replaced(
         else:
             new = _operated(mode, x[rows], index, site, address, support)
         new = _in_region(x[rows], new, streams[index], site, address, support, lengths)
+        if new is None:
+            continue
+        acted = True
         if runs > 1:
             new, part = x.clone(), new
             new[rows] = part
         after[index] = new.transpose(0, site.batch_axis)
+    if not acted:
+        return None
     if isinstance(call.value, Tensor):
         return after[0]
     return (*after, *call.value[len(after) :])
@@ -165,7 +171,7 @@ def _in_region(
     address: str,
     support: "Support",
     lengths: tuple[int, int] | None,
-) -> Tensor:
+) -> Tensor | None:
     """`new` inside the site's columns and tokens, `old` outside; (batch, tokens, channels)."""
     if site.columns is not None:
         mask = torch.zeros(old.shape[-1], dtype=torch.bool, device=old.device)
@@ -175,18 +181,40 @@ def _in_region(
         return new
     first, count = 0, old.shape[1]
     if stream is None:
-        text, image = lengths
-        if text + image != count:
-            raise UserError(
-                f"{text} text and {image} image tokens do not make up its {count}", where=address
-            )
-        if site.stream == "text":
-            first, count = (0 if site.text_first else image), text
-        else:
-            first, count = (text if site.text_first else 0), image
+        span = _span(site, count, lengths, address)
+        if span is None:
+            return None
+        first, count = span
     mask = torch.zeros(len(old), old.shape[1], dtype=torch.bool, device=old.device)
     mask[:, first : first + count] = _positions(site, len(old), count, address, support)
     return torch.where(mask[(...,) + (None,) * (old.ndim - 2)], new, old)
+
+
+def _span(
+    site: Site, count: int, lengths: tuple[int, int] | None, address: str
+) -> tuple[int, int] | None:
+    """First token and number of tokens of the site's stream in a tensor of `count` tokens.
+
+    The tensor joins both streams, or holds one of them: some blocks call one module for each
+    stream in turn. None if it holds the other one.
+    """
+    if lengths is None:
+        raise UserError(
+            "its block was called with both streams in one tensor",
+            where=address,
+            mend="ablate all its tokens",
+        )
+    text, image = lengths
+    if count == text + image:
+        if site.stream == "text":
+            return (0 if site.text_first else image), text
+        return (text if site.text_first else 0), image
+    if text != image and count in lengths:
+        return (0, count) if (count == text) == (site.stream == "text") else None
+    raise UserError(
+        f"of {text} text and {image} image tokens, its {count} cannot be told apart",
+        where=address,
+    )
 
 
 def _positions(site: Site, rows: int, count: int, address: str, support: "Support") -> Tensor:

@@ -92,11 +92,13 @@ def bound_arguments(
     return inspect.signature(_forward(type(block))).bind(block, *args, **kwargs).arguments
 
 
-def stream_lengths(block: nn.Module, bound: Mapping[str, Any]) -> tuple[int, int]:
-    """Text and image tokens of one call of a block with two streams."""
+def stream_lengths(block: nn.Module, bound: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Text and image tokens of one call of a block with two streams; None if they came as one."""
     names = _names(block, 2)
     text = next(name for name in names if TEXT.search(name))
     image = next(name for name in names if not TEXT.search(name))
+    if not isinstance(bound.get(text), Tensor) or not isinstance(bound.get(image), Tensor):
+        return None
     return bound[text].shape[1], bound[image].shape[1]
 
 

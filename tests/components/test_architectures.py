@@ -8,12 +8,14 @@ import diffusers
 import pytest
 import torch
 from architectures import ALL, IMAGE
-from architectures.checks import CHECKS, StackReport, examine
+from architectures.checks import CHECKS, StackReport, Subject, examine
 from architectures.table import header, rows
 from architectures.tiny import Tiny
 
+from ablate2tune.ablation import Ablation
 from ablate2tune.components import discover
 from ablate2tune.components.overrides import BATCH_AXIS, NO_HEADS
+from ablate2tune.errors import UserError
 
 TABLE = Path(__file__).parents[2] / "docs" / "architectures.md"
 BY_NAME = {tiny.name: tiny for tiny in ALL}
@@ -40,6 +42,41 @@ def test_the_committed_table_is_current(tiny: Tiny):
     for line in rows(tiny.name, report(tiny.name), notes):
         assert line in committed
     assert notes == known
+
+
+JOINT = [
+    *("AuraFlow", "Bria", "BriaFibo", "Chroma", "CogView3Plus", "CogView4", "Flux", "Flux2"),
+    *("Flux3", "GlmImage", "HiDreamImage", "HunyuanImage", "JoyImageEdit", "JoyImageEditPlus"),
+    *("LongCatImage", "OvisImage", "QwenImage", "SD3", "CogVideoX", "EasyAnimate", "HunyuanVideo"),
+    *("HunyuanVideo15", "Mochi", "MotifVideo"),
+]
+
+
+@pytest.mark.parametrize("tiny", ALL, ids=lambda tiny: tiny.name)
+def test_streams_together_are_the_whole(tiny: Tiny):
+    subject = Subject(tiny)
+    joint = 0
+    for blocks in subject.catalogue.stacks.values():
+        block = blocks[0]
+        for part in [block, *(p for p in subject.catalogue.children(block) if p.writes)]:
+            mode = "skip" if part is block else "zero"
+            found = []
+            for stream in ("image", "text"):
+                ablation = Ablation(f"{part.address}@{stream}", mode)
+                try:
+                    subject.under(ablation)
+                except UserError:
+                    continue
+                found.append(ablation)
+            if len(found) == 2:
+                joint += part is block
+                one, other = subject.under(found[0]), subject.under(found[1])
+                assert not torch.equal(one, other), part.address
+            if found:
+                whole = subject.under(Ablation(part.address, mode))
+                assert torch.equal(subject.under(*found), whole), part.address
+    short = tiny.name.replace("Transformer2DModel", "").replace("Transformer3DModel", "")
+    assert (joint > 0) == (short in JOINT)
 
 
 def test_the_table_holds_these_classes_and_no_others():
