@@ -4,14 +4,11 @@ Both can be switched off; the answers agree up to the rounding of another batch 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
-from ablate2tune.ablation import Ablation, Means, ablated
+from ablate2tune.ablation import Means, ablated_rows
 from ablate2tune.components import discover
 from ablate2tune.errors import UserError
 from ablate2tune.localize.condition import Condition
@@ -41,7 +38,6 @@ class Engine:
         """What mode `mean` replaces outputs by."""
         self.blocks = Blocks(denoiser.model)
         self._catalogue = discover(denoiser.model)
-        self._modules = {name for name, _ in denoiser.model.named_modules()}
         self._rows = batch_size
         self._prefix_reuse, self._batch_conditions = prefix_reuse, batch_conditions
         self.halvings = 0
@@ -106,12 +102,13 @@ class Engine:
                 found[BASELINE] = self._run(batch)
         if trace is not None and not trace.replayable:
             trace = None
+        model = self.denoiser.model
         places = {address: i for i, address in enumerate(trace.order)} if trace else {}
         ablating.sort(key=lambda condition: self._start(condition, places))
         for group in self._groups(ablating, len(batch)):
             start = min(self._start(condition, places) for condition in group)
             with (
-                self._ablated(group, len(batch)),
+                ablated_rows(model, [c.ablations for c in group], self.means),
                 self.blocks.running(replay=trace, start=start, copies=len(group)),
             ):
                 values = self._run(batch.repeat(len(group)))
@@ -137,67 +134,9 @@ class Engine:
         size = max(1, self._rows // rows) if self._batch_conditions else 1
         group: list[Condition] = []
         for condition in conditions:
-            # Only a module's output can be put back on the rows of the other conditions.
-            if not self._modules.issuperset(condition.addresses):
-                yield [condition]
-                continue
             group.append(condition)
             if len(group) == size:
                 yield group
                 group = []
         if group:
             yield group
-
-    @contextmanager
-    def _ablated(self, group: Sequence[Condition], rows: int) -> Iterator[None]:
-        """Each condition on its own rows of a batch that repeats `rows` rows per condition."""
-        model = self.denoiser.model
-        with ExitStack() as stack:
-            for index, condition in enumerate(group):
-                if len(group) == 1:
-                    stack.enter_context(ablated(model, condition.ablations, self.means))
-                    continue
-                own = slice(index * rows, (index + 1) * rows)
-                stack.enter_context(ablated_rows(model, condition.ablations, self.means, own))
-            yield
-
-
-@contextmanager
-def ablated_rows(
-    model: nn.Module, ablations: Sequence[Ablation], means: Means, rows: slice
-) -> Iterator[None]:
-    """Ablate components on some rows of the batch only.
-
-    Hooks run in the order of their registration: one keeps the output, the ablation's own changes
-    it, a last one puts the kept output back on all other rows.
-    """
-    kept: dict[str, Any] = {}
-    with ExitStack() as stack:
-
-        def hook(address: str, function: Any) -> None:
-            handle = model.get_submodule(address).register_forward_hook(function)
-            stack.callback(handle.remove)
-
-        def keep(address: str) -> Any:
-            return lambda _module, _args, output: kept.__setitem__(address, output)
-
-        def put_back(address: str) -> Any:
-            return lambda _module, _args, output: _merged(kept.pop(address), output, rows)
-
-        for ablation in ablations:
-            hook(ablation.address, keep(ablation.address))
-        stack.enter_context(ablated(model, ablations, means))
-        for ablation in ablations:
-            hook(ablation.address, put_back(ablation.address))
-        yield
-
-
-def _merged(before: Any, after: Any, rows: slice) -> Any:
-    if isinstance(before, Tensor):
-        merged = before.clone()
-        merged[rows] = after[rows]
-        return merged
-    return tuple(
-        _merged(x, y, rows) if isinstance(x, Tensor) else x
-        for x, y in zip(before, after, strict=True)
-    )

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ablate2tune.ablation.interventions import map_tensors
+from ablate2tune.ablation.regions import map_tensors
 from ablate2tune.components import discover
 from ablate2tune.errors import UserError
 

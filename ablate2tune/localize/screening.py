@@ -14,17 +14,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ablate2tune.ablation import Means
-from ablate2tune.ablation.interventions import hooked, map_tensors
-from ablate2tune.ablation.streams import skipped_output
+from ablate2tune.ablation import Support
+from ablate2tune.ablation.interventions import hooked
+from ablate2tune.ablation.regions import Call, replaced
+from ablate2tune.ablation.sites import sites_of
+from ablate2tune.components import discover
 from ablate2tune.localize.condition import Condition
 from ablate2tune.localize.engine import Engine
 from ablate2tune.localize.margin import Batch, batch_loss
 
 
 def can_screen(condition: Condition) -> bool:
-    """Whether a first-order estimate exists: one component, replaced by what a hook can tell."""
-    return len(condition.addresses) == 1 and condition.mode in ("skip", "zero", "mean")
+    """Whether a first-order estimate exists: one whole component, set to what a hook can tell."""
+    single = len(condition.addresses) == 1 and condition.mode in ("skip", "zero", "mean")
+    return single and not set("@[") & set(condition.addresses[0])
 
 
 def first_order_losses(
@@ -60,14 +63,20 @@ def _estimate(
     for condition in changes:
         by_address.setdefault(condition.addresses[0], []).append(condition)
 
+    catalogue = discover(engine.denoiser.model)
+    support = Support(engine.means)
+
     def watch(address: str) -> Any:
+        (site,) = sites_of(engine.denoiser.model, catalogue, address)
+
         def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+            call = Call(module, args, kwargs, output)
             for condition in by_address[address]:
                 with torch.no_grad():
-                    ablated = _ablated_output(condition, engine.means, module, args, kwargs, output)
-                for after, before in zip(_tensors(ablated), _tensors(output), strict=True):
-                    if before.requires_grad:
-                        before.register_hook(adder(condition, after.detach(), before.detach()))
+                    after = replaced(call, site, condition.mode, address, support, None, 0, 1)
+                for new, old in zip(_tensors(after), _tensors(output), strict=True):
+                    if old.requires_grad:
+                        old.register_hook(adder(condition, new.detach(), old.detach()))
 
         return hook
 
@@ -98,16 +107,6 @@ def _estimate(
     engine.blocks.evaluations += engine.evaluations - evaluations
     exact = loss.detach().double().cpu().numpy()
     return {c: exact + changes[c].numpy() if c in changes else exact for c in conditions}
-
-
-def _ablated_output(
-    condition: Condition, means: Means, module: nn.Module, args: Any, kwargs: Any, output: Any
-) -> Any:
-    if condition.mode == "skip":
-        return skipped_output(module, args, kwargs, output)
-    if condition.mode == "zero":
-        return map_tensors(torch.zeros_like, output)
-    return means.replace(condition.addresses[0], output)
 
 
 def _tensors(output: Any) -> list[Tensor]:
