@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ablate2tune import runs
+from ablate2tune.localize.bars import write_bars
 from ablate2tune.localize.condition import Condition
 from ablate2tune.localize.examples import split_groups
 from ablate2tune.localize.information import Information, check_information
@@ -30,8 +31,9 @@ def localize(
 ) -> Ranking:
     """Rank blocks, then the sub-layers of the top blocks, by what the model loses without them.
 
-    Writes information.json, results.jsonl, ranking.json, ranking.csv, cost.json and heatmap.png
-    below `folder`. A killed run continues where it stopped and ends with the same ranking.
+    Writes information.json, results.jsonl, ranking.json, ranking.csv, cost.json, heatmap.png and
+    bars.png with bars.json below `folder`. A killed run continues where it stopped and ends with
+    the same ranking.
 
     Args:
         denoiser: the model.
@@ -148,6 +150,7 @@ def _finish(
         return ranking
     write_csv(data, folder / "ranking.csv")
     write_heatmap(data, [block.address for block in sweep.catalogue.blocks], folder / "heatmap.png")
+    write_bars(data, folder)
     ranking.write(folder)
     runs.write_json(folder / "cost.json", sweep.cost_dict())
     return ranking

@@ -28,7 +28,7 @@ CONFIG = LocalizeConfig(
 )
 SEED = 11
 FILES = [
-    *("cost.json", "heatmap.png", "information.json"),
+    *("bars.json", "bars.png", "cost.json", "heatmap.png", "information.json"),
     *("ranking.csv", "ranking.json", "reseeded.jsonl", "results.jsonl"),
 ]
 

@@ -1,0 +1,32 @@
+import json
+
+from PIL import Image
+
+from ablate2tune.localize.bars import bars_data, write_bars
+
+
+def row(address: str, rank: int, value: float) -> dict:
+    spatial = {"value": value, "low": value - 1, "high": value + 2, "n": 8}
+    level = "block" if address.count(".") == 1 else "sublayer"
+    return {"address": address, "level": level, "label": "helps", "rank": rank, "spatial": spatial}
+
+
+RANKING = {
+    "confidence": 0.95,
+    "trust": {"noise_floor": 0.5},
+    "components": [row("blocks.1.attn", 2, 3.0), row("blocks.1", 1, 7.0)],
+}
+
+
+def test_bars_are_ranked_and_carry_their_intervals():
+    bars = bars_data(RANKING)["bars"]
+    assert [bar["address"] for bar in bars] == ["blocks.1", "blocks.1.attn"]
+    assert (bars[0]["low"], bars[0]["value"], bars[0]["high"]) == (6.0, 7.0, 9.0)
+
+
+def test_the_picture_comes_with_the_json_that_drew_it(tmp_path):
+    write_bars(RANKING, tmp_path)
+    assert json.loads((tmp_path / "bars.json").read_text()) == bars_data(RANKING)
+    assert min(Image.open(tmp_path / "bars.png").size) > 200
+    write_bars(RANKING | {"components": [], "trust": {"noise_floor": None}}, tmp_path)
+    assert json.loads((tmp_path / "bars.json").read_text())["bars"] == []
