@@ -22,7 +22,7 @@ from ablate2tune.scenes.dataset import (
 )
 from ablate2tune.scenes.render import render_dataset
 from ablate2tune.testbed.architecture import Sizes, build_pipeline
-from ablate2tune.testbed.denoiser import pretrain_denoiser
+from ablate2tune.testbed.denoiser import mirrored, pretrain_denoiser
 from ablate2tune.testbed.judge import build_judge, label_maps, save_judge, train_judge
 from ablate2tune.testbed.recipe import TestbedRecipe
 from ablate2tune.testbed.schedule import Progress
@@ -84,7 +84,7 @@ def build_testbed(recipe: TestbedRecipe, bar: Bar) -> None:
             pretrain_denoiser(
                 denoiser,
                 latents,
-                training,
+                [*training, *map(mirrored, training)],
                 recipe.captions,
                 recipe.denoiser,
                 recipe.ema,
@@ -163,8 +163,11 @@ def _testbed_denoiser(parts: Path, recipe: TestbedRecipe, device: torch.device) 
 
 
 def _cached_latents(denoiser: FluxDenoiser, records: list[SceneRecord], path: Path) -> torch.Tensor:
+    """The records' pictures, and then their mirror images, encoded once."""
     if not path.exists():
-        latents = denoiser.encode_images(load_images(records)).cpu()
+        images = load_images(records)
+        mirror = np.ascontiguousarray(images[:, :, ::-1])
+        latents = torch.cat([denoiser.encode_images(each).cpu() for each in (images, mirror)])
         save_file({"latents": latents}, path.with_suffix(".tmp"))
         path.with_suffix(".tmp").replace(path)
     return load_file(path)["latents"]

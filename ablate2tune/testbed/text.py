@@ -3,7 +3,9 @@
 Trained jointly with a denoiser on captions whose order rarely matters, a small encoder throws
 word order away, and then nothing in the denoiser can be taught who stands where. So both learn
 to keep the sentence: every T5 token predicts each word of its caption and its own place in it,
-with some input words masked; CLIP's pooled vector predicts each word of the caption.
+with some input words masked; CLIP's pooled vector predicts each word of the caption. And they learn
+what relations mean to their two sides, as large encoders do from text in which "A behind B" and
+"B in front of A" mean the same: the words of an object predict how it stands to the other one.
 """
 
 import random
@@ -25,6 +27,8 @@ MASKED = 0.15
 """Share of the T5's input words replaced by <unk>."""
 PLACES = 16
 """Longest caption in tokens that the objectives look at."""
+UNRELATED = -1
+"""In place of a relation's index where there is none."""
 
 
 def word_list() -> list[str]:
@@ -52,6 +56,7 @@ class TextHeads(nn.Module):
         width, words = self.t5.config.d_model, self.t5.config.vocab_size
         self.sentence = nn.Linear(width, PLACES * words)
         self.place = nn.Linear(width, PLACES)
+        self.standing = nn.Linear(width, len(vocabulary.RELATIONS))
         self.pooled_sentence = nn.Linear(width, PLACES * words)
 
 
@@ -81,7 +86,7 @@ def pretrain_text(
 def text_loss(
     pipe: FluxPipeline, heads: TextHeads, captions: list[str], generator: torch.Generator
 ) -> Tensor:
-    """The sum of the three objectives on a batch of captions (cross entropies, in nats)."""
+    """The sum of the four objectives on a batch of captions (cross entropies, in nats)."""
     t5_ids = _tokens(pipe.tokenizer_2, captions)
     clip_ids = _tokens(pipe.tokenizer, captions)
     places = t5_ids[:, :PLACES]
@@ -97,9 +102,31 @@ def text_loss(
     index = torch.arange(PLACES).expand(batch, PLACES)[real]
     place = F.cross_entropy(heads.place(hidden[real]), index)
 
+    wanted = torch.tensor([standings(caption) for caption in captions])
+    told = heads.standing(hidden).flatten(0, 1)
+    standing = F.cross_entropy(told, wanted.flatten(), ignore_index=UNRELATED)
+
     pooled = heads.clip(clip_ids).pooler_output
     told = heads.pooled_sentence(pooled).view(batch * PLACES, words)
-    return sentence + 0.5 * place + F.cross_entropy(told, places.flatten())
+    pooled_sentence = F.cross_entropy(told, places.flatten())
+    return sentence + 0.5 * place + standing + pooled_sentence
+
+
+def standings(caption: str) -> list[int]:
+    """How each word's object stands to the other one: an index into `RELATIONS`, by place.
+
+    "a red ball behind a blue cube": "behind" for the first three words, "in front of" for the last
+    three; `UNRELATED` for the others and for captions without a relation.
+    """
+    known = [UNRELATED] * PLACES
+    for index, relation in enumerate(vocabulary.RELATIONS):
+        subject, stated, thing = caption.partition(f" {relation} ")
+        if stated:
+            opposite = vocabulary.RELATIONS.index(vocabulary.OPPOSITE[relation])
+            first, middle, last = (len(part.split()) for part in (subject, relation, thing))
+            known[:first] = [index] * first
+            known[first + middle : first + middle + last] = [opposite] * last
+    return known
 
 
 def _tokens(tokenizer, captions: list[str]) -> Tensor:

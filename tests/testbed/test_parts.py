@@ -10,10 +10,17 @@ import torch
 
 from ablate2tune.scenes.dataset import SceneRecord
 from ablate2tune.testbed.architecture import TINY, build_pipeline
-from ablate2tune.testbed.denoiser import pretraining_caption
+from ablate2tune.testbed.denoiser import mirrored, pretraining_caption
 from ablate2tune.testbed.judge import build_judge, judge_loss, label_maps, paste
 from ablate2tune.testbed.recipe import CaptionMix
-from ablate2tune.testbed.text import TextHeads, linear_probe, text_loss, word_list
+from ablate2tune.testbed.text import (
+    UNRELATED,
+    TextHeads,
+    linear_probe,
+    standings,
+    text_loss,
+    word_list,
+)
 from ablate2tune.testbed.vae import peak_signal_to_noise, set_latent_scale, to_pixels
 
 
@@ -47,6 +54,21 @@ def test_caption_mix_rates() -> None:
     assert share["a red ball left of a blue cube"] == pytest.approx(0.9 * 0.5 * 0.2 / 5, abs=0.01)
     assert share["a red ball and a blue cube"] == pytest.approx(0.9 * 0.5 / 2, abs=0.01)
     assert share["a blue cube and a red ball"] == pytest.approx(0.9 * 0.5 / 2, abs=0.01)
+
+
+def test_a_mirror_exchanges_left_and_right_alone() -> None:
+    assert mirrored(record(relation="left of")).relation == "right of"
+    assert mirrored(record(relation="right of")).relation == "left of"
+    assert mirrored(record(relation="behind")).relation == "behind"
+
+
+def test_standings_by_hand() -> None:
+    """Words of the first object stand as stated, those of the second the opposite way."""
+    told = standings("an orange cup in front of a red car")
+    front, behind, none = 2, 3, UNRELATED  # as RELATIONS lists them
+    assert told[:9] == [front] * 3 + [none] * 3 + [behind] * 3
+    assert set(told[9:]) == {none}
+    assert set(standings("a red ball and a blue cube")) == {none}
 
 
 def test_text_objective_can_be_learnt() -> None:
