@@ -115,13 +115,14 @@ class ScenesConfig(Settings):
 
         natural = self.world == "natural"
         kinds: Sequence[str] = vocabulary.KINDS
+        colours: Sequence[str] = vocabulary.COLOURS
         if natural:
             from ablate2tune.scenes.catalogue import assets_module, catalogue
 
             kinds = [*catalogue(self.assets), ALL_OBJECTS]
+            colours = assets_module().COLOURS
         elif self.environments != ["plain"] or self.bystanders or self.assets:
             raise ValueError("environments, bystanders and assets need world: natural")
-        colours = assets_module().COLOURS if natural else vocabulary.COLOURS
         contrast = vocabulary.CONTRAST if natural else vocabulary.OPPOSITE
         for key, words, known in (
             ("objects", self.objects, kinds),

@@ -64,7 +64,7 @@ def _mean(model: nn.Module, address: str, run: Callable[[], object]) -> Tensor:
 
     with recorded(model, [address], add):
         run()
-    return total / count
+    return torch.as_tensor(total / count)
 
 
 def load_directions(path: Path) -> dict[str, Tensor]:

@@ -82,6 +82,7 @@ def replaced(
         other = site.stream is not None and streams[index] not in (None, site.stream)
         if not isinstance(old, Tensor) or other or (site.is_block and kept is None):
             continue
+        kept = old if kept is None else kept
         x = old.transpose(0, site.batch_axis)
         rows = _rows(len(x), place, runs, address)
         if mode == "skip":
@@ -136,6 +137,7 @@ def _operated(
     if mode == "zero":
         return torch.zeros_like(x)
     if mode == "mean":
+        assert support.means is not None  # `ablated_rows` has refused this
         return support.means.mean(site.key, index, x)
     if mode == "resample":
         return resampled(x, support.partners, address)

@@ -109,7 +109,7 @@ def _column_site(
             f"its role is {component.role}, which has no neurons", where=address, mend="name an MLP"
         )
     module = model.get_submodule(component.address)
-    inner = [
+    inner: list[tuple[str, nn.Module]] = [
         (name, child) for name, child in module.named_modules() if isinstance(child, PROJECTIONS)
     ]
     writers = [(n, c) for n, c in inner if isinstance(c, nn.Linear) and _closes(c, inner)]
@@ -153,7 +153,7 @@ def _only_stream(component: Component, catalogue: Catalogue) -> Stream | None:
     name = component.address.removeprefix(f"{component.parent}.")
     if TEXT.search(name) or name.startswith("add_") or name == "to_add_out":
         return "text"
-    parent = catalogue[component.parent]
+    parent = catalogue[component.parent or component.address]
     if parent.role == "attention":
         crosses = TEXT.search(parent.address) or "cross" in parent.address
         crosses = crosses or parent.address.endswith("attn2")

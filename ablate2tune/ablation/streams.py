@@ -130,10 +130,12 @@ def joins_text_first(kind: type[nn.Module]) -> bool | None:
     one.
     """
     for node in ast.walk(_source(kind)):
-        joins = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
-        if not joins or node.func.attr != "cat" or not isinstance(node.args[0], ast.List):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
             continue
-        names = [item.id if isinstance(item, ast.Name) else "" for item in node.args[0].elts]
+        joined = node.args[0] if node.func.attr == "cat" else None
+        if not isinstance(joined, ast.List):
+            continue
+        names = [item.id if isinstance(item, ast.Name) else "" for item in joined.elts]
         text = [bool(TEXT.search(name)) for name in names]
         if len(names) == 2 and all(names) and sum(text) == 1:
             return text[0]

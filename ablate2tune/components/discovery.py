@@ -94,7 +94,9 @@ def _is_attention(path: str, module: nn.Module) -> bool:
 
 def _block_components(block: nn.Module, stack: str, index: int) -> Iterator[Component]:
     address = f"{stack}.{index}"
-    sublayers = [(f"{address}.{name}", child, role) for name, child, role in _sublayers(block)]
+    sublayers: list[tuple[str, nn.Module, Role]] = [
+        (f"{address}.{name}", child, role) for name, child, role in _sublayers(block)
+    ]
     inside = {path: tuple(_projections(path, child)) for path, child, _ in sublayers}
     modules = {f"{address}.{name}": module for name, module in block.named_modules()}
     writers = _writers(sublayers)

@@ -100,9 +100,9 @@ def build_pipeline(words: Sequence[str], sizes: Sizes, seed: int) -> FluxPipelin
             num_attention_heads=4,
             max_position_embeddings=sizes.text_tokens,
             projection_dim=width,
-            pad_token_id=tokenizer.pad_token_id,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,  # pyright: ignore
+            bos_token_id=tokenizer.bos_token_id,  # pyright: ignore
+            eos_token_id=tokenizer.eos_token_id,  # pyright: ignore
         )
     )
     text_encoder_2 = T5EncoderModel(
@@ -121,9 +121,9 @@ def build_pipeline(words: Sequence[str], sizes: Sizes, seed: int) -> FluxPipelin
     )
     levels = len(sizes.vae_channels)
     vae = AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * levels,
-        up_block_types=("UpDecoderBlock2D",) * levels,
-        block_out_channels=sizes.vae_channels,
+        down_block_types=("DownEncoderBlock2D",) * levels,  # pyright: ignore
+        up_block_types=("UpDecoderBlock2D",) * levels,  # pyright: ignore
+        block_out_channels=sizes.vae_channels,  # pyright: ignore
         layers_per_block=1,
         latent_channels=sizes.latent_channels,
         norm_num_groups=8,
@@ -157,7 +157,7 @@ def build_pipeline(words: Sequence[str], sizes: Sizes, seed: int) -> FluxPipelin
         scheduler=scheduler,
         vae=vae,
         text_encoder=text_encoder,
-        tokenizer=tokenizer,
+        tokenizer=tokenizer,  # pyright: ignore
         text_encoder_2=text_encoder_2,
         tokenizer_2=tokenizer_2,
         transformer=transformer,

@@ -119,7 +119,7 @@ def _make_judge(
     images, masks, depth = load_images(training), load_masks(training), load_depth(training)
     seen = depth[masks > 0]
     offset, scale = float(np.mean(seen)), float(np.std(seen))
-    judge = build_judge(labels, recipe.seed).to(device)
+    judge = build_judge(labels, recipe.seed).to(device)  # pyright: ignore
     train_judge(
         judge,
         [images, reconstruct(pipe.vae.to(device), images)],

@@ -44,7 +44,6 @@ def build_judge(labels: Sequence[str], seed: int) -> SegformerForSemanticSegment
             hidden_dropout_prob=0.0,
             classifier_dropout_prob=0.0,
             drop_path_rate=0.0,
-            num_labels=len(names),
             id2label=dict(enumerate(names)),
             label2id={name: index for index, name in enumerate(names)},
         )

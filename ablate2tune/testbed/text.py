@@ -151,6 +151,7 @@ def _embeddings(pipe: FluxPipeline, captions: list[str]) -> tuple[Tensor, Tensor
     embeds, pooled, _ = pipe.encode_prompt(
         captions, max_sequence_length=pipe.tokenizer_2.model_max_length
     )
+    assert embeds is not None and pooled is not None
     return embeds, pooled
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor
 
 from ablate2tune import seeding
@@ -18,12 +19,20 @@ def to_pixels(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
     return torch.from_numpy(images).permute(0, 3, 1, 2).to(device).float() / 127.5 - 1
 
 
+def _encoded(vae: AutoencoderKL, pixels: Tensor) -> DiagonalGaussianDistribution:
+    return vae.encode(pixels, return_dict=False)[0]
+
+
+def _decoded(vae: AutoencoderKL, latents: Tensor) -> Tensor:
+    return vae.decode(latents, return_dict=False)[0]  # pyright: ignore
+
+
 def vae_loss(vae: AutoencoderKL, pixels: Tensor, kl_weight: float, seed: int) -> Tensor:
     """L1 on pixels and on their differences (edges), plus the weighted KL per latent value."""
-    posterior = vae.encode(pixels).latent_dist
+    posterior = _encoded(vae, pixels)
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(posterior.mean.shape, generator=generator).to(pixels.device)
-    restored = vae.decode(posterior.mean + posterior.std * noise).sample
+    restored = _decoded(vae, posterior.mean + posterior.std * noise)
     error = restored - pixels
     edges = error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean()
     kl = 0.5 * (posterior.mean.square() + posterior.var - 1 - posterior.logvar).mean()
@@ -76,10 +85,7 @@ def train_vae(
 def set_latent_scale(vae: AutoencoderKL, images: np.ndarray) -> None:
     """Choose `shift_factor` and `scaling_factor` so that latents have mean 0 and variance 1."""
     latents = torch.cat(
-        [
-            vae.encode(to_pixels(part, vae.device)).latent_dist.mode()
-            for part in np.split(images, 10)
-        ]
+        [_encoded(vae, to_pixels(part, vae.device)).mode() for part in np.split(images, 10)]
     )
     vae.register_to_config(
         shift_factor=round(latents.mean().item(), 4),
@@ -93,7 +99,7 @@ def reconstruct(vae: AutoencoderKL, images: np.ndarray, batch_size: int = 100) -
     parts = []
     for start in range(0, len(images), batch_size):
         pixels = to_pixels(images[start : start + batch_size], vae.device)
-        restored = vae.decode(vae.encode(pixels).latent_dist.mode()).sample.clamp(-1, 1)
+        restored = _decoded(vae, _encoded(vae, pixels).mode()).clamp(-1, 1)
         restored = ((restored + 1) * 127.5).round().byte()
         parts.append(restored.permute(0, 2, 3, 1).cpu().numpy())
     return np.concatenate(parts)
