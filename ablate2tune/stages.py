@@ -17,6 +17,8 @@ from ablate2tune.progress import Terminal
 from ablate2tune.recipe import Recipe
 from ablate2tune.runs import RunDir, content_hash, read_json
 from ablate2tune.scenes.dataset import SceneRecord, read_dataset
+from ablate2tune.scenes.evidence import Evidence, check_captions, write_evidence
+from ablate2tune.scenes.priors import prior_check
 from ablate2tune.scenes.render import RenderSummary, render_dataset
 from ablate2tune.train.loop import TrainSummary, train
 
@@ -41,6 +43,34 @@ def render_data_stage(recipe: Recipe, terminal: Terminal) -> RenderSummary:
     """Render the data set, or complete the one that is there."""
     with terminal.bar("render-data") as progress:
         return render_dataset(recipe.scenes, recipe.seed, recipe.data_folder, progress)
+
+
+def check_data_stage(recipe: Recipe, terminal: Terminal) -> Evidence:
+    """Say whether the data set's pictures show what their captions say, and what gives it away.
+
+    Raises:
+        UserError: a picture contradicts its caption or shows what a foil says.
+    """
+    records = read_dataset(recipe.data_folder)
+    guessed = prior_check(records)
+    terminal.say(
+        f"guessing between a group's two relations, {guessed.scenes} scenes: by the caption "
+        f"without the relation {guessed.caption:.1%}, by sizes and place in the frame "
+        f"{guessed.layout:.1%}, by chance {guessed.chance:.0%}"
+    )
+    terminal.say("each caption and foil against depth, mask and camera:")
+    evidence = check_captions(records)
+    for line in evidence.lines():
+        terminal.say(line)
+    path = write_evidence(evidence, recipe.data_folder)
+    wrong = [scene.scene_id for scene in evidence.scenes if scene.wrong]
+    if wrong:
+        raise UserError(
+            f"{len(wrong)} of {len(records)} pictures contradict their captions, {wrong[0]} first",
+            where=str(path),
+            mend="delete their sidecars and run render-data again",
+        )
+    return evidence
 
 
 def localize_stage(recipe: Recipe, terminal: Terminal) -> Ranking | None:
