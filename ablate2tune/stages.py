@@ -42,7 +42,9 @@ def is_main_process() -> bool:
 def render_data_stage(recipe: Recipe, terminal: Terminal) -> RenderSummary:
     """Render the data set, or complete the one that is there."""
     with terminal.bar("render-data") as progress:
-        return render_dataset(recipe.scenes, recipe.seed, recipe.data_folder, progress)
+        return render_dataset(
+            recipe.scenes, recipe.seed, recipe.data_folder, progress, terminal.say
+        )
 
 
 def check_data_stage(recipe: Recipe, terminal: Terminal) -> Evidence:
