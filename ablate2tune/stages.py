@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ablate2tune.compare.compare import Scores, compare, read_scores
+from ablate2tune.compare.prompts import check_judged
 from ablate2tune.compare.table import scores_table
 from ablate2tune.compare.tracking import track
 from ablate2tune.components.discovery import discover
@@ -196,7 +197,8 @@ def run_stages(recipe: Recipe, terminal: Terminal) -> None:
     """The main job: render-data, localize, train, compare.
 
     Raises:
-        UserError: no judge is set, said before hours are spent on the stages ahead of it.
+        UserError: no judge is set or compare cannot judge the scenes, said before hours are spent
+            on the stages ahead of it.
     """
     if recipe.compare.judge is None:
         raise UserError(
@@ -204,6 +206,7 @@ def run_stages(recipe: Recipe, terminal: Terminal) -> None:
             where="compare.judge",
             mend="name a judge's folder, or run render-data, localize and train one by one",
         )
+    check_judged(recipe.scenes)
     render_data_stage(recipe, terminal)
     localize_stage(recipe, terminal)
     train_stage(recipe, terminal)

@@ -33,6 +33,14 @@ pytestmark = [
 ]
 
 
+def is_dead(process: psutil.Process) -> bool:
+    """Whether it has ended, though nobody may have asked for its exit code."""
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 class Run:
     """A render in a process of its own."""
 
@@ -55,7 +63,10 @@ class Run:
         workers = self.workers()
         self.process.kill()
         self.process.communicate()
-        assert not psutil.wait_procs(workers, timeout=10)[1]
+        deadline = time.monotonic() + 10
+        while not all(map(is_dead, workers)):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
 
     def finish(self) -> None:
         _, errors = self.process.communicate(timeout=300)
