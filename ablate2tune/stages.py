@@ -17,7 +17,7 @@ from ablate2tune.pipelines import check_model_path, load_denoiser
 from ablate2tune.progress import Terminal
 from ablate2tune.recipe import Recipe
 from ablate2tune.runs import RunDir, content_hash, read_json
-from ablate2tune.scenes.dataset import SceneRecord, read_dataset
+from ablate2tune.scenes.dataset import SceneRecord, index_files, read_dataset
 from ablate2tune.scenes.evidence import Evidence, check_captions, write_evidence
 from ablate2tune.scenes.priors import prior_check
 from ablate2tune.scenes.render import RenderSummary, render_dataset
@@ -230,7 +230,7 @@ def _inputs(recipe: Recipe, **settings: Any) -> dict[str, Any]:
             **recipe.model.model_dump(mode="json"),
             "content": _fingerprint(Path(recipe.model.path)),
         },
-        "data": content_hash(recipe.data_folder / "metadata.jsonl"),
+        "data": content_hash(*index_files(recipe.data_folder)),
         **settings,
     }
 

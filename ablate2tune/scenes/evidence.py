@@ -105,7 +105,7 @@ def check_captions(records: Sequence[SceneRecord]) -> Evidence:
 
 def check_scene(record: SceneRecord) -> SceneEvidence:
     """One scene of `check_captions`."""
-    note = runs.read_json(record.sidecar_path)
+    note = record.sidecar()
     try:
         objects, camera = note["objects"], note["camera"]
         values = {label: note["mask_values"][label] for label in objects}
