@@ -90,16 +90,10 @@ def assets(
 
 @app.command("check-data")
 def check_data(recipe: RecipeArgument, overrides: Overrides = None) -> None:
-    """Say how well a rendered set's relations can be guessed without seeing where things stand."""
-    from ablate2tune.scenes.dataset import read_dataset
-    from ablate2tune.scenes.priors import prior_check
+    """Check a rendered set: captions true, foils false, relations not to be guessed."""
+    from ablate2tune.stages import check_data_stage
 
-    found = prior_check(read_dataset(_recipe(recipe, overrides).data_folder))
-    Terminal().say(
-        f"guessing between a group's two relations, {found.scenes} scenes: by the caption without "
-        f"the relation {found.caption:.1%}, by sizes and place in the frame {found.layout:.1%}, "
-        f"by chance {found.chance:.0%}"
-    )
+    check_data_stage(_recipe(recipe, overrides), Terminal())
 
 
 @app.command("export-data")

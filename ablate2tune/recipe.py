@@ -100,6 +100,8 @@ class ScenesConfig(Settings):
     """A `blender` executable; the `bpy` module or a `blender` on PATH by default."""
     timeout: Annotated[float, Field(gt=0)] = 60.0
     """Seconds one contrast group may take before its worker is replaced."""
+    worker_memory: Annotated[float, Field(gt=0)] = 4.0
+    """Gigabytes a Blender process may hold before it is replaced."""
 
     @model_validator(mode="before")
     @classmethod

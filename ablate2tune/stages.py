@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ablate2tune.compare.compare import Scores, compare, read_scores
+from ablate2tune.compare.prompts import check_judged
 from ablate2tune.compare.table import scores_table
 from ablate2tune.compare.tracking import track
 from ablate2tune.components.discovery import discover
@@ -16,7 +17,9 @@ from ablate2tune.pipelines import check_model_path, load_denoiser
 from ablate2tune.progress import Terminal
 from ablate2tune.recipe import Recipe
 from ablate2tune.runs import RunDir, content_hash, read_json
-from ablate2tune.scenes.dataset import SceneRecord, read_dataset
+from ablate2tune.scenes.dataset import SceneRecord, index_files, read_dataset
+from ablate2tune.scenes.evidence import Evidence, check_captions, write_evidence
+from ablate2tune.scenes.priors import prior_check
 from ablate2tune.scenes.render import RenderSummary, render_dataset
 from ablate2tune.train.loop import TrainSummary, train
 
@@ -40,7 +43,37 @@ def is_main_process() -> bool:
 def render_data_stage(recipe: Recipe, terminal: Terminal) -> RenderSummary:
     """Render the data set, or complete the one that is there."""
     with terminal.bar("render-data") as progress:
-        return render_dataset(recipe.scenes, recipe.seed, recipe.data_folder, progress)
+        return render_dataset(
+            recipe.scenes, recipe.seed, recipe.data_folder, progress, terminal.say
+        )
+
+
+def check_data_stage(recipe: Recipe, terminal: Terminal) -> Evidence:
+    """Say whether the data set's pictures show what their captions say, and what gives it away.
+
+    Raises:
+        UserError: a picture contradicts its caption or shows what a foil says.
+    """
+    records = read_dataset(recipe.data_folder)
+    guessed = prior_check(records)
+    terminal.say(
+        f"guessing between a group's two relations, {guessed.scenes} scenes: by the caption "
+        f"without the relation {guessed.caption:.1%}, by sizes and place in the frame "
+        f"{guessed.layout:.1%}, by chance {guessed.chance:.0%}"
+    )
+    terminal.say("each caption and foil against depth, mask and camera:")
+    evidence = check_captions(records)
+    for line in evidence.lines():
+        terminal.say(line)
+    path = write_evidence(evidence, recipe.data_folder)
+    wrong = [scene.scene_id for scene in evidence.scenes if scene.wrong]
+    if wrong:
+        raise UserError(
+            f"{len(wrong)} of {len(records)} pictures contradict their captions, {wrong[0]} first",
+            where=str(path),
+            mend="delete their sidecars and run render-data again",
+        )
+    return evidence
 
 
 def localize_stage(recipe: Recipe, terminal: Terminal) -> Ranking | None:
@@ -164,7 +197,8 @@ def run_stages(recipe: Recipe, terminal: Terminal) -> None:
     """The main job: render-data, localize, train, compare.
 
     Raises:
-        UserError: no judge is set, said before hours are spent on the stages ahead of it.
+        UserError: no judge is set or compare cannot judge the scenes, said before hours are spent
+            on the stages ahead of it.
     """
     if recipe.compare.judge is None:
         raise UserError(
@@ -172,6 +206,7 @@ def run_stages(recipe: Recipe, terminal: Terminal) -> None:
             where="compare.judge",
             mend="name a judge's folder, or run render-data, localize and train one by one",
         )
+    check_judged(recipe.scenes)
     render_data_stage(recipe, terminal)
     localize_stage(recipe, terminal)
     train_stage(recipe, terminal)
@@ -195,7 +230,7 @@ def _inputs(recipe: Recipe, **settings: Any) -> dict[str, Any]:
             **recipe.model.model_dump(mode="json"),
             "content": _fingerprint(Path(recipe.model.path)),
         },
-        "data": content_hash(recipe.data_folder / "metadata.jsonl"),
+        "data": content_hash(*index_files(recipe.data_folder)),
         **settings,
     }
 

@@ -16,9 +16,11 @@ Answers carry a prefix, since Blender prints on the same stream.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import os
+import signal
 import sys
 import traceback
 
@@ -45,7 +47,17 @@ def scripts_hash() -> str:
     return digest.hexdigest()
 
 
+def end_with_parent() -> None:
+    """Linux: end at once when the parent is killed, so that nothing is written after it.
+
+    Elsewhere the process ends after the job in hand, when its input does.
+    """
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
 def main() -> None:
+    end_with_parent()
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # Blender's own chatter goes to the log
 

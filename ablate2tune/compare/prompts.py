@@ -5,8 +5,11 @@ from dataclasses import dataclass
 
 from ablate2tune.errors import UserError
 from ablate2tune.recipe import ScenesConfig
-from ablate2tune.scenes.vocabulary import caption, is_holdout, pair_caption
+from ablate2tune.scenes.vocabulary import RELATIONS, caption, is_holdout, pair_caption
 from ablate2tune.seeding import numpy_generator
+
+JUDGED = RELATIONS
+"""The relations that `relations.read_relation` reads from one image."""
 
 Thing = tuple[str, str]
 """A coloured kind: ("red", "ball")."""
@@ -18,7 +21,7 @@ class Prompt:
 
     text: str
     relation: str | None
-    """One of the six relations, or None for a prompt that states none."""
+    """One of `JUDGED`, or None for a prompt that states none."""
     subject: str
     subject_colour: str
     object: str
@@ -44,8 +47,10 @@ def relation_prompts(scenes: ScenesConfig, count: int, seed: int) -> list[Prompt
     list is in seeded order.
 
     Raises:
-        UserError: there are not enough held-out pairs for `count` unique prompts.
+        UserError: a relation cannot be judged, or there are not enough held-out pairs for `count`
+            unique prompts.
     """
+    check_judged(scenes)
     pairs = held_out_pairs(scenes)
     relations = scenes.relations
     _check_count("compare.prompts", count, len(pairs), len(relations), scenes)
@@ -56,6 +61,29 @@ def relation_prompts(scenes: ScenesConfig, count: int, seed: int) -> list[Prompt
         drawn += [(*pairs[int(i)], relation) for i in order]
     order = numpy_generator(seed, "relation prompt order").permutation(count)
     return [_prompt(*drawn[int(i)], index) for index, i in enumerate(order)]
+
+
+def check_judged(scenes: ScenesConfig) -> None:
+    """Whether before and after can be compared on these scenes.
+
+    Raises:
+        UserError: a relation cannot be read from one image, or the objects are not the plain
+            coloured kinds that judges name.
+    """
+    unread = [relation for relation in scenes.relations if relation not in JUDGED]
+    if unread:
+        raise UserError(
+            f"compare cannot judge {', '.join(unread)}: from one image it reads "
+            f"{', '.join(JUDGED)} alone",
+            where="scenes.relations",
+            mend="run render-data, localize and train one by one, and look at train/samples",
+        )
+    if scenes.world != "plain":
+        raise UserError(
+            f"compare has no prompts and no judge for scenes.world = {scenes.world}",
+            where="scenes.world",
+            mend="run render-data, localize and train one by one, and look at train/samples",
+        )
 
 
 def plain_prompts(scenes: ScenesConfig, count: int, seed: int) -> list[Prompt]:

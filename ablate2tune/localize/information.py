@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from scipy import optimize, special
 
+from ablate2tune.errors import UserError
 from ablate2tune.localize.statistics import Groups, Interval
 from ablate2tune.pipelines import FluxDenoiser
+from ablate2tune.scenes.claims import RELATION
 from ablate2tune.scenes.dataset import SceneRecord
-from ablate2tune.scenes.vocabulary import caption
 from ablate2tune.seeding import numpy_generator
 
 CHANCE = 0.5
@@ -201,18 +202,35 @@ def _roles(
     is_subject: list[bool] = []
     groups: list[str] = []
     for record in records:
-        subject = (record.subject_colour, record.subject)
-        other = (record.object_colour, record.object)
-        for first, second in ((subject, other), (other, subject)):
-            text = caption(*first, record.relation, *second)
-            ends = (text.index(" ".join(first)), text.rindex(" ".join(second)))
-            for words, start, role in zip((first, second), ends, (True, False), strict=True):
+        first, relation, second, rest = _phrases(record)
+        for one, other in ((first, second), (second, first)):
+            text = f"{one} {relation} {other}{rest}"
+            starts = (0, len(f"{one} {relation} "))
+            for phrase, start, role in zip((one, other), starts, (True, False), strict=True):
+                article = phrase.index(" ") + 1
+                span = denoiser.token_span(text, start + article, start + len(phrase))
                 texts.append(text)
-                spans.append(denoiser.token_span(text, start, start + len(" ".join(words))))
+                spans.append(span)
                 is_subject.append(role)
                 groups.append(record.group_id)
     features = _features(denoiser, texts, lambda i, embeds: embeds[spans[i]].mean(0))
     return features, np.array(is_subject), groups
+
+
+def _phrases(record: SceneRecord) -> tuple[str, str, str, str]:
+    """Subject, relation and object of the caption, and what follows them.
+
+    "a person in red between a cat and a cube": "a person in red", "between", "a cat", " and a
+    cube".
+
+    Raises:
+        UserError: the caption states no relation.
+    """
+    found = RELATION.search(record.text)
+    if found is None:
+        raise UserError(f"{record.text!r} states no relation", where=record.scene_id)
+    second, *third = record.text[found.end() :].split(" and ", 1)
+    return record.text[: found.start()], found[1], second, f" and {third[0]}" if third else ""
 
 
 def _features(

@@ -24,6 +24,9 @@ OLDEST = (3, 4)
 START_TIMEOUT = 120.0
 VERSION_TIMEOUT = 60.0
 LOG_TAIL = 600
+"""Bytes of a log that go into a message ..."""
+LOG_KEPT = 20_000
+"""... and into a failed scene's log file."""
 HOW_TO_GET = (
     "x86-64 and Apple silicon: `pip install bpy==5.0.1` (Python 3.11) or `pip install 'bpy>=5.1'` "
     "(Python 3.13); Linux aarch64 (DGX Spark) has no bpy wheel: `sudo apt install blender`, then "
@@ -98,7 +101,16 @@ def _version(path: str) -> tuple[int, int]:
 
 
 class WorkerDiedError(Exception):
-    """The Blender process ended or was stopped for taking too long; carries its log's end."""
+    """The Blender process ended or was stopped for taking too long.
+
+    `reason` is short ("it ended with exit code 7"), `log` the end of what the process printed.
+    """
+
+    def __init__(self, reason: str, log: str = ""):
+        self.reason, self.log = reason, log
+        tail = log.encode()[-LOG_TAIL:].decode("utf-8", "replace").strip()
+        words = " | ".join(tail.splitlines()[-6:])
+        super().__init__(f"{reason}; its log ends: {words}" if words else reason)
 
 
 class Worker:
@@ -145,7 +157,7 @@ class Worker:
             self._process.stdin.write(json.dumps(job) + "\n")
             self._process.stdin.flush()
         except OSError as error:
-            raise WorkerDiedError(self._last_words("it had ended")) from error
+            raise WorkerDiedError("it had ended", self.log()) from error
         return self._read(timeout)
 
     def close(self) -> None:
@@ -177,16 +189,29 @@ class Worker:
             timer.cancel()
         self._process.wait()
         if late.is_set():
-            raise WorkerDiedError(self._last_words(f"no answer within {timeout:g} s"))
-        raise WorkerDiedError(
-            self._last_words(f"it ended with exit code {self._process.returncode}")
-        )
+            raise WorkerDiedError(f"no answer within {timeout:g} s", self.log())
+        raise WorkerDiedError(f"it ended with exit code {self._process.returncode}", self.log())
 
-    def _last_words(self, reason: str) -> str:
-        size = self._log.seek(0, os.SEEK_END)
-        self._log.seek(max(0, size - LOG_TAIL))
-        tail = self._log.read().decode("utf-8", "replace").strip()
-        return f"{reason}; its log ends: {' | '.join(tail.splitlines()[-6:])}" if tail else reason
+    def log(self) -> str:
+        """The end of what the process printed."""
+        size = os.fstat(self._log.fileno()).st_size
+        # pread: the process writes at the same file offset
+        end = os.pread(self._log.fileno(), LOG_KEPT, max(0, size - LOG_KEPT))
+        return end.decode("utf-8", "replace").strip()
+
+    def memory(self) -> int:
+        """Resident memory of the process in bytes; 0 if the system does not tell."""
+        try:
+            pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
+            return pages * os.sysconf("SC_PAGE_SIZE")
+        except OSError:  # no /proc: macOS, BSD
+            pass
+        command = ["ps", "-o", "rss=", "-p", str(self._process.pid)]
+        try:
+            told = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        except OSError:
+            return 0
+        return 1024 * int(told.strip() or 0)
 
 
 def _pin(pid: int, core: int | None) -> None:

@@ -1,13 +1,17 @@
 """Reading a rendered data set: its rows, images, masks and depth."""
 
-from dataclasses import dataclass, fields
+import io
+import json
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from ablate2tune import runs
 from ablate2tune.errors import UserError
+from ablate2tune.scenes.shards import Member, Sample, shard_rows, shards_in
 
 
 @dataclass(frozen=True)
@@ -36,29 +40,53 @@ class SceneRecord:
     seed: int
     split: str
     folder: Path
+    members: Sample | None = field(default=None, compare=False, repr=False)
+    """The scene's files inside a shard; None: they lie in `folder`."""
 
     @property
-    def image_path(self) -> Path:
+    def image_path(self) -> Path | Member:
         """The RGB image."""
-        return self.folder / self.file_name
+        return self._file("png", self.file_name)
 
     @property
-    def mask_path(self) -> Path:
+    def mask_path(self) -> Path | Member:
         """The indexed instance mask."""
-        return self.folder / "masks" / f"{self.scene_id}.png"
+        return self._file("mask.png", f"masks/{self.scene_id}.png")
 
     @property
-    def depth_path(self) -> Path:
+    def depth_path(self) -> Path | Member:
         """The 16-bit depth map in millimetres."""
-        return self.folder / "depth" / f"{self.scene_id}.png"
+        return self._file("depth.png", f"depth/{self.scene_id}.png")
 
     @property
-    def sidecar_path(self) -> Path:
+    def sidecar_path(self) -> Path | Member:
         """Camera, poses, boxes, visibility, relations and their slacks."""
-        return self.folder / "sidecars" / f"{self.scene_id}.json"
+        return self._file("json", f"sidecars/{self.scene_id}.json")
+
+    def sidecar(self) -> dict[str, Any]:
+        """The sidecar's content.
+
+        Raises:
+            UserError: it is missing or damaged.
+        """
+        path = self.sidecar_path
+        if isinstance(path, Path):
+            return runs.read_json(path)
+        try:
+            return json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise UserError("not valid JSON", where=str(path), mend=MEND) from error
+
+    def _file(self, ending: str, name: str) -> Path | Member:
+        if self.members is None:
+            return self.folder / name
+        if ending not in self.members:
+            where = f"{self.folder}/{self.scene_id}"
+            raise UserError(f"the shards hold no {ending}", where=where)
+        return self.members[ending]
 
 
-COLUMNS = tuple(f.name for f in fields(SceneRecord) if f.name != "folder")
+COLUMNS = tuple(f.name for f in fields(SceneRecord) if f.name not in ("folder", "members"))
 CAPTIONS = ("text", "foil", "foil_colour", "foil_object", "pair_text")
 MEND = "render the data set again: `ablate2tune render-data` completes what is missing"
 
@@ -66,19 +94,17 @@ MEND = "render the data set again: `ablate2tune render-data` completes what is m
 def read_dataset(folder: Path) -> list[SceneRecord]:
     """All scenes of a data set in index order, after checking that every image decodes.
 
+    Args:
+        folder: a folder as `render-data` leaves it (imagefolder), or one of WebDataset shards.
+
     Raises:
         UserError: the folder or its metadata.jsonl is missing or empty, a row lacks a column, a
-            caption is empty, or an image is missing or damaged.
+            caption is empty, or an image, a sidecar in a shard or a shard is missing or damaged.
     """
-    metadata = folder / "metadata.jsonl"
     if not folder.is_dir():
         raise UserError("no such data set", where=str(folder), mend=MEND)
-    rows = runs.read_jsonl(metadata)
-    if not rows:
-        raise UserError("missing or empty", where=str(metadata), mend=MEND)
     records = []
-    for number, row in enumerate(rows, start=1):
-        where = f"{metadata}:{number}"
+    for where, row, members in _rows(folder):
         absent = [column for column in COLUMNS if column not in row]
         if absent:
             raise UserError(f"no column {absent[0]!r}", where=where, mend=MEND)
@@ -87,10 +113,28 @@ def read_dataset(folder: Path) -> list[SceneRecord]:
                 raise UserError(f"{column!r} is not text", where=where, mend=MEND)
             if not row[column].strip():
                 raise UserError(f"empty caption in {column!r}", where=where, mend="write a caption")
-        records.append(SceneRecord(**{c: row[c] for c in COLUMNS}, folder=folder))
+        columns = {column: row[column] for column in COLUMNS}
+        records.append(SceneRecord(**columns, folder=folder, members=members))
     for record in records:
         _read(record.image_path, "RGB")
     return records
+
+
+def index_files(folder: Path) -> list[Path]:
+    """The files that say what a data set holds: metadata.jsonl, or else its shards."""
+    metadata = folder / "metadata.jsonl"
+    return [metadata] if metadata.exists() else shards_in(folder) or [metadata]
+
+
+def _rows(folder: Path) -> list[tuple[str, dict[str, Any], Sample | None]]:
+    """Each scene's place, for messages, its row and, from shards, its members."""
+    metadata = folder / "metadata.jsonl"
+    if not metadata.exists() and shards_in(folder):
+        return list(shard_rows(folder))
+    rows = runs.read_jsonl(metadata)
+    if not rows:
+        raise UserError("missing or empty", where=str(metadata), mend=MEND)
+    return [(f"{metadata}:{number}", row, None) for number, row in enumerate(rows, start=1)]
 
 
 def load_images(records: list[SceneRecord]) -> np.ndarray:
@@ -109,9 +153,9 @@ def load_depth(records: list[SceneRecord]) -> np.ndarray:
     return millimetres.astype(np.float32) / 1000
 
 
-def _read(path: Path, mode: str | None = None) -> np.ndarray:
+def _read(path: Path | Member, mode: str | None = None) -> np.ndarray:
     try:
-        with Image.open(path) as image:
+        with Image.open(io.BytesIO(path.read_bytes())) as image:
             return np.asarray(image.convert(mode) if mode else image)
     except FileNotFoundError as error:
         raise UserError("no such picture", where=str(path), mend=MEND) from error
@@ -119,7 +163,7 @@ def _read(path: Path, mode: str | None = None) -> np.ndarray:
         raise UserError("the picture is damaged", where=str(path), mend=MEND) from error
 
 
-def _stack(pictures: list[tuple[Path, np.ndarray]]) -> np.ndarray:
+def _stack(pictures: list[tuple[Path | Member, np.ndarray]]) -> np.ndarray:
     for path, picture in pictures:
         if picture.shape != pictures[0][1].shape:
             height, width = picture.shape[:2]

@@ -43,7 +43,8 @@ def export(folder: Path, form: str, out: Path | None = None) -> Path:
 def write_webdataset(
     records: list[SceneRecord], folder: Path, per_shard: int = SHARD_SCENES
 ) -> Path:
-    """Tar files `SPLIT-000000.tar` whose samples are `ID.png`, `ID.txt` (caption) and `ID.json`.
+    """Tar files `SPLIT-000000.tar`: `ID.png`, `ID.txt` (caption), `ID.json` (sidecar),
+    `ID.mask.png` and `ID.depth.png`.
 
     The members of a sample lie side by side and carry no times, so equal sets give equal bytes.
     """
@@ -59,6 +60,8 @@ def write_webdataset(
                         "png": record.image_path.read_bytes(),
                         "txt": record.text.encode(),
                         "json": record.sidecar_path.read_bytes(),
+                        "mask.png": record.mask_path.read_bytes(),
+                        "depth.png": record.depth_path.read_bytes(),
                     }
                     for ending, data in members.items():
                         info = tarfile.TarInfo(f"{record.scene_id}.{ending}")
@@ -74,7 +77,7 @@ def write_coco(records: list[SceneRecord], path: Path) -> Path:
     Each annotation also holds `amodal_bbox`, the whole object's box, hidden parts included, and
     `visible_fraction`. Boxes are x, y, width, height in pixels.
     """
-    sidecars = [runs.read_json(record.sidecar_path) for record in records]
+    sidecars = [record.sidecar() for record in records]
     names = sorted({o["kind"] for note in sidecars for o in note["objects"].values()})
     categories = {name: number for number, name in enumerate(names, start=1)}
     images, annotations = [], []

@@ -5,7 +5,6 @@ import json
 from collections import Counter
 from importlib.resources import files
 
-from ablate2tune import runs
 from ablate2tune.scenes.dataset import SceneRecord
 
 PLACE = "/*SCENES*/null"
@@ -14,11 +13,13 @@ PLACE = "/*SCENES*/null"
 def gallery_page(records: list[SceneRecord]) -> str:
     """The page: pictures and masks inside, filters by relation, object, rejection and slack.
 
+    The filters are also read from the address: `gallery.html#relation=behind&object=cat`.
+
     `slack` of a scene is the smallest slack of its asserted relation, the one nearest to failing.
     """
     scenes = []
     for record in records:
-        note = runs.read_json(record.sidecar_path)
+        note = record.sidecar()
         slack = note["slack"][note["relation_asserted"]]
         tightest = min(slack, key=slack.__getitem__)
         scenes.append({

@@ -13,6 +13,7 @@ from ablate2tune.scenes import layout
 from ablate2tune.scenes.captions import captions, thing
 from ablate2tune.scenes.catalogue import assets_module, catalogue
 from ablate2tune.scenes.layout import Shape
+from ablate2tune.scenes.sampling import relation_of
 from ablate2tune.scenes.vocabulary import CONTRAST, is_holdout
 from ablate2tune.seeding import seed_for
 
@@ -37,8 +38,7 @@ def sample_natural_group(
     Raises:
         UserError: no objects of the recipe can show the relation in this split.
     """
-    relations = [r for r in CONTRAST if r in config.relations]
-    relation = relations[index % len(relations)]
+    relation = relation_of(config, index)
     chosen = random.Random(seed_for(seed, "natural pair", index, attempt // POSES_PER_PAIR))
     shapes, colours = _draw_objects(chosen, config, relation, split)
     rng = random.Random(seed_for(seed, "natural scene", index, attempt))

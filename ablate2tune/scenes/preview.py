@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ablate2tune import runs
 from ablate2tune.recipe import ScenesConfig
-from ablate2tune.scenes.dataset import SceneRecord, read_dataset
+from ablate2tune.scenes.dataset import SceneRecord, load_images, read_dataset
 from ablate2tune.scenes.render import render_dataset
 
 LARGEST = 128
@@ -63,8 +63,7 @@ def _sheet(records: list[SceneRecord], size: int) -> Image.Image:
     for k, (record, text) in enumerate(zip(records, lines, strict=True)):
         left, top = k % COLUMNS * width, k // COLUMNS * (size + label)
         draw.multiline_text((left + 2, top), "\n".join(text), fill="black", font=font, spacing=2)
-        with Image.open(record.image_path) as picture:
-            sheet.paste(picture, (left, top + label))
+        sheet.paste(Image.fromarray(load_images([record])[0]), (left, top + label))
     return sheet
 
 

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ablate2tune import runs
 from ablate2tune.scenes.dataset import SceneRecord
 
 FOLDS = 5
@@ -65,7 +64,7 @@ def _words(record: SceneRecord) -> list[str]:
 def _layouts(records: list[SceneRecord]) -> list[list[str]]:
     rows = []
     for record in records:
-        note = runs.read_json(record.sidecar_path)
+        note = record.sidecar()
         row = []
         for role in ("subject", "object"):
             left, top, right, bottom = note["objects"][role]["box"]

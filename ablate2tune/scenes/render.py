@@ -1,6 +1,5 @@
 """Rendering a data set: groups that are missing or torn are made, whole ones are kept."""
 
-import hashlib
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -12,25 +11,26 @@ from typing import Any
 from ablate2tune import runs
 from ablate2tune.errors import UserError
 from ablate2tune.recipe import ScenesConfig
+from ablate2tune.scenes.failures import FIRST, Failure, Failures
 from ablate2tune.scenes.folder_lock import lock
 from ablate2tune.scenes.natural import sample_natural_group
+from ablate2tune.scenes.resume import FOLDERS, TWINS, group_state
 from ablate2tune.scenes.sampling import (
     POSES_PER_PAIR,
-    counted,
     group_count,
+    relation_of,
     sample_group,
     split_of,
 )
-from ablate2tune.scenes.worker_pool import WorkerPool
+from ablate2tune.scenes.worker_pool import JobError, WorkerPool
 
 SCHEMA = "ablate2tune/dataset/1"
-SCENE_SCHEMA = "ablate2tune/scene/1"
-PICTURES = ("images", "masks", "depth")
-FOLDERS = (*PICTURES, "sidecars")
-MACHINE_KEYS = {"folder", "workers", "blender", "timeout", "preset"}
+MACHINE_KEYS = {"folder", "workers", "blender", "timeout", "worker_memory", "preset"}
 """Settings that do not change what is rendered (a preset shows in size and samples)."""
 LATER_KEYS = ("world", "environments", "bystanders", "size_exponent", "assets")
 """Settings that older data sets do not name; at their defaults they are left out."""
+TOLD = 3
+"""Damaged files that are named."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class RenderSummary:
 
     images: int
     rendered_now: int
+    damaged: int
+    """Groups that were there, damaged, and rendered again."""
     splits: dict[str, int]
     relations: dict[str, int]
     rejections: dict[str, int]
@@ -50,6 +52,7 @@ def render_dataset(
     seed: int,
     folder: Path,
     on_progress: Callable[[int, int], None] | None = None,
+    on_message: Callable[[str], None] | None = None,
 ) -> RenderSummary:
     """Render a data set into `folder`, or complete the one that is there.
 
@@ -58,21 +61,44 @@ def render_dataset(
         seed: fixes every scene; the images do not depend on the number of workers.
         folder: the data set's folder.
         on_progress: called with (images done, images in all).
+        on_message: called with lines for people.
+
+    A group that fails is recorded below `folder` (see `failures`) while the others go on; a group
+    that is there but damaged is rendered again.
 
     Raises:
         UserError: the folder holds another data set, is being rendered by another process or cannot
-            be written; Blender is missing or keeps failing; or a group found no acceptable view
-            within `config.max_attempts`.
+            be written; Blender is missing or does not start; the first groups of a relation all
+            failed; or, once all others are there, a group failed.
     """
     with lock(folder):
         _claim(config, seed, folder)
         count = group_count(config)
-        missing = [i for i in range(count) if _whole_group(folder, i) is None]
+        states = [group_state(folder, index) for index in range(count)]
+        damaged = [state.damage for state in states if state.damage]
+        if damaged and on_message:
+            told = ", ".join(damaged[:TOLD]) + (", ..." if len(damaged) > TOLD else "")
+            on_message(f"render-data: {len(damaged)} damaged, rendered again: {told}")
+        asked = Counter(relation_of(config, index) for index in range(count))
+        failures = Failures(folder, {r: min(n, FIRST) for r, n in asked.items()})
+        missing = []
+        for index, state in enumerate(states):
+            if state.sidecars is None:
+                missing.append(index)
+            else:
+                failures.succeeded(relation_of(config, index))
         report = on_progress or (lambda done, total: None)
         report(2 * (count - len(missing)), 2 * count)
         if missing:
-            _render_groups(config, seed, folder, missing, report)
-        return _finish(config, seed, folder, 2 * len(missing))
+            replaced = _render_groups(config, seed, folder, missing, failures, report)
+            if replaced and on_message:
+                on_message(
+                    f"render-data: {replaced} Blender processes were replaced, having grown past "
+                    f"scenes.worker_memory = {config.worker_memory:g} GB"
+                )
+        summary = _finish(config, seed, folder, missing, failures.groups, len(damaged))
+        failures.raise_if_any(count)
+        return summary
 
 
 def _render_groups(
@@ -80,20 +106,31 @@ def _render_groups(
     seed: int,
     folder: Path,
     missing: list[int],
+    failures: Failures,
     report: Callable[[int, int], None],
-) -> None:
+) -> int:
+    """Render groups side by side; returns the number of processes replaced for their size."""
     total = 2 * group_count(config)
     done = total - 2 * len(missing)
     stop = threading.Event()
-    with WorkerPool(config.blender, config.workers, config.timeout, config.assets) as pool:
-        futures = [pool.submit(_render_group, pool, stop, config, seed, folder, i) for i in missing]
+    with WorkerPool(
+        config.blender, config.workers, config.timeout, config.assets, config.worker_memory
+    ) as pool:
+        futures = {
+            pool.submit(_render_group, pool, stop, config, seed, folder, i): i for i in missing
+        }
         try:
             for future in as_completed(futures):
-                future.result()
+                failure = future.result()
+                if failure:
+                    failures.add(failure)
+                else:
+                    failures.succeeded(relation_of(config, futures[future]))
                 done += 2
                 report(done, total)
         finally:
             stop.set()
+        return pool.replaced
 
 
 def _identity(config: ScenesConfig, seed: int) -> dict[str, Any]:
@@ -136,60 +173,44 @@ def _render_group(
     seed: int,
     folder: Path,
     index: int,
-) -> None:
-    """Try attempts of one group until both twins show their relation."""
+) -> Failure | None:
+    """Try attempts of one group until both twins show their relation; why, if none does."""
     sample = sample_natural_group if config.world == "natural" else sample_group
+    group_id, relation = f"g{index:06d}", relation_of(config, index)
     rejections: list[str] = []
     for attempt in range(config.max_attempts):
         if stop.is_set():
-            return
+            return None
         group = sample(config, seed, index, attempt, split_of(config, index))
         if attempt % POSES_PER_PAIR == 0:
             rejections.extend(group["refused"])
         job = {"group": group, "folder": str(folder.resolve()), "rejections": rejections}
-        answer = pool.ask(job)
-        if answer["status"] == "accepted":
-            return
-        rejections.append(answer["reason"])
-    raise UserError(
-        f"no acceptable view in {config.max_attempts} attempts: {counted(rejections)}",
-        where=f"{folder}/g{index:06d}",
-        mend="lower min_area or raise max_attempts",
-    )
-
-
-def _whole_group(folder: Path, index: int) -> list[dict[str, Any]] | None:
-    """The sidecars of a group whose files are all whole; None if any is missing or torn."""
-    sidecars = []
-    for letter in "ab":
-        scene_id = f"g{index:06d}-{letter}"
-        path = folder / "sidecars" / f"{scene_id}.json"
-        if not path.exists():
-            return None
         try:
-            sidecar = runs.read_json(path)
-        except (UserError, UnicodeDecodeError):
+            answer = pool.ask(job)
+        except JobError as error:
+            return Failure(group_id, relation, error.reason, error.log)
+        if answer["status"] == "accepted":
             return None
-        if not isinstance(sidecar, dict) or sidecar.get("schema") != SCENE_SCHEMA:
-            return None
-        if sidecar.get("scene_id") != scene_id:
-            return None
-        for kind in PICTURES:
-            picture = folder / kind / f"{scene_id}.png"
-            digest = hashlib.sha256(picture.read_bytes()).hexdigest() if picture.exists() else None
-            if digest != sidecar["sha256"][kind]:
-                return None
-        sidecars.append(sidecar)
-    # Both twins come from one attempt, unless a crash fell between a retry's two renders.
-    return sidecars if sidecars[0]["attempt"] == sidecars[1]["attempt"] else None
+        rejections.append(answer["reason"])
+    reason = f"no acceptable view in {config.max_attempts} attempts"
+    return Failure(group_id, relation, reason, "", tuple(rejections))
 
 
-def _finish(config: ScenesConfig, seed: int, folder: Path, rendered_now: int) -> RenderSummary:
+def _finish(
+    config: ScenesConfig,
+    seed: int,
+    folder: Path,
+    rendered: list[int],
+    failed: set[str],
+    damaged: int,
+) -> RenderSummary:
     """Write metadata.jsonl and dataset.json from the sidecars, in index order."""
     records, rejections, blender = [], Counter[str](), set[str]()
     for index in range(group_count(config)):
+        if f"g{index:06d}" in failed:
+            continue
         twins = [
-            runs.read_json(folder / "sidecars" / f"g{index:06d}-{letter}.json") for letter in "ab"
+            runs.read_json(folder / "sidecars" / f"g{index:06d}-{letter}.json") for letter in TWINS
         ]
         records.extend(twin["record"] for twin in twins)
         blender.update(twin["made_with"]["blender"] for twin in twins)
@@ -197,7 +218,8 @@ def _finish(config: ScenesConfig, seed: int, folder: Path, rendered_now: int) ->
     runs.write_jsonl(folder / "metadata.jsonl", records)
     summary = RenderSummary(
         images=len(records),
-        rendered_now=rendered_now,
+        rendered_now=2 * (len(rendered) - len(failed)),
+        damaged=damaged,
         splits=dict(Counter(r["split"] for r in records)),
         relations=dict(sorted(Counter(r["relation"] for r in records).items())),
         rejections=dict(rejections.most_common()),

@@ -15,6 +15,7 @@ from ablate2tune.recipe import ScenesConfig
 from ablate2tune.scenes.stacking import VERTICAL, Stack, stack
 from ablate2tune.scenes.vocabulary import (
     COLOURS,
+    CONTRAST,
     KINDS,
     OPPOSITE,
     caption,
@@ -59,6 +60,12 @@ def split_of(config: ScenesConfig, index: int) -> str:
     return "train" if index < config.images // 2 else "test"
 
 
+def relation_of(config: ScenesConfig, index: int) -> str:
+    """The relation that a group's first twin shows; the relations take turns."""
+    relations = [r for r in CONTRAST if r in config.relations]
+    return relations[index % len(relations)]
+
+
 def group_count(config: ScenesConfig) -> int:
     """Groups in the whole set, two images each."""
     return config.images // 2 + config.test_images // 2
@@ -76,8 +83,7 @@ def sample_group(
     Raises:
         UserError: the objects, colours and hold-out fraction leave no pair for the split.
     """
-    relations = [r for r in OPPOSITE if r in config.relations]
-    relation = relations[index % len(relations)]
+    relation = relation_of(config, index)
     pair_rng = _rng(seed, "pair", index, attempt // POSES_PER_PAIR)
     things, stacked, refused = _draw_pair(pair_rng, _pairs(config, split), relation)
 

@@ -14,6 +14,17 @@ RETRIES = 2
 """Fresh workers tried for a job whose worker died, before the render gives up."""
 
 
+class JobError(UserError):
+    """One job cannot be done, though others may: its workers died, or it failed inside Blender.
+
+    `reason` is the same for failures of one kind, `log` the end of the worker's output.
+    """
+
+    def __init__(self, job: dict[str, Any], what: str, reason: str, log: str):
+        self.reason, self.log = reason, log
+        super().__init__(what, where=_name(job))
+
+
 class WorkerPool:
     """Blender processes, each serving one job at a time; use it in a `with` block.
 
@@ -22,6 +33,7 @@ class WorkerPool:
         workers: number of processes, or None for one per CPU core.
         timeout: seconds a job may take before its process is stopped.
         assets: a folder of further asset files for the processes.
+        memory: gigabytes a process may hold after a job; a larger one is replaced.
     """
 
     def __init__(
@@ -30,7 +42,11 @@ class WorkerPool:
         workers: int | None,
         timeout: float,
         assets: Path | None = None,
+        memory: float | None = None,
     ):
+        self._memory = memory * 2**30 if memory else None
+        self.replaced = 0
+        """Processes that were replaced because they had grown too large."""
         self._command = find_blender(blender)
         self._timeout = timeout
         self._environment = {ASSETS: str(assets.resolve())} if assets else {}
@@ -65,11 +81,11 @@ class WorkerPool:
         """One job's answer from whichever worker is idle; a dead worker is replaced.
 
         Raises:
-            UserError: workers died on this job again and again, its files could not be written, or
-                it failed inside Blender.
+            JobError: workers died on this job again and again, or it failed inside Blender.
+            UserError: Blender does not start, or the job's files cannot be written.
         """
         core, worker = self._idle.get()
-        deaths = 0
+        deaths, log = 0, ""
         try:
             while True:
                 try:
@@ -77,11 +93,21 @@ class WorkerPool:
                     answer = worker.ask(job, self._timeout)
                     break
                 except WorkerDiedError as death:
+                    started = worker is not None
                     self._discard(worker)
                     worker = None
                     deaths += 1
                     if deaths > RETRIES or self._stopped:
-                        raise UserError(f"Blender died: {death}", where=_name(job)) from death
+                        if not started:
+                            raise UserError(f"Blender does not start: {death}") from death
+                        reason = f"Blender died: {death.reason}"
+                        raise JobError(job, f"Blender died: {death}", reason, death.log) from death
+            if answer["status"] == "failed":
+                log = worker.log()
+            if self._memory and worker.memory() > self._memory:
+                self._discard(worker)
+                worker = None
+                self.replaced += 1
         finally:
             self._idle.put((core, worker))
         if answer["status"] == "unwritable":
@@ -91,7 +117,8 @@ class WorkerPool:
                 mend="free the disk or choose another folder",
             )
         if answer["status"] == "failed":
-            raise UserError(f"Blender failed: {answer['reason']}", where=_name(job))
+            reason = f"Blender failed: {answer['reason']}"
+            raise JobError(job, reason, reason, log)
         return answer
 
     def _start(self, core: int | None) -> Worker:

@@ -1,8 +1,10 @@
 from collections import Counter
 
 import pytest
+from placing import place
 
-from ablate2tune.compare.prompts import plain_prompts, relation_prompts
+from ablate2tune.compare.prompts import JUDGED, check_judged, plain_prompts, relation_prompts
+from ablate2tune.compare.relations import read_relation
 from ablate2tune.errors import UserError
 from ablate2tune.recipe import ScenesConfig
 from ablate2tune.scenes.vocabulary import RELATIONS, is_holdout
@@ -50,3 +52,25 @@ def test_every_held_out_pair_can_be_used_but_not_more(few_words):
 def test_no_held_out_pair_at_all():
     with pytest.raises(UserError, match="0 held-out pairs"):
         relation_prompts(ScenesConfig(holdout=0.0), 6, 0)
+
+
+def test_a_relation_that_no_image_tells_is_refused():
+    natural = ScenesConfig(
+        world="natural", objects=["cat", "box"], relations=["left of", "right of", "inside",
+        "next to"], colours=["black", "white"],
+    )  # fmt: skip
+    message = r"scenes.relations: compare cannot judge inside, next to: .* it reads left of, .*"
+    with pytest.raises(UserError, match=message):
+        relation_prompts(natural, 4, 0)
+    readable = natural.model_copy(update={"relations": ["left of", "right of"]})
+    with pytest.raises(UserError, match=r"no judge for scenes\.world = natural"):
+        check_judged(readable)
+    check_judged(ScenesConfig())
+
+
+def test_every_relation_that_counts_as_judged_is_read():
+    sides = place("a", 0, 20, 20, 40, 5.0), place("b", 40, 20, 60, 40, 5.0)
+    depth = place("a", 20, 30, 40, 50, 4.0), place("b", 20, 15, 40, 35, 6.0)
+    height = place("a", 20, 5, 40, 25, 4.9), place("b", 20, 25, 40, 45, 5.0)
+    read = {read_relation(*p[::step]) for p in (sides, depth, height) for step in (1, -1)}
+    assert read == set(JUDGED)

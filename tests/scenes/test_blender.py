@@ -11,7 +11,7 @@ import pytest
 from ablate2tune.errors import UserError
 from ablate2tune.scenes import blender, worker_pool
 from ablate2tune.scenes.blender import Worker, WorkerDiedError, find_blender, worker_script
-from ablate2tune.scenes.worker_pool import WorkerPool
+from ablate2tune.scenes.worker_pool import JobError, WorkerPool
 
 
 def executable(path, answer):
@@ -161,8 +161,11 @@ def test_a_crash_or_a_hang_is_tried_again(pool, job, hang):
 
 
 def test_three_crashes_are_enough(pool, job):
-    with pytest.raises(UserError, match=r"set/g000004: Blender died: it ended with exit code 7"):
+    message = r"set/g000004: Blender died: it ended with exit code 7; its log ends: about to go"
+    with pytest.raises(JobError, match=message) as raised:
         pool.ask({**job, "crashes": 3})
+    assert raised.value.reason == "Blender died: it ended with exit code 7"
+    assert raised.value.log == "about to go"
     assert len(list(Path(job["folder"]).iterdir())) == 3
     assert pool.ask(job) == {"status": "accepted"}
 
@@ -179,11 +182,32 @@ def test_errors_from_inside(pool, job, answer, message):
         pool.ask({**job, "answer": answer})
 
 
+def test_a_worker_that_has_grown_is_replaced(speaker, monkeypatch, job):
+    monkeypatch.setattr(worker_pool, "find_blender", lambda named: speaker)
+    with WorkerPool(None, 1, timeout=5.0, memory=1.0) as pool:
+        pool.ask(job)
+        (first,) = pool._alive
+        assert 2**20 < first.memory() < 2**30  # a Python process: megabytes
+        pool.ask(job)
+        assert pool._alive == {first} and pool.replaced == 0
+        pool._memory = 2**20
+        pool.ask(job)
+        assert pool._alive == set() and pool.replaced == 1
+        assert pool.ask(job) == {"status": "accepted"}
+    with pytest.raises(ProcessLookupError):
+        os.kill(first._process.pid, 0)
+
+
 def test_a_blender_that_never_starts(monkeypatch, job):
     command = [sys.executable, "-c", "raise SystemExit('libXi.so.6 is missing')"]
     monkeypatch.setattr(worker_pool, "find_blender", lambda named: command)
-    with WorkerPool(None, 1, timeout=2.0) as pool, pytest.raises(UserError, match=r"libXi\.so\.6"):
+    message = r"Blender does not start: .*libXi\.so\.6"
+    with (
+        WorkerPool(None, 1, timeout=2.0) as pool,
+        pytest.raises(UserError, match=message) as raised,
+    ):
         pool.ask(job)
+    assert not isinstance(raised.value, JobError)
 
 
 def test_a_worker_is_stopped_at_the_end(speaker, monkeypatch, job):

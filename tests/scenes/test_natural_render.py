@@ -7,6 +7,7 @@ import pytest
 
 from ablate2tune.recipe import ScenesConfig
 from ablate2tune.scenes.dataset import load_depth, load_images, load_masks, read_dataset
+from ablate2tune.scenes.evidence import check_captions
 from ablate2tune.scenes.render import render_dataset
 from ablate2tune.scenes.vocabulary import CONTRAST
 
@@ -36,46 +37,11 @@ def rendered(tmp_path_factory):
     return records, load_images(records), load_masks(records), load_depth(records)
 
 
-def world_points(record, mask, depth, label):
-    """Points (n, 3) of an object's visible surface: right, towards the back, up."""
-    note = json.loads(record.sidecar_path.read_text())["camera"]
-    k, pose = np.array(note["intrinsics"]), np.array(note["camera_to_world"])
-    rows, columns = np.nonzero(mask == label)
-    z = depth[rows, columns]
-    x, y = (columns + 0.5 - k[0, 2]) / k[0, 0] * z, (rows + 0.5 - k[1, 2]) / k[1, 1] * z
-    points = np.stack([x, -y, -z, np.ones_like(z)]).T @ pose.T
-    ahead = -pose[:2, 2] / np.linalg.norm(pose[:2, 2])
-    side = np.array([ahead[1], -ahead[0]])
-    return np.stack([points[:, :2] @ side, points[:, :2] @ ahead, points[:, 2]], axis=1)
-
-
-def holds(relation, a, b, c):
-    """The relation by the middles and bounds of what is seen."""
-    middle = [(p.min(axis=0) + p.max(axis=0)) / 2 for p in (a, b, c) if len(p)]
-    right, ahead, up = middle[0] - middle[1]
-    width = max(np.ptp(a[:, 0]), np.ptp(b[:, 0]))
-    gap = np.hypot(*(max(0, a[:, i].min() - b[:, i].max(), b[:, i].min() - a[:, i].max())
-                     for i in (0, 1)))  # fmt: skip
-    return {
-        "left of": right < -abs(ahead), "right of": right > abs(ahead),
-        "in front of": ahead < 0, "behind": ahead > 0,
-        "on top of": a[:, 2].min() > b[:, 2].min() + 0.1 * np.ptp(b[:, 2]) and up > 0,
-        "underneath": a[:, 2].min() < 0.05 and up < 0,
-        "above": a[:, 2].min() > b[:, 2].max(), "below": a[:, 2].max() < b[:, 2].min(),
-        "inside": gap == 0 and np.hypot(right, ahead) < width / 2,
-        "next to": 0 < gap < width, "near": 0 < gap < width, "far from": gap > width,
-        "between": len(middle) == 3 and np.prod([middle[0][0] - m[0] for m in middle[1:]]) < 0,
-    }[relation]  # fmt: skip
-
-
-def test_every_relation_is_in_the_picture_and_no_reversed_caption(rendered):
-    records, _, masks, depths = rendered
-    assert {record.relation for record in records} == set(CONTRAST)
-    for record, mask, depth in zip(records, masks, depths, strict=True):
-        seen = [world_points(record, mask, depth, label) for label in (1, 2, 3)]
-        assert holds(record.relation, *seen), record.text
-        if record.relation not in ("between", "next to", "inside"):
-            assert not holds(CONTRAST[record.relation], *seen), record.foil
+def test_every_caption_is_true_of_its_picture_and_no_foil(rendered):
+    assert {record.relation for record in rendered[0]} == set(CONTRAST)
+    for scene in check_captions(rendered[0]).scenes:
+        assert scene.caption.verdict == "confirmed", scene
+        assert all(foil.verdict == "contradicted" for foil in scene.foils.values()), scene
 
 
 def test_the_wall_closes_the_room(rendered):

@@ -1,3 +1,4 @@
+import io
 import json
 import tarfile
 
@@ -5,8 +6,16 @@ import numpy as np
 import pytest
 
 from ablate2tune.errors import UserError
-from ablate2tune.scenes.dataset import load_masks, read_dataset
+from ablate2tune.scenes.dataset import (
+    COLUMNS,
+    index_files,
+    load_depth,
+    load_images,
+    load_masks,
+    read_dataset,
+)
 from ablate2tune.scenes.export import export, run_lengths, write_webdataset
+from ablate2tune.scenes.shards import read_shard
 
 
 def body(kind, box):
@@ -73,7 +82,8 @@ def test_webdataset_members_lie_side_by_side(folder, tmp_path):
     for shard, record in zip(shards, records, strict=True):
         with tarfile.open(shard) as tar:
             name = record.scene_id
-            assert tar.getnames() == [f"{name}.png", f"{name}.txt", f"{name}.json"]
+            endings = ("png", "txt", "json", "mask.png", "depth.png")
+            assert tar.getnames() == [f"{name}.{ending}" for ending in endings]
             assert tar.extractfile(f"{name}.txt").read().decode() == record.text
             assert tar.extractfile(f"{name}.png").read() == record.image_path.read_bytes()
         assert shard.read_bytes() == (tmp_path / "two" / shard.name).read_bytes()
@@ -105,3 +115,65 @@ def test_a_caption_cannot_end_the_script(folder):
 def test_an_unknown_format(folder):
     with pytest.raises(UserError, match=r"unknown format 'coc'.*coco"):
         export(folder, "coc")
+
+
+@pytest.fixture
+def shards(folder, tmp_path):
+    """The set as one shard for each scene, the sidecars with their records."""
+    for record in read_dataset(folder):
+        note = record.sidecar()
+        note["record"] = {column: getattr(record, column) for column in COLUMNS}
+        record.sidecar_path.write_text(json.dumps(note))
+    return write_webdataset(read_dataset(folder), tmp_path / "shards", per_shard=1)
+
+
+def test_shards_read_back_as_they_were_written(folder, shards):
+    ours, theirs = read_dataset(shards), read_dataset(folder)
+    assert [r.text for r in ours] == [r.text for r in theirs]
+    for load in (load_images, load_masks, load_depth):
+        assert (load(ours) == load(theirs)).all()
+    assert [r.sidecar() for r in ours] == [r.sidecar() for r in theirs]
+    assert [r.image_path.read_bytes() for r in ours] == [r.image_path.read_bytes() for r in theirs]
+    assert index_files(shards) == sorted(shards.iterdir())
+    again = write_webdataset(ours, shards.with_name("again"), per_shard=1)
+    assert [p.read_bytes() for p in index_files(again)] == [
+        p.read_bytes() for p in index_files(shards)
+    ]
+
+
+def test_samples_are_grouped_by_their_names_up_to_the_first_dot(shards):
+    """As webdataset groups them: neighbours with one key are one sample."""
+    with tarfile.open(shards / "train-000000.tar") as tar:
+        keys = [name.split(".", 1)[0] for name in tar.getnames()]
+        assert set(keys) == {"g000000-a"}
+        assert all(info.isfile() and "/" not in info.name for info in tar)
+        assert json.load(tar.extractfile("g000000-a.json"))["record"]["relation"] == "left of"
+
+
+def add(shard, name, data=b"{}"):
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    with tarfile.open(shard, "a") as tar:
+        tar.addfile(info, io.BytesIO(data))
+
+
+def test_shards_that_are_not_right(shards):
+    one, two = index_files(shards)
+    whole = one.read_bytes()
+    one.write_bytes(whole[:700])
+    with pytest.raises(UserError, match=r"train-000000.tar"):
+        read_dataset(shards)
+    one.write_bytes(whole)
+    add(one, "other.png")
+    with pytest.raises(UserError, match=r"train-000000.tar/other: no json in the sample"):
+        read_dataset(shards)
+    add(one, "other.json", b"{}")
+    with pytest.raises(UserError, match=r"other: its json is not a scene's"):
+        read_dataset(shards)
+    add(one, "g000000-a.cls")
+    with pytest.raises(UserError, match=r"files of sample 'g000000-a' do not lie side by side"):
+        list(read_shard(one))
+    two.write_bytes(b"no tar")
+    one.unlink()
+    with pytest.raises(UserError, match=r"train-000001.tar: the shard is damaged"):
+        read_dataset(shards)

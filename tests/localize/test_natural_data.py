@@ -1,0 +1,98 @@
+"""localize and train on thirteen relations and every object, as render-data writes them."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ablate2tune import runs
+from ablate2tune.localize.information import check_information
+from ablate2tune.localize.stage import localize
+from ablate2tune.pipelines import load_denoiser
+from ablate2tune.recipe import LocalizeConfig, ScenesConfig, TrainConfig
+from ablate2tune.scenes.dataset import read_dataset
+from ablate2tune.scenes.natural import sample_natural_group
+from ablate2tune.scenes.vocabulary import CONTRAST
+from ablate2tune.train import train
+
+GROUPS = 2 * len(CONTRAST)
+
+
+@pytest.fixture(scope="module")
+def natural_records(tmp_path_factory):
+    """The rows of a natural set, two groups of each relation; its pictures are noise."""
+    folder = tmp_path_factory.mktemp("natural")
+    config = ScenesConfig(
+        world="natural", images=2 * GROUPS, holdout=0.0, objects=["all"], relations=list(CONTRAST)
+    )
+    rng = np.random.default_rng(4)
+    rows = []
+    (folder / "images").mkdir()
+    for index in range(GROUPS):
+        for twin in sample_natural_group(config, 3, index, 0, "train")["twins"]:
+            rows.append(twin["record"])
+            pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / twin["record"]["file_name"])
+    runs.write_jsonl(folder / "metadata.jsonl", rows)
+    return read_dataset(folder)
+
+
+def test_every_relation_is_there(natural_records):
+    assert {record.relation for record in natural_records} == set(CONTRAST)
+    assert any("person in" in record.text for record in natural_records)
+
+
+def test_localize(natural_records, tiny_flux_config, tmp_path):
+    config = LocalizeConfig(
+        groups=13, calibration_groups=6, sigmas=[0.8], top_blocks=1, bootstrap=100
+    )
+    localize(load_denoiser(tiny_flux_config), natural_records, config, 1, tmp_path)
+    asked = {
+        p["question"] for p in json.loads((tmp_path / "information.json").read_text())["probes"]
+    }
+    # Three objects that change places show one relation: nothing for a probe to tell apart.
+    assert asked == {
+        "above / below", "behind / in front of", "far from / near", "inside / next to",
+        "left of / right of", "on top of / underneath", "subject or object",
+    }  # fmt: skip
+    assert (tmp_path / "ranking.json").exists()
+
+
+def test_train(natural_records, tiny_flux_config, tmp_path):
+    config = TrainConfig(rank=1, steps=2, batch_size=2, validation_images=2, sample_prompts=1)
+    targets = ["transformer_blocks.0.attn.to_q"]
+    summary = train(
+        load_denoiser(tiny_flux_config), natural_records, targets, config, 1, tmp_path,
+        sample_steps=1,
+    )  # fmt: skip
+    assert summary.injected == targets
+
+
+class Spans:
+    """An encoder that remembers which words it was asked to look at."""
+
+    def __init__(self):
+        self.asked = []
+
+    def token_span(self, prompt, start, end):
+        self.asked.append((prompt, prompt[start:end]))
+        return slice(0, 1)
+
+
+def test_the_role_probe_exchanges_the_phrases_of_natural_captions(natural_records, monkeypatch):
+    record = next(r for r in natural_records if r.relation == "between")
+    first, rest = record.text.split(" between ")
+    second, third = rest.split(" and ")
+    spans = Spans()
+    monkeypatch.setattr(
+        "ablate2tune.localize.information._features",
+        lambda denoiser, texts, reduce: np.zeros((len(texts), 1)),
+    )
+    monkeypatch.setattr("ablate2tune.localize.information._axes", lambda records: {})
+    check_information(spans, [record], resamples=1, confidence=0.9, seed=0)
+    one, other = (phrase.split(" ", 1)[1] for phrase in (first, second))
+    swapped = f"{second} between {first} and {third}"
+    assert spans.asked == [
+        (record.text, one), (record.text, other), (swapped, other), (swapped, one),
+    ]  # fmt: skip

@@ -1,0 +1,112 @@
+"""Groups that fail: a worker in plain Python crashes, hangs or refuses where it is told to."""
+
+import json
+import sys
+
+import pytest
+
+from ablate2tune.errors import UserError
+from ablate2tune.recipe import ScenesConfig
+from ablate2tune.scenes import worker_pool
+from ablate2tune.scenes.dataset import read_dataset
+from ablate2tune.scenes.render import render_dataset
+
+WORKER = """
+import hashlib, io, json, os, sys, time
+from PIL import Image
+behaviour = json.loads(sys.argv[1])
+def answer(row): print("@@a2t " + json.dumps(row), flush=True)
+answer({"status": "ready"})
+for line in sys.stdin:
+    job = json.loads(line)
+    group = job["group"]
+    what = behaviour.get(group["group_id"], behaviour.get(group["twins"][0]["relation"]))
+    if what == "reject":
+        answer({"status": "rejected", "reason": "outside the frame"})
+        continue
+    for twin in group["twins"]:
+        name = twin["record"]["scene_id"]
+        data = io.BytesIO()
+        Image.new("RGB", (4, 4)).save(data, "PNG")
+        for kind in ("images", "masks", "depth"):
+            with open(f"{job['folder']}/{kind}/{name}.png", "wb") as file:
+                file.write(data.getvalue())
+        if what == "crash":
+            print("out of luck", file=sys.stderr, flush=True)
+            os._exit(9)
+        if what == "hang":
+            time.sleep(60)
+        digest = hashlib.sha256(data.getvalue()).hexdigest()
+        note = {"schema": "ablate2tune/scene/1", "scene_id": name, "attempt": group["attempt"],
+                "record": twin["record"], "made_with": {"blender": "9"}, "rejections": [],
+                "sha256": {kind: digest for kind in ("images", "masks", "depth")}}
+        with open(f"{job['folder']}/sidecars/{name}.json", "w") as file:
+            json.dump(note, file)
+    answer({"status": "failed", "reason": "KeyError"} if what == "fail" else
+           {"status": "accepted"})
+"""
+CONFIG = ScenesConfig(images=16, size=32, max_attempts=3, workers=1, timeout=2.0, holdout=0.0,
+                      relations=["left of", "right of"])  # fmt: skip
+
+
+@pytest.fixture
+def behave(tmp_path, monkeypatch):
+    """Sets what the worker does by group id or by the relation of a group's first twin."""
+    script = tmp_path / "worker.py"
+    script.write_text(WORKER)
+
+    def set_to(**behaviour):
+        told = {key.replace("_", " "): value for key, value in behaviour.items()}
+        command = [sys.executable, str(script), json.dumps(told)]
+        monkeypatch.setattr(worker_pool, "find_blender", lambda named: command)
+
+    return set_to
+
+
+def rows(folder):
+    return [json.loads(line) for line in (folder / "failed.jsonl").open()]
+
+
+@pytest.mark.parametrize(
+    "what, reason, log",
+    [
+        ("crash", "Blender died: it ended with exit code 9", "out of luck"),
+        ("hang", "Blender died: no answer within 0.3 s", ""),
+        ("fail", "Blender failed: KeyError", ""),
+        ("reject", "no acceptable view in 3 attempts", "outside the frame\n" * 3),
+    ],
+)
+def test_a_failed_group_is_recorded_and_the_run_goes_on(behave, tmp_path, what, reason, log):
+    config = CONFIG.model_copy(update={"timeout": 0.3 if what == "hang" else 5.0})
+    folder = tmp_path / "set"
+    behave(g000003=what)
+    with pytest.raises(UserError, match=rf"1 of 8 groups failed: {reason} \(1\).*others are whole"):
+        render_dataset(config, 1, folder)
+    (row,) = rows(folder)
+    assert (row["group_id"], row["relation"], row["reason"]) == ("g000003", "right of", reason)
+    assert (folder / row["log"]).read_text().startswith(f"{reason}\n{log}")
+    assert len(read_dataset(folder)) == 14
+    assert not [p for p in folder.rglob("g000003*") if p.parent.name != "failed"]
+
+    behave()
+    assert render_dataset(config, 1, folder).rendered_now == 2
+    assert len(read_dataset(folder)) == 16
+    assert not (folder / "failed.jsonl").exists() and not (folder / "failed").exists()
+
+
+def test_a_relation_whose_first_groups_all_fail_stops_the_run(behave, tmp_path):
+    behave(right_of="reject")
+    message = (
+        r"the first 3 groups of 'right of' failed: no acceptable view in 3 attempts \(3\): "
+        r"outside the frame \(9\); logs"
+    )
+    with pytest.raises(UserError, match=message):
+        render_dataset(CONFIG, 1, tmp_path / "set")
+    assert len(rows(tmp_path / "set")) == 3
+
+
+def test_a_relation_that_has_succeeded_may_fail_later(behave, tmp_path):
+    behave(g000003="reject", g000005="reject", g000007="reject")
+    with pytest.raises(UserError, match="3 of 8 groups failed"):
+        render_dataset(CONFIG, 1, tmp_path / "set")
+    assert len(read_dataset(tmp_path / "set")) == 10
