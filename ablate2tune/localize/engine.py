@@ -14,7 +14,7 @@ from ablate2tune.errors import UserError
 from ablate2tune.localize.condition import Condition
 from ablate2tune.localize.margin import Batch, batch_loss
 from ablate2tune.localize.replay import Blocks, Trace
-from ablate2tune.pipelines import FluxDenoiser
+from ablate2tune.pipelines import Denoiser
 
 BASELINE = Condition()
 
@@ -23,7 +23,7 @@ class Engine:
     """Runs a denoiser under conditions and counts what that takes."""
 
     def __init__(
-        self, denoiser: FluxDenoiser, batch_size: int, prefix_reuse=True, batch_conditions=True
+        self, denoiser: Denoiser, batch_size: int, prefix_reuse=True, batch_conditions=True
     ):
         """Nothing is computed yet.
 

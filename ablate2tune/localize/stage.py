@@ -16,13 +16,13 @@ from ablate2tune.localize.ranking import NO_SKILL, RANKED, SCHEMA, Analysis, Ran
 from ablate2tune.localize.show import write_csv, write_heatmap
 from ablate2tune.localize.sweep import Measured, Sweep
 from ablate2tune.localize.trust import trust
-from ablate2tune.pipelines import FluxDenoiser, Progress
+from ablate2tune.pipelines import Denoiser, Progress
 from ablate2tune.recipe import LocalizeConfig
 from ablate2tune.scenes.dataset import SceneRecord
 
 
 def localize(
-    denoiser: FluxDenoiser,
+    denoiser: Denoiser,
     records: Sequence[SceneRecord],
     config: LocalizeConfig,
     seed: int,

@@ -30,7 +30,7 @@ from ablate2tune.localize.racing import race, spread_order
 from ablate2tune.localize.ranking import Analysis
 from ablate2tune.localize.results import Probe, Results
 from ablate2tune.localize.screening import can_screen, first_order_losses
-from ablate2tune.pipelines import FluxDenoiser, Progress
+from ablate2tune.pipelines import Denoiser, Progress
 from ablate2tune.recipe import LocalizeConfig
 from ablate2tune.seeding import seed_for
 
@@ -51,7 +51,7 @@ class Sweep:
 
     def __init__(
         self,
-        denoiser: FluxDenoiser,
+        denoiser: Denoiser,
         split: Split,
         config: LocalizeConfig,
         seed: int,
