@@ -105,8 +105,8 @@ class Blocks:
     def _counting(self, address: str, forward: Any, record: Trace | None) -> Any:
         def call(*args: Any, **kwargs: Any) -> Any:
             output = forward(*args, **kwargs)
-            first = output if isinstance(output, Tensor) else output[0]
-            self.evaluations += len(first)
+            streams = [output] if isinstance(output, Tensor) else output
+            self.evaluations += next(len(x) for x in streams if isinstance(x, Tensor))
             if record is not None:
                 record.add(address, output)
             return output
