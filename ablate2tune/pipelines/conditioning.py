@@ -37,7 +37,10 @@ class Conditioning:
     def mask(self) -> Tensor | None:
         """Which token embeddings are not padding, bool (batch, text tokens), where that is told."""
         found = [self.extra[name] for name in MASKS if name in self.extra]
-        return found[0].bool() if found else None
+        if not found:
+            return None
+        # AuraFlow repeats the mask over the channels.
+        return found[0].reshape(*self.prompt_embeds.shape[:2], -1)[..., 0].bool()
 
     def to(self, device: torch.device) -> "Conditioning":
         """The same on another device."""

@@ -44,8 +44,8 @@ class Denoiser:
     """Latent rows and columns to a token."""
     shifts_latents: ClassVar[bool] = False
     """Whether the VAE's shift_factor is taken off before scaling."""
-    unguided: ClassVar[float] = 1.0
-    """The call's guidance_scale without guidance."""
+    unguided: ClassVar[float | None] = 1.0
+    """The call's guidance_scale without guidance; None where it is only an embedding's value."""
     mean_obstacle: ClassVar[str | None] = None
     """Why mode `mean` has no meaning; None where every token has a fixed position."""
     latents_dtype: ClassVar[torch.dtype | None] = None
@@ -187,17 +187,21 @@ class Denoiser:
     def _predict_at(
         self, latents: Tensor, sigma: Tensor, conditioning: Conditioning, guidance: float | None
     ) -> Tensor:
-        scale = self.unguided
-        if self.model.config.get("guidance_embeds", False):
-            scale = self.config.guidance_scale if guidance is None else guidance
         timestep = self.schedule.timestep(sigma.to(self.device))[0]
         arguments = {
             **self._call_arguments(),
             **self._conditioning_arguments(conditioning),
+            **({"true_cfg_scale": 1.0} if "true_cfg_scale" in self._defaults else {}),
             "latents": latents.to(self.device, self.latents_dtype or self.dtype),
-            "guidance_scale": scale,
+            "guidance_scale": self._guidance(guidance, self.unguided),
         }
         return predict_once(self.pipe, timestep, arguments)
+
+    def _guidance(self, embedded: float | None, scale: float | None) -> float | None:
+        """The call's guidance_scale: an embedding's value, or the scale of guidance."""
+        if self.model.config.get("guidance_embeds", False):
+            return self.config.guidance_scale if embedded is None else embedded
+        return None if self.unguided is None else scale
 
     def _conditioning_arguments(self, conditioning: Conditioning) -> dict[str, Any]:
         return dict(conditioning.arguments())
@@ -268,7 +272,7 @@ class Denoiser:
             images = self.pipe(
                 prompt=chunk,
                 num_inference_steps=steps,
-                guidance_scale=self.config.guidance_scale,
+                guidance_scale=self._guidance(None, self.config.guidance_scale),
                 generator=generators,
                 output_type="np",
                 **true_cfg,

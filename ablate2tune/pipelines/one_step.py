@@ -46,10 +46,14 @@ class OneStepScheduler:
 
     def step(
         self, model_output: Tensor, timestep: Any, sample: Tensor, return_dict: bool = True
-    ) -> tuple[Tensor]:
-        """Keep the prediction; the latents stay."""
+    ) -> tuple[Tensor, Tensor]:
+        """Keep the prediction; the latents stay.
+
+        Returned twice, since PixArt-alpha takes the estimate of the clean latents where it is
+        asked for one step.
+        """
         self.prediction = model_output
-        return (sample,)
+        return sample, sample
 
 
 def predict_once(pipe: Any, timestep: Tensor, arguments: dict[str, Any]) -> Tensor:
@@ -98,6 +102,8 @@ def encode_as_called(pipe: Any, prompts: list[str], **given: Any) -> tuple[Any, 
     arguments |= {
         "prompt": list(prompts),
         "device": pipe._execution_device,
+        "prompt_2": None,
+        "prompt_3": None,
         "num_images_per_prompt": 1,
         "do_classifier_free_guidance": False,
         **given,
