@@ -306,6 +306,8 @@ class Sweep:
             "conditions": conditions,
             "seconds": round(time.perf_counter() - self._began, 3),
             "halvings": self.engine.halvings,
+            "prefix_reuse": self.config.prefix_reuse and self.engine.prefix_obstacle is None,
+            "prefix_reuse_obstacle": self.engine.prefix_obstacle,
         }
 
     def finish(self) -> None:
