@@ -8,7 +8,12 @@ from ablate2tune.pipelines.conditioning import Conditioning
 from ablate2tune.pipelines.denoiser import Denoiser, Progress
 from ablate2tune.pipelines.families import FAMILIES
 from ablate2tune.pipelines.flux import FluxDenoiser
-from ablate2tune.pipelines.loading import check_model_path, load_denoiser, resolve_device
+from ablate2tune.pipelines.loading import (
+    check_model_path,
+    family_of,
+    load_denoiser,
+    resolve_device,
+)
 
 __all__ = [
     "FAMILIES",
@@ -17,6 +22,7 @@ __all__ = [
     "FluxDenoiser",
     "Progress",
     "check_model_path",
+    "family_of",
     "load_denoiser",
     "resolve_device",
 ]

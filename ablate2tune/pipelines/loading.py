@@ -24,14 +24,13 @@ def load_denoiser(config: ModelConfig) -> Denoiser:
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
     try:
-        index = diffusers.DiffusionPipeline.load_config(config.path)
-        family = _family(str(index["_class_name"]), config.path)
+        family = family_of(config)
         pipe = diffusers.DiffusionPipeline.from_pretrained(
             config.path,
             dtype=getattr(torch, config.dtype),
             trust_remote_code=config.trust_remote_code,
         )
-    except (OSError, ValueError, SafetensorError, AttributeError, KeyError) as error:
+    except (OSError, ValueError, SafetensorError, AttributeError) as error:
         raise UserError(
             f"cannot load the pipeline ({_one_line(error)})", where=f"model.path = {config.path}"
         ) from error
@@ -45,10 +44,23 @@ def load_denoiser(config: ModelConfig) -> Denoiser:
     return denoiser
 
 
-def _family(name: str, path: str) -> type[Denoiser]:
+def family_of(config: ModelConfig) -> type[Denoiser]:
+    """The adapter of the recipe's model, from its model_index.json alone.
+
+    Raises:
+        UserError: the directory is no pipeline, or is of a family without an adapter.
+    """
+    try:
+        index = diffusers.DiffusionPipeline.load_config(config.path)
+        name = str(index["_class_name"])
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"cannot read model_index.json ({_one_line(error)})",
+            where=f"model.path = {config.path}",
+        ) from error
     if name not in FAMILIES:
         raise UserError(
-            f"{name} is not supported", where=path, mend=f"use one of: {', '.join(FAMILIES)}"
+            f"{name} is not supported", where=config.path, mend=f"use one of: {', '.join(FAMILIES)}"
         )
     return FAMILIES[name]
 
