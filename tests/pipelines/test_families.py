@@ -7,6 +7,7 @@ reads the timestep without a line of the package.
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,13 @@ import yaml
 from tiny_pipelines import FAMILIES, Family, drawn
 
 from ablate2tune import pipelines, stages
+from ablate2tune.ablation import ablated
 from ablate2tune.cli import main
-from ablate2tune.localize.margin import noise_for
+from ablate2tune.components import discover
+from ablate2tune.errors import UserError
+from ablate2tune.localize.condition import Condition
+from ablate2tune.localize.engine import BASELINE, Engine
+from ablate2tune.localize.margin import Batch, batch_loss, noise_for
 from ablate2tune.pipelines import load_denoiser
 from ablate2tune.recipe import ModelConfig
 from ablate2tune.scenes.dataset import load_images
@@ -75,6 +81,7 @@ def recipe_of(family: Family, folder: Path, data, sigma: float, tmp_path: Path) 
             "top_blocks": 1,
             "bootstrap": 50,
             "noise_floor": False,
+            "screening": "on",
         },
     }
     path = tmp_path / "recipe.yaml"
@@ -164,6 +171,10 @@ def test_localize_end_to_end(saved, data, tmp_path, monkeypatch, capsys) -> None
     baseline = [row for row in rows if row["condition"] == []]
     assert len(baseline) == 4
     assert rows[: len(baseline)] == baseline
+    screened = (out / "screening.jsonl").read_text().splitlines()
+    assert len(screened) >= len(ranked)
+    cost = json.loads((out / "cost.json").read_text())
+    assert (cost["prefix_reuse"], cost["prefix_reuse_obstacle"]) == (True, None)
     probes = json.loads((out / "information.json").read_text())["probes"]
     assert probes[-1]["question"] == "subject or object"
 
@@ -186,6 +197,35 @@ def test_localize_end_to_end(saved, data, tmp_path, monkeypatch, capsys) -> None
     level, told = torch.tensor([sigma]), [record.text]
     again, first = (d.predict(noised, level, d.encode_prompts(told), 1.0) for d in (used, fresh))
     assert torch.equal(again, first)
+
+
+@torch.no_grad()
+def test_savings_give_the_plain_losses(saved, data) -> None:
+    """Prefix reuse and conditions in one batch, against one ablated forward per condition."""
+    family, folder = saved
+    denoiser = load_denoiser(config_of(family, folder))
+    sigma = sigma_of(denoiser.pipe)
+    latents = denoiser.encode_images(load_images(data[:3]))
+    noise = torch.randn(latents.shape, generator=torch.Generator().manual_seed(2))
+    told = denoiser.encode_prompts([record.text for record in data[:3]])
+    batch = Batch(latents, noise, sigma, 0, told)
+    catalogue = discover(denoiser.model)
+    parts = [
+        (part.address, "skip" if part.level == "block" else "zero")
+        for part in catalogue
+        if part.level in ("block", "sublayer") and part.obstacle is None
+    ]
+    conditions = [BASELINE, *(Condition((address,), mode) for address, mode in parts)]
+    engine = Engine(denoiser, 16)
+    found = engine.losses(batch, conditions)
+    assert engine.prefix_obstacle is None
+    blocks = len(catalogue.blocks)
+    assert blocks == sum(family.blocks.values())
+    assert engine.evaluations < len(conditions) * 3 * blocks
+    for condition in conditions:
+        with ablated(denoiser.model, condition.ablations):
+            plain = batch_loss(denoiser, batch).double().numpy()
+        np.testing.assert_allclose(found[condition], plain, rtol=1e-4, err_msg=str(condition))
 
 
 class DecodedError(Exception):
@@ -247,3 +287,52 @@ def test_token_span(saved) -> None:
     else:
         assert span.start == family.span
         assert not torch.equal(first[span], second[span])
+
+
+def test_mean_without_fixed_positions_is_one_line(saved, data, tmp_path, capsys) -> None:
+    family, folder = saved
+    if family.uses_mean:
+        assert load_denoiser(config_of(family, folder)).mean_obstacle is None
+        return
+    recipe = recipe_of(family, folder, data, 0.7, tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(["localize", str(recipe), "localize.mode=mean"])
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "set localize.mode=zero" in error
+
+
+@pytest.mark.parametrize("command", ["train", "compare"])
+def test_what_serves_flux_alone_refuses_in_one_line(
+    saved, data, tmp_path, capsys, command: str
+) -> None:
+    family, folder = saved
+    recipe = recipe_of(family, folder, data, 0.7, tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main([command, str(recipe)])
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    refused = f"`{command}` serves FLUX.1 alone"
+    assert (refused in error) == (family.name != "FluxPipeline")
+
+
+def test_every_family_is_tested_and_documented() -> None:
+    """But for FLUX.2 with Mistral, whose processor needs the hub, and which shares klein's code."""
+    tested = {family.name for family in FAMILIES}
+    assert set(pipelines.FAMILIES) - tested == {"Flux2Pipeline"}
+    page = Path(__file__).parents[2] / "docs/pipelines.md"
+    rows = re.findall(r"^\| `(\w+)` \| (\w+)", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert [name for name, _ in rows] == list(pipelines.FAMILIES)
+
+
+def test_an_unknown_pipeline_is_one_line_that_names_the_known(tmp_path) -> None:
+    index = {"_class_name": "KandinskyV22Pipeline", "_diffusers_version": "0.42.1"}
+    (tmp_path / "model_index.json").write_text(json.dumps(index), encoding="utf-8")
+    with pytest.raises(UserError) as caught:
+        load_denoiser(ModelConfig(path=str(tmp_path)))
+    message = str(caught.value)
+    assert "KandinskyV22Pipeline is not supported; use one of: FluxPipeline, " in message
+    assert all(name in message for name in pipelines.FAMILIES)
+    assert "\n" not in message
