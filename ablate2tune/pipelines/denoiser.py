@@ -78,9 +78,14 @@ class Denoiser:
         return self.pipe.vae.dtype
 
     @property
-    def max_sequence_length(self) -> int | None:
-        """Tokens of the long text encoder: the recipe's, or the stock call's default."""
-        return self.config.max_sequence_length or self._defaults.get("max_sequence_length")
+    def max_sequence_length(self) -> int:
+        """Tokens of the long text encoder: the recipe's, or the stock call's default.
+
+        The tokenizer's own where the stock call offers no choice (Stable Diffusion).
+        """
+        if "max_sequence_length" not in self._defaults:
+            return self.pipe.tokenizer.model_max_length
+        return self.config.max_sequence_length or self._defaults["max_sequence_length"]
 
     @torch.no_grad()
     def encode_prompts(self, prompts: Sequence[str], batch_size: int = 64) -> Conditioning:
@@ -116,14 +121,13 @@ class Denoiser:
         last = encoding.char_to_token(before + end - 1)
         if first is None or last is None:
             raise UserError(
-                f"{prompt!r} does not fit in {self.max_sequence_length or tokens.limit} tokens",
+                f"{prompt!r} does not fit in {self.max_sequence_length} tokens",
                 where="model.max_sequence_length",
             )
         return slice(first + tokens.offset, last + 1 + tokens.offset)
 
     def _tokenised(self, prompt: str) -> Tokenised:
-        tokenizer = self.pipe.tokenizer
-        return Tokenised(tokenizer, prompt, self.max_sequence_length or tokenizer.model_max_length)
+        return Tokenised(self.pipe.tokenizer, prompt, self.max_sequence_length)
 
     @torch.no_grad()
     def encode_images(self, images: np.ndarray, batch_size: int = 64) -> Tensor:

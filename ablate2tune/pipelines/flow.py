@@ -192,5 +192,5 @@ class Flux2Denoiser(Flux2KleinDenoiser):
 
         messages = format_input(prompts=[prompt], system_message=self.pipe.system_message)
         (text,) = self.pipe.tokenizer.apply_chat_template(messages, tokenize=False)
-        limit = self.max_sequence_length
-        return Tokenised(self.pipe.tokenizer.tokenizer, text, limit, padded=True)
+        tokenizer = getattr(self.pipe.tokenizer, "tokenizer", self.pipe.tokenizer)
+        return Tokenised(tokenizer, text, self.max_sequence_length, padded=True)

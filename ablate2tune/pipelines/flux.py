@@ -17,8 +17,7 @@ class FluxDenoiser(Denoiser):
     shifts_latents = True
 
     def _tokenised(self, prompt: str) -> Tokenised:
-        limit = self.max_sequence_length
-        return super()._tokenised(prompt)._replace(tokenizer=self.pipe.tokenizer_2, limit=limit)
+        return super()._tokenised(prompt)._replace(tokenizer=self.pipe.tokenizer_2)
 
     def _normalised(self, latents: Tensor) -> Tensor:
         latents = super()._normalised(latents)

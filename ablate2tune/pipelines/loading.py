@@ -30,7 +30,7 @@ def load_denoiser(config: ModelConfig) -> Denoiser:
             dtype=getattr(torch, config.dtype),
             trust_remote_code=config.trust_remote_code,
         )
-    except (OSError, ValueError, SafetensorError, AttributeError) as error:
+    except (ImportError, OSError, ValueError, SafetensorError, AttributeError) as error:
         raise UserError(
             f"cannot load the pipeline ({_one_line(error)})", where=f"model.path = {config.path}"
         ) from error

@@ -336,30 +336,61 @@ def z_image() -> Any:
     )
 
 
-def flux2_klein() -> Any:
-    config = transformers.Qwen3Config(
-        vocab_size=vocabulary(), **DECODER | {"num_hidden_layers": 27}
-    )
+def flux2_vae() -> Any:
     encoder = diffusers.AutoencoderKLFlux2(
         block_out_channels=(8,) * 4, latent_channels=4, norm_num_groups=8
     )
     encoder.bn.running_mean.normal_()
     encoder.bn.running_var.uniform_(0.5, 2)
+    return encoder
+
+
+def flux2_transformer(guidance: bool) -> Any:
+    return diffusers.Flux2Transformer2DModel(
+        in_channels=16,
+        num_layers=2,
+        num_single_layers=2,
+        joint_attention_dim=48,
+        timestep_guidance_channels=16,
+        axes_dims_rope=(2, 2, 2, 2),
+        guidance_embeds=guidance,
+        **HEADS,
+    )
+
+
+def flux2_klein() -> Any:
+    config = transformers.Qwen3Config(
+        vocab_size=vocabulary(), **DECODER | {"num_hidden_layers": 27}
+    )
     return diffusers.Flux2KleinPipeline(
         scheduler=flow(),
-        vae=encoder,
+        vae=flux2_vae(),
         text_encoder=transformers.Qwen3ForCausalLM(config),
         tokenizer=tokenizer(chat=True),
-        transformer=diffusers.Flux2Transformer2DModel(
-            in_channels=16,
-            num_layers=2,
-            num_single_layers=2,
-            joint_attention_dim=48,
-            timestep_guidance_channels=16,
-            axes_dims_rope=(2, 2, 2, 2),
-            guidance_embeds=False,
-            **HEADS,
-        ),
+        transformer=flux2_transformer(guidance=False),
+    )
+
+
+def flux2() -> Any:
+    """Layers 10, 20 and 30 are read. Its processor, which needs torchvision, holds a tokenizer."""
+    sizes = DECODER | {"num_hidden_layers": 30}
+    text = transformers.MistralConfig(vocab_size=vocabulary(), **sizes)
+    vision = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
+    heads = {"num_attention_heads": 2, "head_dim": 8, "image_size": 28, "patch_size": 14}
+    config = transformers.Mistral3Config(
+        text_config=text, vision_config=transformers.PixtralVisionConfig(**vision, **heads)
+    )
+    words = tokenizer()
+    words.chat_template = (
+        "{% for message in messages %}{% for part in message.content %}{{ part.text }} "
+        "{% endfor %}{% endfor %}"
+    )
+    return diffusers.Flux2Pipeline(
+        scheduler=flow(),
+        vae=flux2_vae(),
+        text_encoder=transformers.Mistral3ForConditionalGeneration(config),
+        tokenizer=words,
+        transformer=flux2_transformer(guidance=True),
     )
 
 
@@ -511,6 +542,7 @@ FAMILIES = [
         {"noise_refiner": 1, "context_refiner": 1, "layers": 2},
         uses_mean=False,
     ),
+    Family("Flux2Pipeline", flux2, JOINT, tokens=128),
     Family("Flux2KleinPipeline", flux2_klein, JOINT),
     Family(
         "PixArtAlphaPipeline",
