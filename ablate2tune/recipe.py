@@ -44,10 +44,11 @@ class ModelConfig(Settings):
     """Image height in pixels."""
     width: Positive = 64
     """Image width in pixels."""
-    max_sequence_length: Positive = 512
-    """Tokens the long text encoder pads to (512 is the stock pipeline's default)."""
+    max_sequence_length: Positive | None = None
+    """Tokens the long text encoder pads to; the stock pipeline's default (FLUX: 512) if not set."""
     guidance_scale: float = 3.5
-    """Value of the guidance embedding when sampling, for models that have one."""
+    """The stock call's `guidance_scale` when sampling: the guidance embedding's value for models
+    that have one (FLUX), the scale of classifier-free guidance for others."""
     trust_remote_code: bool = False
 
 

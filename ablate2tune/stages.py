@@ -13,7 +13,7 @@ from ablate2tune.errors import UserError
 from ablate2tune.localize.show import table as ranking_table
 from ablate2tune.localize.stage import Ranking, localize
 from ablate2tune.localize.targets import choose_targets, falls_back
-from ablate2tune.pipelines import check_model_path, load_denoiser
+from ablate2tune.pipelines import FluxDenoiser, check_model_path, family_of, load_denoiser
 from ablate2tune.progress import Terminal
 from ablate2tune.recipe import Recipe
 from ablate2tune.runs import RunDir, content_hash, read_json
@@ -104,8 +104,12 @@ def localize_stage(recipe: Recipe, terminal: Terminal) -> Ranking | None:
 
 
 def train_stage(recipe: Recipe, terminal: Terminal) -> TrainOutcome:
-    """Train the adapter on the modules the ranking chose."""
-    check_model_path(recipe.model.path)
+    """Train the adapter on the modules the ranking chose.
+
+    Raises:
+        UserError: the model is not FLUX.1, there is no ranking, or what `train` raises.
+    """
+    _check_trainable(recipe, "train")
     records = _records(recipe)
     ranking_path = recipe.run_folder / "localize" / "ranking.json"
     ranked = recipe.train.targets in ("top", "bottom")
@@ -126,7 +130,7 @@ def train_stage(recipe: Recipe, terminal: Terminal) -> TrainOutcome:
     if run.is_done("train", inputs):
         terminal.say("train: done before, inputs unchanged")
         return TrainOutcome(adapter, read_json(folder / "targets.json")["injected"], None)
-    denoiser = load_denoiser(recipe.model)
+    denoiser = _flux(recipe)
     catalogue = discover(denoiser.model)
     targets = choose_targets(ranking, recipe.train, catalogue, recipe.seed)
     if falls_back(ranking, recipe.train):
@@ -157,8 +161,12 @@ def train_stage(recipe: Recipe, terminal: Terminal) -> TrainOutcome:
 
 
 def compare_stage(recipe: Recipe, terminal: Terminal) -> Scores | None:
-    """Score before and after; None if the stage was already done with these inputs."""
-    check_model_path(recipe.model.path)
+    """Score before and after; None if the stage was already done with these inputs.
+
+    Raises:
+        UserError: the model is not FLUX.1, there is no adapter, or what `compare` raises.
+    """
+    _check_trainable(recipe, "compare")
     adapter = recipe.run_folder / "train" / "adapter"
     if not (adapter / "pytorch_lora_weights.safetensors").exists():
         raise UserError(
@@ -177,7 +185,7 @@ def compare_stage(recipe: Recipe, terminal: Terminal) -> Scores | None:
         return None
     with run.stage("compare", inputs) as folder, terminal.bar("compare") as progress:
         scores = compare(
-            load_denoiser(recipe.model),
+            _flux(recipe),
             adapter,
             recipe.scenes,
             [record for record in records if record.split == "test"],
@@ -197,8 +205,8 @@ def run_stages(recipe: Recipe, terminal: Terminal) -> None:
     """The main job: render-data, localize, train, compare.
 
     Raises:
-        UserError: no judge is set or compare cannot judge the scenes, said before hours are spent
-            on the stages ahead of it.
+        UserError: no judge is set, compare cannot judge the scenes, or the model is not FLUX.1,
+            said before hours are spent on the stages ahead of it.
     """
     if recipe.compare.judge is None:
         raise UserError(
@@ -207,11 +215,29 @@ def run_stages(recipe: Recipe, terminal: Terminal) -> None:
             mend="name a judge's folder, or run render-data, localize and train one by one",
         )
     check_judged(recipe.scenes)
+    _check_trainable(recipe, "run")
     render_data_stage(recipe, terminal)
     localize_stage(recipe, terminal)
     train_stage(recipe, terminal)
     if compare_stage(recipe, terminal) is None:
         terminal.say(scores_table(read_scores(recipe.run_folder / "compare" / "scores.json")))
+
+
+def _check_trainable(recipe: Recipe, command: str) -> None:
+    check_model_path(recipe.model.path)
+    family = family_of(recipe.model)
+    if not issubclass(family, FluxDenoiser):
+        raise UserError(
+            f"`{command}` serves FLUX.1 alone, and the model is another family",
+            where=f"model.path = {recipe.model.path}",
+            mend="rank its components with `ablate2tune localize`",
+        )
+
+
+def _flux(recipe: Recipe) -> FluxDenoiser:
+    denoiser = load_denoiser(recipe.model)
+    assert isinstance(denoiser, FluxDenoiser), "_check_trainable comes first"
+    return denoiser
 
 
 def _run(recipe: Recipe) -> RunDir:

@@ -13,6 +13,9 @@ from ablate2tune.ablation.sites import Site, sites_of
 from ablate2tune.components import discover
 from ablate2tune.errors import UserError
 
+Shapes = tuple[torch.Size, ...]
+"""Of one call's tensors, without the batch."""
+
 
 class Means:
     """Mean activations at the sites of components, keyed by site and by the noise level.
@@ -24,17 +27,38 @@ class Means:
     def __init__(self) -> None:
         """No means yet; one noise level unless the caller says otherwise."""
         self.sigma_index = 0
-        self._sums: dict[tuple[str, int], list[Tensor]] = {}
-        self._counts: dict[tuple[str, int], int] = {}
+        self._sums: dict[tuple[str, int], dict[Shapes, list[Tensor]]] = {}
+        self._counts: dict[tuple[str, int, Shapes], int] = {}
+        self._seen: set[tuple[str, Shapes]] = set()
 
     def add(self, site: str, tensors: Sequence[Tensor]) -> None:
-        """Take a batch into the mean: one tensor per stream, (batch, ...) each."""
+        """Take a batch into the mean: one tensor per stream, (batch, ...) each.
+
+        A site may be called for each stream of a forward in turn (CogView4's feed-forward); the
+        calls are told apart by their shapes.
+
+        Raises:
+            UserError: a site is called twice at one shape in one forward.
+        """
+        shapes = tuple(tensor.shape[1:] for tensor in tensors)
+        if (site, shapes) in self._seen:
+            raise UserError(
+                "called twice at one shape in one forward, so it has no one mean",
+                where=site,
+                mend="use mode zero",
+            )
+        self._seen.add((site, shapes))
         sums = [tensor.detach().float().sum(0) for tensor in tensors]
-        key = (site, self.sigma_index)
-        if key in self._sums:
-            sums = [old + new for old, new in zip(self._sums[key], sums, strict=True)]
-        self._sums[key] = sums
+        known = self._sums.setdefault((site, self.sigma_index), {})
+        if shapes in known:
+            sums = [old + new for old, new in zip(known[shapes], sums, strict=True)]
+        known[shapes] = sums
+        key = (site, self.sigma_index, shapes)
         self._counts[key] = self._counts.get(key, 0) + len(tensors[0])
+
+    def begin_forward(self) -> None:
+        """Say that the denoiser is called anew."""
+        self._seen.clear()
 
     def mean(self, site: str, index: int, like: Tensor) -> Tensor:
         """The mean of a site's tensor number `index`, repeated over a batch of that shape.
@@ -42,20 +66,23 @@ class Means:
         Raises:
             UserError: nothing was calibrated for this site and noise level, or at other shapes.
         """
-        key = (site, self.sigma_index)
-        if key not in self._sums:
+        known = self._sums.get((site, self.sigma_index))
+        if known is None:
             raise UserError(
                 f"no calibrated mean at noise level {self.sigma_index}",
                 where=site,
                 mend="collect means over the same addresses and noise levels",
             )
-        mean = self._sums[key][index] / self._counts[key]
-        if mean.shape != like.shape[1:]:
+        fitting = [shapes for shapes in known if shapes[index] == like.shape[1:]]
+        if not fitting:
+            calibrated = " and ".join(str(tuple(shapes[index])) for shapes in known)
             raise UserError(
-                f"calibrated at shape {tuple(mean.shape)}, used at {tuple(like.shape[1:])}",
+                f"calibrated at shape {calibrated}, used at {tuple(like.shape[1:])}",
                 where=site,
                 mend="calibrate at the same resolution and prompt length",
             )
+        (shapes,) = fitting
+        mean = known[shapes][index] / self._counts[site, self.sigma_index, shapes]
         return mean.to(like.dtype).expand_as(like)
 
 
@@ -75,8 +102,12 @@ def collect_means(
         UserError: an address is no component, or a component was never called.
     """
     means = Means()
-    with recorded(model, addresses, means.add):
-        run(means)
+    handle = model.register_forward_pre_hook(lambda *_: means.begin_forward())
+    try:
+        with recorded(model, addresses, means.add):
+            run(means)
+    finally:
+        handle.remove()
     return means
 
 

@@ -14,7 +14,7 @@ from ablate2tune.errors import UserError
 from ablate2tune.localize.condition import Condition
 from ablate2tune.localize.margin import Batch, batch_loss
 from ablate2tune.localize.replay import Blocks, Trace
-from ablate2tune.pipelines import FluxDenoiser
+from ablate2tune.pipelines import Denoiser
 
 BASELINE = Condition()
 
@@ -23,7 +23,7 @@ class Engine:
     """Runs a denoiser under conditions and counts what that takes."""
 
     def __init__(
-        self, denoiser: FluxDenoiser, batch_size: int, prefix_reuse=True, batch_conditions=True
+        self, denoiser: Denoiser, batch_size: int, prefix_reuse=True, batch_conditions=True
     ):
         """Nothing is computed yet.
 
@@ -40,6 +40,8 @@ class Engine:
         self._catalogue = discover(denoiser.model)
         self._rows = batch_size
         self._prefix_reuse, self._batch_conditions = prefix_reuse, batch_conditions
+        self.prefix_obstacle: str | None = None
+        """Why prefix reuse was given up for whole forwards; None where it was not."""
         self.halvings = 0
         """How often a forward ran out of memory and its batch was halved."""
 
@@ -100,8 +102,8 @@ class Engine:
         if trace is not None or BASELINE in conditions:
             with self.blocks.running(record=trace):
                 found[BASELINE] = self._run(batch)
-        if trace is not None and not trace.replayable:
-            trace = None
+        if trace is not None and trace.obstacle:
+            self.prefix_obstacle, self._prefix_reuse, trace = trace.obstacle, False, None
         model = self.denoiser.model
         places = {address: i for i, address in enumerate(trace.order)} if trace else {}
         ablating.sort(key=lambda condition: self._start(condition, places))

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ablate2tune.errors import UserError
-from ablate2tune.pipelines import Conditioning, FluxDenoiser
+from ablate2tune.pipelines import Conditioning, Denoiser
 from ablate2tune.scenes.dataset import SceneRecord, load_images
 from ablate2tune.seeding import seed_for
 
@@ -21,7 +21,7 @@ class Examples:
     groups: list[str]
     """The contrast group of each scene."""
     latents: Tensor
-    """Packed latents, (n, tokens, channels)."""
+    """As the pipeline denoises them, (n, ...)."""
     conditioning: Conditioning
     """One row per distinct caption."""
     caption: list[int]
@@ -76,7 +76,7 @@ def split_groups(
 
 
 @torch.no_grad()
-def encode(denoiser: FluxDenoiser, records: Sequence[SceneRecord]) -> Examples:
+def encode(denoiser: Denoiser, records: Sequence[SceneRecord]) -> Examples:
     """Encode scenes and their captions; equal captions are encoded once."""
     rows: dict[str, int] = {}
     for record in records:

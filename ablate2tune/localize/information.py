@@ -14,7 +14,7 @@ from scipy import optimize, special
 
 from ablate2tune.errors import UserError
 from ablate2tune.localize.statistics import Groups, Interval
-from ablate2tune.pipelines import FluxDenoiser
+from ablate2tune.pipelines import Denoiser
 from ablate2tune.scenes.claims import RELATION
 from ablate2tune.scenes.dataset import SceneRecord
 from ablate2tune.seeding import numpy_generator
@@ -95,7 +95,7 @@ class Information:
 
 
 def check_information(
-    denoiser: FluxDenoiser,
+    denoiser: Denoiser,
     records: Sequence[SceneRecord],
     resamples: int,
     confidence: float,
@@ -104,9 +104,10 @@ def check_information(
     """Probe the conditioning of contrast twins, with whole groups held out.
 
     Relation: which of a group's two relations the caption states, from the mean token embedding
-    and from the pooled vector. Role: whether an object's noun phrase is the caption's subject or
-    its object, from the phrase's own tokens; each caption is asked together with the one in which
-    the objects have exchanged roles, so the words alone tell nothing.
+    and from the pooled vector where the family has one. Role: whether an object's noun phrase is
+    the caption's subject or its object, from the phrase's own tokens; each caption is asked
+    together with the one in which the objects have exchanged roles, so the words alone tell
+    nothing.
     """
 
     def probe(question: str, kind: str, x: np.ndarray, y: np.ndarray, groups: list[str]) -> Probe:
@@ -121,14 +122,10 @@ def check_information(
         y = np.array([record.relation == axis[0] for record in members])
         groups = [record.group_id for record in members]
         tokens = _features(denoiser, texts, lambda _, embeds: embeds.mean(0))
-        pooled = torch.cat(
-            [
-                denoiser.encode_prompts(texts[i : i + BATCH]).pooled.float().cpu()
-                for i in range(0, len(texts), BATCH)
-            ]
-        )
         probes.append(probe(" / ".join(axis), "tokens", tokens, y, groups))
-        probes.append(probe(" / ".join(axis), "pooled", pooled.numpy(), y, groups))
+        pooled = _pooled(denoiser, texts)
+        if pooled is not None:
+            probes.append(probe(" / ".join(axis), "pooled", pooled, y, groups))
     probes.append(probe("subject or object", "phrase", *_roles(denoiser, records)))
     return Information(probes)
 
@@ -195,7 +192,7 @@ def _axes(records: Sequence[SceneRecord]) -> dict[tuple[str, ...], list[SceneRec
 
 
 def _roles(
-    denoiser: FluxDenoiser, records: Sequence[SceneRecord]
+    denoiser: Denoiser, records: Sequence[SceneRecord]
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     texts: list[str] = []
     spans: list[slice] = []
@@ -234,12 +231,21 @@ def _phrases(record: SceneRecord) -> tuple[str, str, str, str]:
 
 
 def _features(
-    denoiser: FluxDenoiser,
+    denoiser: Denoiser,
     texts: Sequence[str],
     reduce: Callable[[int, torch.Tensor], torch.Tensor],
 ) -> np.ndarray:
     rows = []
     for start in range(0, len(texts), BATCH):
-        embeds = denoiser.encode_prompts(texts[start : start + BATCH]).prompt_embeds.float().cpu()
-        rows += [reduce(start + i, embed) for i, embed in enumerate(embeds)]
+        encoded = denoiser.encode_prompts(texts[start : start + BATCH])
+        tokens = (encoded.tokens(row).float().cpu() for row in range(len(encoded)))
+        rows += [reduce(start + i, embeds) for i, embeds in enumerate(tokens)]
     return torch.stack(rows).numpy()
+
+
+def _pooled(denoiser: Denoiser, texts: Sequence[str]) -> np.ndarray | None:
+    """The pooled embeddings, (texts, channels); None for a family without them."""
+    starts = range(0, len(texts), BATCH)
+    found = [denoiser.encode_prompts(texts[i : i + BATCH]).pooled for i in starts]
+    rows = [pooled.float().cpu() for pooled in found if pooled is not None]
+    return torch.cat(rows).numpy() if rows else None

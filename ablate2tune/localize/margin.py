@@ -15,9 +15,9 @@ from torch import Tensor
 
 from ablate2tune.localize.condition import Condition
 from ablate2tune.localize.examples import Examples
-from ablate2tune.pipelines import Conditioning
+from ablate2tune.pipelines.conditioning import Conditioning
+from ablate2tune.pipelines.schedules import Schedule, squared_error
 from ablate2tune.seeding import torch_generator
-from ablate2tune.train.loss import flow_matching_loss, interpolate
 
 GUIDANCE = 1.0
 """Value of the guidance embedding: the loss is that of the unguided model."""
@@ -33,14 +33,19 @@ class Denoiser(Protocol):
         """Where it lies."""
         ...
 
-    def velocity(
+    @property
+    def schedule(self) -> Schedule:
+        """How latents are noised and what it predicts."""
+        ...
+
+    def predict(
         self,
         latents: Tensor,
         sigma: Tensor,
         conditioning: Conditioning,
         guidance: float | None = None,
     ) -> Tensor:
-        """Predicted velocity, (batch, tokens, channels)."""
+        """Its prediction, the shape of the latents."""
         ...
 
 
@@ -49,6 +54,7 @@ class Levels:
     """The noise that every image is probed with."""
 
     sigmas: Sequence[float]
+    """The noise's share of the mixture, in [0, 1] (see `pipelines.schedules`)."""
     noises: int
     """Noise draws per image and noise level."""
     seed: int
@@ -71,9 +77,9 @@ class Batch:
     """Rows for one forward: noised images, each under one caption."""
 
     latents: Tensor
-    """Clean packed latents, (rows, tokens, channels)."""
+    """Clean latents as the pipeline denoises them, (rows, ...)."""
     noise: Tensor
-    """The noise added to them, (rows, tokens, channels)."""
+    """The noise added to them, the same shape."""
     sigma: float
     level: int
     """Index of sigma among the noise levels."""
@@ -92,8 +98,8 @@ class Batch:
         if copies == 1:
             return self
         return Batch(
-            self.latents.repeat(copies, 1, 1),
-            self.noise.repeat(copies, 1, 1),
+            _repeated(self.latents, copies),
+            _repeated(self.noise, copies),
             self.sigma,
             self.level,
             Conditioning.cat([self.conditioning] * copies),
@@ -128,7 +134,7 @@ def batches(examples: Examples, levels: Levels, chunk: Sequence[int], device) ->
     """
     captions = [examples.caption, examples.foil, examples.control]
     rows = torch.tensor([kind[i] for kind in captions for i in chunk])
-    conditioning = examples.conditioning[rows.to(examples.conditioning.pooled.device)]
+    conditioning = examples.conditioning[rows.to(examples.conditioning.device)]
     latents = examples.latents[list(chunk)].to(device)
     for level, sigma in enumerate(levels.sigmas):
         for draw in range(levels.noises):
@@ -139,8 +145,8 @@ def batches(examples: Examples, levels: Levels, chunk: Sequence[int], device) ->
                 ]
             ).to(device)
             yield Batch(
-                latents.repeat(CAPTIONS, 1, 1),
-                noise.repeat(CAPTIONS, 1, 1),
+                _repeated(latents, CAPTIONS),
+                _repeated(noise, CAPTIONS),
                 sigma,
                 level,
                 conditioning,
@@ -200,13 +206,22 @@ def run_captions(
 def noised_batch(
     denoiser: Denoiser, latents: Tensor, noise: Tensor, sigma: float, conditioning: Conditioning
 ) -> Tensor:
-    """Predicted velocity of noised latents at one noise level, (batch, tokens, channels)."""
+    """The prediction for noised latents at one noise level, the shape of the latents."""
     sigmas = torch.full((len(latents),), sigma, device=latents.device)
-    noised = interpolate(latents, noise, sigmas)
-    return denoiser.velocity(noised, sigmas, conditioning, guidance=GUIDANCE)
+    noised = denoiser.schedule.add_noise(latents, noise, sigmas)
+    return denoiser.predict(noised, sigmas, conditioning, guidance=GUIDANCE)
 
 
 def batch_loss(denoiser: Denoiser, batch: Batch) -> Tensor:
-    """The flow-matching loss of every row, (rows,), as the denoiser now is."""
+    """The squared error of every row's prediction, (rows,), as the denoiser now is.
+
+    Against the family's own target: velocity, epsilon or v.
+    """
     prediction = noised_batch(denoiser, batch.latents, batch.noise, batch.sigma, batch.conditioning)
-    return flow_matching_loss(prediction, batch.latents, batch.noise)
+    sigmas = torch.full((len(batch),), batch.sigma, device=batch.latents.device)
+    target = denoiser.schedule.target(batch.latents.float(), batch.noise.float(), sigmas)
+    return squared_error(prediction, target)
+
+
+def _repeated(x: Tensor, copies: int) -> Tensor:
+    return x.repeat(copies, *[1] * (x.ndim - 1))

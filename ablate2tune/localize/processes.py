@@ -9,7 +9,7 @@ from accelerate.utils import gather_object
 
 from ablate2tune import runs
 from ablate2tune.localize.results import Results
-from ablate2tune.pipelines import FluxDenoiser
+from ablate2tune.pipelines import Denoiser
 
 
 class Processes:
@@ -19,7 +19,7 @@ class Processes:
     writes the stage's files; the others append to a file of their own until the first has them.
     """
 
-    def __init__(self, denoiser: FluxDenoiser):
+    def __init__(self, denoiser: Denoiser):
         """Join the launcher's processes and move the model to this one's device."""
         self.index, self.count = 0, 1
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:

@@ -26,9 +26,15 @@ class Trace:
         self._versions: dict[str, list[int]] = {}
 
     @property
-    def replayable(self) -> bool:
-        """Whether every block was called once, so that its output stands for its place."""
-        return len(self._outputs) == len(self.order)
+    def obstacle(self) -> str | None:
+        """Why the outputs cannot stand for their blocks; None where they can."""
+        twice = [address for i, address in enumerate(self.order) if address in self.order[:i]]
+        if twice:
+            return f"{twice[0]} is called more than once in a forward"
+        changed = [a for a, x in self._outputs.items() if _versions(x) != self._versions[a]]
+        if changed:
+            return f"the model changes the output of {changed[0]} in place"
+        return None
 
     def add(self, address: str, output: Any) -> None:
         """Keep a block's output."""
@@ -105,8 +111,8 @@ class Blocks:
     def _counting(self, address: str, forward: Any, record: Trace | None) -> Any:
         def call(*args: Any, **kwargs: Any) -> Any:
             output = forward(*args, **kwargs)
-            first = output if isinstance(output, Tensor) else output[0]
-            self.evaluations += len(first)
+            streams = [output] if isinstance(output, Tensor) else output
+            self.evaluations += next(len(x) for x in streams if isinstance(x, Tensor))
             if record is not None:
                 record.add(address, output)
             return output

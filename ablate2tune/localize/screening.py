@@ -81,7 +81,9 @@ def _estimate(
         return hook
 
     def adder(condition: Condition, after: Tensor, before: Tensor) -> Any:
-        def add(gradient: Tensor) -> None:
+        def add(gradient: Tensor | None) -> None:
+            if gradient is None:  # the part of an output that nothing reads
+                return
             product = (after - before).double() * gradient.double()
             changes[condition] += product.flatten(1).sum(1).cpu()
 

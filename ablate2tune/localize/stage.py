@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ablate2tune import runs
+from ablate2tune.errors import UserError
 from ablate2tune.localize.bars import write_bars
 from ablate2tune.localize.condition import Condition
 from ablate2tune.localize.examples import split_groups
@@ -16,13 +17,13 @@ from ablate2tune.localize.ranking import NO_SKILL, RANKED, SCHEMA, Analysis, Ran
 from ablate2tune.localize.show import write_csv, write_heatmap
 from ablate2tune.localize.sweep import Measured, Sweep
 from ablate2tune.localize.trust import trust
-from ablate2tune.pipelines import FluxDenoiser, Progress
+from ablate2tune.pipelines import Denoiser, Progress
 from ablate2tune.recipe import LocalizeConfig
 from ablate2tune.scenes.dataset import SceneRecord
 
 
 def localize(
-    denoiser: FluxDenoiser,
+    denoiser: Denoiser,
     records: Sequence[SceneRecord],
     config: LocalizeConfig,
     seed: int,
@@ -45,10 +46,16 @@ def localize(
             estimate that grows where it must.
 
     Raises:
-        UserError: too few contrast groups, a loss that is not finite, fused projections, or a
-            model without blocks.
+        UserError: too few contrast groups, a loss that is not finite, fused projections, a
+            model without blocks, or mode "mean" on a family whose tokens have no fixed positions.
     """
     # 1) Choose and encode; whether the conditioning carries the distinction comes first.
+    if config.mode == "mean" and denoiser.mean_obstacle:
+        raise UserError(
+            f"{denoiser.mean_obstacle}, so a mean per position has no meaning",
+            where="localize.mode = mean",
+            mend="set localize.mode=zero",
+        )
     calibration_groups = config.calibration_groups if config.mode == "mean" else 0
     split = split_groups(records, config.groups, calibration_groups, seed)
     information = check_information(

@@ -30,7 +30,7 @@ from ablate2tune.localize.racing import race, spread_order
 from ablate2tune.localize.ranking import Analysis
 from ablate2tune.localize.results import Probe, Results
 from ablate2tune.localize.screening import can_screen, first_order_losses
-from ablate2tune.pipelines import FluxDenoiser, Progress
+from ablate2tune.pipelines import Denoiser, Progress
 from ablate2tune.recipe import LocalizeConfig
 from ablate2tune.seeding import seed_for
 
@@ -51,7 +51,7 @@ class Sweep:
 
     def __init__(
         self,
-        denoiser: FluxDenoiser,
+        denoiser: Denoiser,
         split: Split,
         config: LocalizeConfig,
         seed: int,
@@ -306,6 +306,8 @@ class Sweep:
             "conditions": conditions,
             "seconds": round(time.perf_counter() - self._began, 3),
             "halvings": self.engine.halvings,
+            "prefix_reuse": self.config.prefix_reuse and self.engine.prefix_obstacle is None,
+            "prefix_reuse_obstacle": self.engine.prefix_obstacle,
         }
 
     def finish(self) -> None:

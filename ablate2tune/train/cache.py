@@ -68,6 +68,7 @@ def encode_examples(
     for start in range(0, len(distinct), CHUNK):
         encoded = denoiser.encode_prompts(distinct[start : start + CHUNK])
         embeds.append(encoded.prompt_embeds.cpu())
+        assert encoded.pooled is not None, "FLUX has a pooled embedding"
         pooled.append(encoded.pooled.cpu())
     tensors = {
         "latents": torch.cat(latents),

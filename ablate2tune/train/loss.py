@@ -9,27 +9,17 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ablate2tune.pipelines.schedules import interpolate, squared_error, velocity_target
+
+__all__ = [
+    "Density",
+    "flow_matching_loss",
+    "interpolate",
+    "sample_sigmas",
+    "velocity_target",
+]
+
 Density = Literal["flux_shift", "logit_normal", "uniform"]
-
-
-def interpolate(latents: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
-    """The noised latents (1 - sigma) * latents + sigma * noise.
-
-    >>> interpolate(torch.tensor([[4.0]]), torch.tensor([[8.0]]), torch.tensor([0.25]))
-    tensor([[5.]])
-
-    Args:
-        latents: (batch, ...).
-        noise: the shape of `latents`.
-        sigma: noise levels in [0, 1], (batch,).
-    """
-    sigma = sigma.to(latents).reshape(-1, *[1] * (latents.ndim - 1))
-    return (1 - sigma) * latents + sigma * noise
-
-
-def velocity_target(latents: Tensor, noise: Tensor) -> Tensor:
-    """The velocity noise - latents, d(noised latents)/d(sigma), which the denoiser predicts."""
-    return noise - latents
 
 
 def flow_matching_loss(prediction: Tensor, latents: Tensor, noise: Tensor) -> Tensor:
@@ -43,8 +33,7 @@ def flow_matching_loss(prediction: Tensor, latents: Tensor, noise: Tensor) -> Te
     Returns:
         (batch,), the mean over tokens and channels.
     """
-    error = prediction.float() - velocity_target(latents.float(), noise.float())
-    return error.square().flatten(1).mean(1)
+    return squared_error(prediction, velocity_target(latents.float(), noise.float()))
 
 
 def sample_sigmas(count: int, density: Density, shift: float, generator: torch.Generator) -> Tensor:

@@ -37,7 +37,7 @@ def example_losses(
     device = denoiser.device
     sigma = sigma.to(denoiser.dtype).float().to(device)
     latents, noise = latents.float().to(device), noise.to(device)
-    told = Conditioning(conditioning.prompt_embeds.to(device), conditioning.pooled.to(device))
+    told = conditioning.to(device)
     prediction = denoiser.velocity(interpolate(latents, noise, sigma), sigma, told, guidance)
     return flow_matching_loss(prediction, latents, noise)
 

@@ -149,7 +149,26 @@ def test_a_block_called_twice_is_not_replayed():
     trace = Trace()
     for _ in range(2):
         trace.add("blocks.0", torch.zeros(1, 1))
-    assert not trace.replayable
+    assert trace.obstacle == "blocks.0 is called more than once in a forward"
+
+
+def test_whole_forwards_where_outputs_cannot_be_replayed(tiny_flux, batch):
+    """A later module writes into a block's output; the losses are right and the reason is kept."""
+    single = Condition(("transformer_blocks.1.ff",), "zero")
+    expected = {c: plain(tiny_flux, batch, c) for c in (BASELINE, single)}
+
+    def write(_module, _args, kwargs):
+        kwargs["hidden_states"].add_(0)
+
+    block = tiny_flux.model.transformer_blocks[1]
+    handle = block.register_forward_pre_hook(write, with_kwargs=True)
+    engine = Engine(tiny_flux, ROWS)
+    found = engine.losses(batch, [BASELINE, single])
+    assert engine.prefix_obstacle == "the model changes the output of transformer_blocks.0 in place"
+    assert engine.evaluations == 2 * ROWS * BLOCKS
+    handle.remove()
+    for condition, losses in expected.items():
+        np.testing.assert_allclose(found[condition], losses, rtol=1e-5)
 
 
 def test_a_compiled_block_is_refused(tiny_flux):

@@ -6,6 +6,7 @@ from ablate2tune.localize.condition import Condition
 from ablate2tune.localize.examples import Examples
 from ablate2tune.localize.margin import Levels, Margins, batch_loss, measure, noise_for
 from ablate2tune.pipelines import Conditioning
+from ablate2tune.pipelines.schedules import FlowMatching
 
 LATENTS = torch.tensor([[[1.0, 2.0], [3.0, 4.0]], [[0.0, 1.0], [0.0, -1.0]]])
 
@@ -21,7 +22,9 @@ class FakeDenoiser:
     def __init__(self):
         self.inputs: list[tuple[torch.Tensor, torch.Tensor]] = []
 
-    def velocity(self, latents, sigma, conditioning, guidance=None):
+    schedule = FlowMatching()
+
+    def predict(self, latents, sigma, conditioning, guidance=None):
         assert guidance == 1.0
         self.inputs.append((latents, sigma))
         clean = LATENTS[conditioning.prompt_embeds[:, 0, 0].long()]
@@ -109,7 +112,7 @@ def test_noise_is_a_function_of_example_level_and_draw():
 
 def test_a_loss_that_is_not_finite_stays_so():
     class Broken(FakeDenoiser):
-        def velocity(self, latents, sigma, conditioning, guidance=None):
+        def predict(self, latents, sigma, conditioning, guidance=None):
             return torch.full_like(latents, torch.nan)
 
     assert all(np.isnan(values).all() for values in margins_of(Broken(), levels()))

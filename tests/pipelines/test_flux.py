@@ -9,7 +9,7 @@ import torch
 from diffusers import FluxPipeline
 
 from ablate2tune.errors import UserError
-from ablate2tune.pipelines import FluxDenoiser, check_model_path, load_denoiser
+from ablate2tune.pipelines import Denoiser, FluxDenoiser, check_model_path, load_denoiser
 from ablate2tune.recipe import ModelConfig
 
 
@@ -97,3 +97,23 @@ def test_image_size_must_fit(tiny_flux_folder: Path) -> None:
     config = ModelConfig(path=str(tiny_flux_folder), device="cpu", height=36, width=32)
     with pytest.raises(UserError, match="multiples of 8"):
         load_denoiser(config)
+
+
+def test_the_stock_calls_prediction_is_the_direct_one(tiny_flux: FluxDenoiser) -> None:
+    """What serves the other families, on FLUX, whose denoiser is called directly; at two levels."""
+    generator = torch.Generator().manual_seed(3)
+    latents = torch.randn(3, 16, 16, generator=generator)
+    sigma = torch.tensor([0.3, 0.8, 0.3])
+    conditioning = tiny_flux.encode_prompts(["a red ball", "a blue cube", "a green cone"])
+    direct = tiny_flux.predict(latents, sigma, conditioning)
+    stock = Denoiser.predict(tiny_flux, latents, sigma, conditioning)
+    torch.testing.assert_close(stock, direct, atol=1e-5, rtol=1e-5)
+    assert tiny_flux.pipe.scheduler.__class__.__name__ == "FlowMatchEulerDiscreteScheduler"
+
+
+def test_gradients_flow_through_the_stock_call(tiny_flux: FluxDenoiser) -> None:
+    latents = torch.randn(1, 16, 16).requires_grad_()
+    conditioning = tiny_flux.encode_prompts(["a red ball"])
+    Denoiser.predict(tiny_flux, latents, torch.tensor([0.5]), conditioning).sum().backward()
+    assert latents.grad is not None
+    assert latents.grad.abs().sum() > 0

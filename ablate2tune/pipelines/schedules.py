@@ -1,0 +1,139 @@
+"""How a family noises latents, what its denoiser predicts, and how it is told the noise level.
+
+A recipe's noise level sigma lies in [0, 1] and is the noise's share of the mixture: 0 is the
+picture, 1 is noise. In flow matching that is the level itself, (1 - sigma) * latents + sigma *
+noise. A discrete schedule (DDPM, Ho et al. 2020, arXiv:2006.11239) mixes alpha_t * latents +
+sigma_t * noise with alpha_t^2 + sigma_t^2 = 1; there the recipe's level stands for the timestep t
+whose sigma_t / (alpha_t + sigma_t) is nearest to it.
+"""
+
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from ablate2tune.errors import UserError
+
+
+def interpolate(latents: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+    """The noised latents (1 - sigma) * latents + sigma * noise.
+
+    >>> interpolate(torch.tensor([[4.0]]), torch.tensor([[8.0]]), torch.tensor([0.25]))
+    tensor([[5.]])
+
+    Args:
+        latents: (batch, ...).
+        noise: the shape of `latents`.
+        sigma: noise levels in [0, 1], (batch,).
+    """
+    sigma = _over_rows(sigma, latents)
+    return (1 - sigma) * latents + sigma * noise
+
+
+def velocity_target(latents: Tensor, noise: Tensor) -> Tensor:
+    """The velocity noise - latents, d(noised latents)/d(sigma), which the denoiser predicts."""
+    return noise - latents
+
+
+def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error of each row in float32: (batch,)."""
+    return (prediction.float() - target).square().flatten(1).mean(1)
+
+
+class Schedule(Protocol):
+    """A family's noising and its prediction target; `sigma` is (batch,) in [0, 1]."""
+
+    predicts: str
+    """"velocity", "epsilon" or "v"."""
+
+    def add_noise(self, latents: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+        """The noised latents, the shape of `latents`."""
+        ...
+
+    def target(self, latents: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+        """What the denoiser should predict from them, the shape of `latents`."""
+        ...
+
+    def timestep(self, sigma: Tensor) -> Tensor:
+        """The scheduler's timestep of each noise level, (batch,)."""
+        ...
+
+
+class FlowMatching:
+    """Rectified flow (Lipman et al. 2023, arXiv:2210.02747; Esser et al. 2024, 2403.03206)."""
+
+    predicts = "velocity"
+
+    def __init__(self, timesteps: int = 1000):
+        """Timestep = sigma * timesteps."""
+        self._timesteps = timesteps
+
+    def add_noise(self, latents: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+        """See `interpolate`."""
+        return interpolate(latents, noise, sigma)
+
+    def target(self, latents: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+        """See `velocity_target`."""
+        return velocity_target(latents, noise)
+
+    def timestep(self, sigma: Tensor) -> Tensor:
+        """Not rounded to a whole number."""
+        return sigma * self._timesteps
+
+
+class DiscreteSchedule:
+    """A variance-preserving schedule of whole timesteps, predicting epsilon or v.
+
+    v = alpha * noise - sigma * latents (Salimans & Ho 2022, arXiv:2202.00512).
+    """
+
+    def __init__(self, alphas_cumprod: Tensor, v_prediction: bool):
+        """From the products of 1 - beta, (timesteps,), as the pipeline's scheduler holds them."""
+        self.predicts = "v" if v_prediction else "epsilon"
+        products = alphas_cumprod.double().cpu()
+        self._alpha, self._sigma = products.sqrt(), (1 - products).sqrt()
+        self._level = self._sigma / (self._alpha + self._sigma)
+
+    def add_noise(self, latents: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+        """alpha_t * latents + sigma_t * noise."""
+        alpha, spread = self._at(sigma, latents)
+        return alpha * latents + spread * noise
+
+    def target(self, latents: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+        """The noise, or v."""
+        if self.predicts == "epsilon":
+            return noise
+        alpha, spread = self._at(sigma, latents)
+        return alpha * noise - spread * latents
+
+    def timestep(self, sigma: Tensor) -> Tensor:
+        """The whole timestep whose sigma_t / (alpha_t + sigma_t) is nearest, int64."""
+        distance = (self._level[None] - sigma.double().cpu()[:, None]).abs()
+        return distance.argmin(1).to(sigma.device)
+
+    def _at(self, sigma: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        index = self.timestep(sigma).cpu()
+        return _over_rows(self._alpha[index], like), _over_rows(self._sigma[index], like)
+
+
+def schedule_of(scheduler: Any) -> Schedule:
+    """The schedule that a pipeline's scheduler samples along.
+
+    Raises:
+        UserError: it predicts something else than velocity, epsilon or v.
+    """
+    config = scheduler.config
+    kind = config.get("prediction_type", None)
+    products = getattr(scheduler, "alphas_cumprod", None)
+    if products is None or kind == "flow_prediction":
+        return FlowMatching(config.get("num_train_timesteps", 1000))
+    if kind not in ("epsilon", "v_prediction"):
+        raise UserError(
+            f"prediction_type {kind!r} is not supported",
+            where=f"scheduler {type(scheduler).__name__}",
+            mend="use a model that predicts epsilon, v or flow",
+        )
+    return DiscreteSchedule(products, kind == "v_prediction")
+
+
+def _over_rows(values: Tensor, like: Tensor) -> Tensor:
+    return values.to(like).reshape(-1, *[1] * (like.ndim - 1))
