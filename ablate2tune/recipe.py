@@ -148,6 +148,29 @@ class ScenesConfig(Settings):
         return self
 
 
+class JointConfig(Settings):
+    """Components ablated together, after the sweep. All of it is off by default."""
+
+    level: Literal["block", "sublayer"] = "sublayer"
+    """Whose ranked components are combined in `curves`, `pairs` and `sufficient`."""
+    curves: bool = False
+    """Ablate more and more of them in steps of 10 %: from the least important on, and from the
+    most important on."""
+    pairs: Annotated[int, Field(ge=0)] = 0
+    """Interactions between every two of so many top components; 0 for none."""
+    sufficient: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Find a small set of them that keeps this share of the spatial margin while all the others
+    are ablated."""
+    neighbours: Annotated[int, Field(ge=0)] = 0
+    """So many top sub-layers are also ablated together with those next to them in their block."""
+
+    @model_validator(mode="after")
+    def _check_joint(self) -> "JointConfig":
+        if self.pairs == 1:
+            raise ValueError("pairs needs at least 2 components, or 0 for none")
+        return self
+
+
 class LocalizeConfig(Settings):
     """How components are ranked."""
 
@@ -191,6 +214,10 @@ class LocalizeConfig(Settings):
     screening: Literal["auto", "on", "off"] = "auto"
     """First-order estimates of all components from one backward pass, which steady the figures of
     those that were measured in part; auto: where at least 48 components are swept."""
+    joint: JointConfig = JointConfig()
+    """What several components do together."""
+    follow_up_groups: Annotated[int, Field(ge=4)] = 48
+    """Contrast groups, at most, that joint conditions are measured on, all on the same ones."""
     bootstrap: Positive = 2000
     """Bootstrap resamples of the contrast groups."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
@@ -282,6 +309,11 @@ class Recipe(Settings):
     def run_folder(self) -> Path:
         """`runs/NAME`."""
         return self.runs / self.name
+
+    @property
+    def means_folder(self) -> Path:
+        """Calibrated means that runs share; no run's name begins with a dot."""
+        return self.runs / ".means"
 
     @property
     def data_folder(self) -> Path:

@@ -42,6 +42,23 @@ class Split:
     measured: list[SceneRecord]
     calibration: list[SceneRecord]
 
+    def __post_init__(self) -> None:
+        """Refuse scenes that would be measured against means of themselves.
+
+        Raises:
+            UserError: a scene, or a contrast group, is in both sets.
+        """
+        ids = {record.scene_id for record in self.measured}
+        groups = {record.group_id for record in self.measured}
+        shared = [r for r in self.calibration if r.scene_id in ids or r.group_id in groups]
+        if shared:
+            raise UserError(
+                f"{len(shared)} of {len(self.calibration)} calibration scenes are of measured "
+                "contrast groups",
+                where=shared[0].scene_id,
+                mend="calibrate on other scenes than the measured ones",
+            )
+
 
 def split_groups(
     records: Sequence[SceneRecord], groups: int, calibration_groups: int, seed: int

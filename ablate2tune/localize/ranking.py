@@ -265,6 +265,8 @@ class Ranking:
     """ranking.json."""
     information: dict[str, Any]
     """information.json."""
+    notes: tuple[str, ...] = ()
+    """What the follow-ups found, one line each."""
 
     @property
     def verdict(self) -> str:
@@ -293,6 +295,7 @@ class Ranking:
             )
         for address, reason in self.data["left_out"].items():
             lines.append(f"left out: {address} ({reason})")
+        lines += self.notes
         return lines + [f"warning: {line}" for line in self.data["trust"]["warnings"]]
 
     def write(self, folder: Path) -> None:

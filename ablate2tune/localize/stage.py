@@ -8,8 +8,10 @@ import numpy as np
 
 from ablate2tune import runs
 from ablate2tune.localize.bars import write_bars
+from ablate2tune.localize.circuits import find_circuits
 from ablate2tune.localize.condition import Condition
 from ablate2tune.localize.examples import split_groups
+from ablate2tune.localize.follow_up import Finding, FollowUp
 from ablate2tune.localize.information import Information, check_information
 from ablate2tune.localize.racing import BUDGET, BUDGET_SCREENED
 from ablate2tune.localize.ranking import NO_SKILL, RANKED, SCHEMA, Analysis, Ranking, Row
@@ -28,12 +30,14 @@ def localize(
     seed: int,
     folder: Path,
     on_progress: Progress | None = None,
+    cache: Path | None = None,
 ) -> Ranking:
     """Rank blocks, then the sub-layers of the top blocks, by what the model loses without them.
 
-    Writes information.json, results.jsonl, ranking.json, ranking.csv, cost.json, heatmap.png and
-    bars.png with bars.json below `folder`. A killed run continues where it stopped and ends with
-    the same ranking.
+    Writes information.json, identity.json, results.jsonl, ranking.json, ranking.csv, cost.json,
+    heatmap.png and bars.png with bars.json below `folder`, and a PNG with its JSON for each
+    follow-up that the recipe asks for. A killed run continues where it stopped and ends with the
+    same ranking.
 
     Args:
         denoiser: the model.
@@ -43,10 +47,11 @@ def localize(
         folder: where the files go.
         on_progress: told (block evaluations done, block evaluations in all); the total is an
             estimate that grows where it must.
+        cache: folder of calibrated means, shared between runs; None keeps none.
 
     Raises:
-        UserError: too few contrast groups, a loss that is not finite, fused projections, or a
-            model without blocks.
+        UserError: too few contrast groups, a loss that is not finite, fused projections, a model
+            without blocks, or a folder that holds the results of another sweep.
     """
     # 1) Choose and encode; whether the conditioning carries the distinction comes first.
     calibration_groups = config.calibration_groups if config.mode == "mean" else 0
@@ -58,7 +63,7 @@ def localize(
         config.confidence,
         seed,
     )
-    sweep = Sweep(denoiser, split, config, seed, folder, on_progress)
+    sweep = Sweep(denoiser, split, config, seed, folder, on_progress, cache)
     if sweep.processes.is_first:
         runs.write_json(folder / "information.json", information.as_dict())
 
@@ -102,7 +107,12 @@ def localize(
     sublayer_rows = analysis.rows(sublayers, _gains(sweep, sublayers))
     rows = analysis.over_levels([*block_rows, *sublayer_rows])
     levels = {"block": blocks, "sublayer": sublayers}
-    return _finish(folder, sweep, analysis, information, levels, rows, left_out, reseeded)
+
+    # 5) What several components do together; this never changes the ranking.
+    findings: list[Finding] = []
+    if analysis.has_skill:
+        findings = find_circuits(FollowUp(sweep, analysis.groups), rows)
+    return _finish(folder, sweep, analysis, information, levels, rows, left_out, reseeded, findings)
 
 
 def _gains(sweep: Sweep, measured: Measured) -> dict[str, float] | None:
@@ -120,6 +130,7 @@ def _finish(
     rows: Sequence[Row],
     left_out: dict[str, str],
     reseeded: np.ndarray | None,
+    findings: Sequence[Finding] = (),
 ) -> Ranking:
     config = sweep.config
     sweep.finish()
@@ -145,12 +156,14 @@ def _finish(
             sweep.seed,
         ),
     }
-    ranking = Ranking(data, information.as_dict())
+    ranking = Ranking(data, information.as_dict(), tuple(found.message for found in findings))
     if not sweep.processes.is_first:
         return ranking
     write_csv(data, folder / "ranking.csv")
     write_heatmap(data, [block.address for block in sweep.catalogue.blocks], folder / "heatmap.png")
     write_bars(data, folder)
+    for finding in findings:
+        finding.write(folder)
     ranking.write(folder)
     runs.write_json(folder / "cost.json", sweep.cost_dict())
     return ranking

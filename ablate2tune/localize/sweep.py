@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ablate2tune.ablation import Means, Verification, collect_means, verify
+from ablate2tune.ablation import Verification, verify
 from ablate2tune.components import Catalogue, Component, discover, lora_targets
 from ablate2tune.errors import UserError
+from ablate2tune.localize.calibration import Calibration
 from ablate2tune.localize.condition import Condition
 from ablate2tune.localize.engine import BASELINE, Engine
 from ablate2tune.localize.examples import Examples, Split, encode
 from ablate2tune.localize.gain import adapter_gain, weight_gradients
+from ablate2tune.localize.identity import claim, model_hash, sweep_identity
 from ablate2tune.localize.margin import (
     Batch,
     Levels,
@@ -23,7 +25,6 @@ from ablate2tune.localize.margin import (
     batch_loss,
     batches,
     measure,
-    run_captions,
 )
 from ablate2tune.localize.processes import Processes
 from ablate2tune.localize.racing import race, spread_order
@@ -57,20 +58,29 @@ class Sweep:
         seed: int,
         folder: Path,
         on_progress: Progress | None,
+        cache: Path | None = None,
     ):
-        """Encode the measured examples and read what an earlier run left."""
+        """Encode the measured examples and read what an earlier run left.
+
+        Raises:
+            UserError: the folder holds the results of another sweep.
+        """
         self._began = time.perf_counter()
         self.catalogue: Catalogue = discover(denoiser.model)
         self.config, self.seed, self._denoiser = config, seed, denoiser
         self.engine = Engine(
             denoiser, config.batch_size, config.prefix_reuse, config.batch_conditions
         )
-        self._calibration = split.calibration
+        self._levels = Levels(config.sigmas, config.noises, seed, config.batch_size)
+        self.processes = Processes(denoiser)
+        model = model_hash(denoiser)
+        self.calibration = Calibration(denoiser, split.calibration, self._levels, model, cache)
+        identity = sweep_identity(model, split.measured, split.calibration, self._levels)
+        claim(folder, identity, write=self.processes.is_first)
         self.examples: Examples = encode(denoiser, split.measured)
         self._all = range(len(self.examples))
         ids, groups = self.examples.ids, self.examples.groups
         levels = len(config.sigmas)
-        self.processes = Processes(denoiser)
 
         def rows_of(name: str, probe: Probe = "margin") -> Results:
             path = folder / name
@@ -82,10 +92,9 @@ class Sweep:
         self.results = rows_of("results.jsonl")
         self.screened = rows_of("screening.jsonl", "gradient")
         self._reseeded = rows_of("reseeded.jsonl")
-        self._levels = Levels(config.sigmas, config.noises, seed, config.batch_size)
+        self.followed_up = rows_of("follow-up.jsonl")
         self._rows = len(self.examples) * self._levels.rows_per_example
         self._on_progress, self._planned = on_progress, 0.0
-        self._calibrated: set[str] = set()
 
     @property
     def baseline_cost(self) -> int:
@@ -148,15 +157,14 @@ class Sweep:
         if not self.config.racing:
             self._measure(conditions, self._all)
             return
-        analysis, order = self.analysis(), self._order()
+        analysis, order = self.analysis(), self.order()
         per_group = self._rows / len(order)
 
         def cost(condition: Condition, groups: int) -> float:
             return self.engine.cost(condition, 1) * per_group * groups
 
         def measure_groups(conditions: Sequence[Condition], groups: int) -> None:
-            chosen = set(order[:groups])
-            self._measure(conditions, [i for i in self._all if self._group(i) in chosen])
+            self._measure(conditions, self.of_groups(order[:groups]))
 
         race(
             conditions,
@@ -172,10 +180,38 @@ class Sweep:
         """Say how many block evaluations are still to come, for the progress bar."""
         self._planned = self.engine.evaluations + evaluations
 
-    def _group(self, index: int) -> str:
-        return self.examples.groups[index]
+    def follow_up(self, conditions: Sequence[Condition], groups: Sequence[str]) -> None:
+        """Measure conditions on some groups, beside the rows that the ranking is made of.
 
-    def _order(self) -> list[str]:
+        What the sweep measured of these conditions is not measured again. The rows are kept
+        apart (`followed_up`), so that a resumed sweep races on the rows it had before.
+
+        Args:
+            conditions: what to measure; any may be joint.
+            groups: contrast groups.
+        """
+        wanted = self.of_groups(groups)
+        names = {self.examples.ids[index] for index in wanted}
+        asked = {BASELINE, *conditions}
+        known = [
+            row
+            for row in self.results.rows()
+            if row["example"] in names and Condition(tuple(row["condition"]), row["mode"]) in asked
+        ]
+        self.followed_up.merge(known, write=False)
+        missing = [c for c in conditions if not self.results.measured(c)[wanted].all()]
+        rows = len(wanted) * self._levels.rows_per_example
+        self.plan(sum(self.engine.cost(condition, rows) for condition in missing))
+        self._calibrate(missing)
+        if missing:
+            self._measure(missing, wanted, self.followed_up)
+
+    def of_groups(self, groups: Sequence[str]) -> list[int]:
+        """Indices of the examples of some contrast groups, in their order."""
+        chosen = set(groups)
+        return [i for i in self._all if self.examples.groups[i] in chosen]
+
+    def order(self) -> list[str]:
         """The order in which contrast groups are spent."""
         margins = self.results[BASELINE].spatial.mean(1)
         return spread_order(self.examples.groups, margins, self.seed)
@@ -244,8 +280,7 @@ class Sweep:
 
         Measured on the first groups of the race's order; nan elsewhere.
         """
-        chosen = set(self._order()[:RESEEDED_GROUPS])
-        wanted = [i for i in self._all if self._group(i) in chosen]
+        wanted = self.of_groups(self.order()[:RESEEDED_GROUPS])
         seed = seed_for(self.seed, "reseeded-baseline")
         levels = replace(self._levels, seed=seed)
         self._measure([BASELINE], wanted, self._reseeded, levels=levels)
@@ -253,8 +288,7 @@ class Sweep:
 
     def gains(self, components: Sequence[Component]) -> dict[str, float]:
         """First-order gain of an adapter on each component, per parameter, by address (`gain`)."""
-        chosen = set(self._order()[: self.config.gradient_groups])
-        wanted = [i for i in self._all if self._group(i) in chosen]
+        wanted = self.of_groups(self.order()[: self.config.gradient_groups])
         step = self._levels.examples_per_batch
         modules = list(dict.fromkeys(name for part in components for name in lora_targets(part)))
 
@@ -274,27 +308,14 @@ class Sweep:
         }
 
     def _calibrate(self, conditions: Sequence[Condition]) -> None:
-        """Collect the means that mode `mean` needs and that are not there yet."""
+        """Provide the means that mode `mean` needs of conditions that are not measured yet."""
         addresses = [
             address
             for condition in conditions
             if condition.mode == "mean" and condition not in self.results
             for address in condition.addresses
-            if address not in self._calibrated
         ]
-        if not addresses:
-            return
-        examples = encode(self._denoiser, self._calibration)
-
-        def calibrate(means: Means) -> None:
-            def on_sigma(index: int) -> None:
-                means.sigma_index = index
-
-            with self.engine.blocks.running():
-                run_captions(self._denoiser, examples, self._levels, on_sigma)
-
-        self.engine.means = collect_means(self._denoiser.model, addresses, calibrate)
-        self._calibrated = set(addresses)
+        self.calibration.provide(self.engine, addresses, write=self.processes.is_first)
 
     def cost_dict(self) -> dict[str, Any]:
         """What this process spent, as in `cost.json`; rows that were on disk cost nothing."""

@@ -28,7 +28,7 @@ CONFIG = LocalizeConfig(
 )
 SEED = 11
 FILES = [
-    *("bars.json", "bars.png", "cost.json", "heatmap.png", "information.json"),
+    *("bars.json", "bars.png", "cost.json", "heatmap.png", "identity.json", "information.json"),
     *("ranking.csv", "ranking.json", "reseeded.jsonl", "results.jsonl"),
 ]
 
@@ -210,6 +210,7 @@ def test_a_chunk_torn_between_rows_is_completed(swept, tiny_flux, skilled, tmp_p
     folder.mkdir()
     lines = (reference / "results.jsonl").read_text().splitlines(keepends=True)
     (folder / "results.jsonl").write_text("".join(lines[: 12 * 2 + 7]))
+    (folder / "identity.json").write_bytes((reference / "identity.json").read_bytes())
     localize(tiny_flux, skilled, CONFIG, SEED, folder)
     assert (folder / "ranking.json").read_bytes() == (reference / "ranking.json").read_bytes()
     assert without_seconds(folder) == without_seconds(reference)
@@ -337,9 +338,8 @@ def test_a_component_that_fails_verification_is_left_out_by_name(tiny_flux, skil
 
 def test_bad_input(tiny_flux, skilled, tmp_path):
     def run(records, **changes):
-        return localize(
-            tiny_flux, records, CONFIG.model_copy(update=changes), SEED, tmp_path / "localize"
-        )
+        config = CONFIG.model_copy(update=changes)
+        return localize(tiny_flux, records, config, SEED, tmp_path / f"localize{changes}")
 
     with pytest.raises(UserError, match="need 13 contrast groups, the data set has 9"):
         run(skilled, groups=10)
