@@ -1,7 +1,7 @@
 """What the probes measure on: contrast groups, drawn by seed and encoded once."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -30,6 +30,8 @@ class Examples:
     """Row of the caption with the opposite relation."""
     control: list[int]
     """Row of the caption with a wrong colour."""
+    tokens: Mapping[str, Tensor] = field(default_factory=dict)
+    """Text positions of each phrase, by its name: bool, (distinct captions, text tokens)."""
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -59,8 +59,9 @@ def write_heatmap(
     shown = np.ma.masked_invalid(cells)
     limit = max(1.0, float(np.abs(shown).max())) if shown.count() else 1.0
     longest = max(map(len, columns), default=0)
+    column = min(1.1, 0.4 + 0.1 * longest)
     figure, axes = new_figure(
-        3.2 + 1.1 * len(columns), 1.8 + 0.34 * len(rows) + 0.03 * max(0, longest - 12)
+        3.2 + column * len(columns), 1.8 + 0.34 * len(rows) + 0.03 * max(0, longest - 12)
     )
     image = axes.imshow(shown, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
     axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right")

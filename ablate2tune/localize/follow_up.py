@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ablate2tune import runs
+from ablate2tune.components.selections import parse
 from ablate2tune.localize.condition import Condition
 from ablate2tune.localize.engine import BASELINE
 from ablate2tune.localize.margin import Margins
@@ -26,8 +27,8 @@ class Finding(NamedTuple):
     """The JSON."""
     draw: Callable[[dict[str, Any], Path], None]
     """Draws the JSON as a PNG."""
-    message: str
-    """One line for people."""
+    message: str = ""
+    """One line for people, if there is one to say."""
 
     def write(self, folder: Path) -> None:
         """Write NAME.json and NAME.png below `folder`."""
@@ -56,13 +57,23 @@ class FollowUp:
         return self._sweep
 
     @property
+    def baseline(self) -> Condition:
+        """Nothing ablated."""
+        return BASELINE
+
+    @property
     def confidence(self) -> float:
         """Mass of the intervals."""
         return self._sweep.config.confidence
 
     def joint(self, addresses: Iterable[str], level: str) -> Condition:
         """The condition that ablates components of one level together; the baseline for none."""
-        chosen = sorted(set(addresses), key=lambda address: (self._place[address], address))
+
+        def place(address: str) -> tuple[int, tuple[int, ...]]:
+            part = parse(address)
+            return self._place[part.path], part.indices
+
+        chosen = sorted(set(addresses), key=place)
         mode = "skip" if level == "block" else self._sweep.config.mode
         return Condition(tuple(chosen), mode) if chosen else BASELINE
 

@@ -59,7 +59,7 @@ def table(ranking: dict[str, Any], top: int | None = None) -> Table:
         f"{-base['quality']['value']:.3f}",
         interval(base["spatial"]),
     )
-    for level in ("block", "sublayer"):
+    for level in ("block", "sublayer", "head"):
         rows = [row for row in ranking["components"] if row["level"] == level]
         rows.sort(key=lambda row: row["rank_in_level"])
         if rows:

@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 
 from ablate2tune import runs
+from ablate2tune.components import Component
+from ablate2tune.components.heads import Heads
 from ablate2tune.localize.bars import write_bars
-from ablate2tune.localize.circuits import find_circuits
 from ablate2tune.localize.condition import Condition
 from ablate2tune.localize.examples import split_groups
-from ablate2tune.localize.follow_up import Finding, FollowUp
+from ablate2tune.localize.explore import explore
+from ablate2tune.localize.follow_up import Finding
+from ablate2tune.localize.heads import head_conditions
 from ablate2tune.localize.information import Information, check_information
 from ablate2tune.localize.racing import BUDGET, BUDGET_SCREENED
 from ablate2tune.localize.ranking import NO_SKILL, RANKED, SCHEMA, Analysis, Ranking, Row
@@ -54,7 +57,7 @@ def localize(
             without blocks, or a folder that holds the results of another sweep.
     """
     # 1) Choose and encode; whether the conditioning carries the distinction comes first.
-    calibration_groups = config.calibration_groups if config.mode == "mean" else 0
+    calibration_groups = 0 if config.mode == "zero" else config.calibration_groups
     split = split_groups(records, config.groups, calibration_groups, seed)
     information = check_information(
         denoiser,
@@ -86,7 +89,10 @@ def localize(
         if block.address in passed
     ]
     sizes = [len(sweep.catalogue.children(block)) for block, _ in blocks]
-    coming = max(1, len(blocks) + sum(sorted(sizes)[-config.top_blocks :]))
+    head_counts = [_heads(sweep, block) if config.heads else 0 for block, _ in blocks]
+    coming = max(
+        1, len(blocks) + sum(sum(sorted(n)[-config.top_blocks :]) for n in (sizes, head_counts))
+    )
     everything: Measured = [
         (child, Condition((child.address,), config.mode))
         for block, _ in blocks
@@ -105,14 +111,27 @@ def localize(
     sublayers, broken = sweep.run(sublayers, budget * len(sublayers) / coming)
     left_out |= broken
     sublayer_rows = analysis.rows(sublayers, _gains(sweep, sublayers))
-    rows = analysis.over_levels([*block_rows, *sublayer_rows])
     levels = {"block": blocks, "sublayer": sublayers}
 
-    # 5) What several components do together; this never changes the ranking.
-    findings: list[Finding] = []
-    if analysis.has_skill:
-        findings = find_circuits(FollowUp(sweep, analysis.groups), rows)
+    # 5) The heads of these blocks' attentions.
+    head_rows: list[Row] = []
+    if config.heads:
+        heads, unclear = head_conditions((part for part, _ in sublayers), config.mode)
+        heads, broken = sweep.run(heads, budget * len(heads) / coming)
+        left_out |= unclear | broken
+        head_rows = analysis.rows(heads)
+        levels["head"] = heads
+    rows = analysis.over_levels([*block_rows, *sublayer_rows, *head_rows])
+
+    # 6) What follows the ranking: pictures of it, token positions, joint conditions.
+    parts = [block for block, _ in blocks]
+    findings = explore(denoiser, sweep, analysis, rows, parts, split.measured, folder)
     return _finish(folder, sweep, analysis, information, levels, rows, left_out, reseeded, findings)
+
+
+def _heads(sweep: Sweep, block: Component) -> int:
+    found = [child.heads for child in sweep.catalogue.children(block)]
+    return sum(heads.count for heads in found if isinstance(heads, Heads))
 
 
 def _gains(sweep: Sweep, measured: Measured) -> dict[str, float] | None:
@@ -156,7 +175,9 @@ def _finish(
             sweep.seed,
         ),
     }
-    ranking = Ranking(data, information.as_dict(), tuple(found.message for found in findings))
+    ranking = Ranking(
+        data, information.as_dict(), tuple(found.message for found in findings if found.message)
+    )
     if not sweep.processes.is_first:
         return ranking
     write_csv(data, folder / "ranking.csv")

@@ -20,12 +20,14 @@ from ablate2tune.localize.gain import adapter_gain, weight_gradients
 from ablate2tune.localize.identity import claim, model_hash, sweep_identity
 from ablate2tune.localize.margin import (
     Batch,
+    Donors,
     Levels,
     Losses,
     batch_loss,
     batches,
     measure,
 )
+from ablate2tune.localize.phrases import token_masks
 from ablate2tune.localize.processes import Processes
 from ablate2tune.localize.racing import race, spread_order
 from ablate2tune.localize.ranking import Analysis
@@ -33,7 +35,7 @@ from ablate2tune.localize.results import Probe, Results
 from ablate2tune.localize.screening import can_screen, first_order_losses
 from ablate2tune.pipelines import FluxDenoiser, Progress
 from ablate2tune.recipe import LocalizeConfig
-from ablate2tune.seeding import seed_for
+from ablate2tune.seeding import numpy_generator, seed_for
 
 Measured = list[tuple[Component, Condition]]
 NOT_FINITE = "the loss without it is not finite"
@@ -78,6 +80,9 @@ class Sweep:
         identity = sweep_identity(model, split.measured, split.calibration, self._levels)
         claim(folder, identity, write=self.processes.is_first)
         self.examples: Examples = encode(denoiser, split.measured)
+        if config.tokens:
+            masks = token_masks(denoiser, self.examples, split.measured, config.tokens)
+            self.examples = replace(self.examples, tokens=masks)
         self._all = range(len(self.examples))
         ids, groups = self.examples.ids, self.examples.groups
         levels = len(config.sigmas)
@@ -120,12 +125,30 @@ class Sweep:
             )
         return self.analysis()
 
+    def _small_batches(self) -> Iterator[Batch]:
+        """A few rows at each noise level and draw."""
+        chunk = self._all[:2]
+        for batch in batches(self.examples, self._levels, chunk, self._denoiser.device):
+            yield batch[: len(chunk)]
+
+    def run_levels(self) -> None:
+        """Run the model once at each noise level, in their order."""
+        for batch in list(self._small_batches())[:: self._levels.noises]:
+            self.engine.losses(batch, [BASELINE])
+
+    def impossible(self, conditions: Sequence[Condition]) -> dict[str, str]:
+        """Of conditions with one address each, those that cannot be measured, with the reason."""
+        batch, found = next(self._small_batches()), {}
+        for condition in conditions:
+            try:
+                self.engine.losses(batch, [condition])
+            except UserError as error:
+                found[condition.addresses[0]] = str(error)
+        return found
+
     def verify(self) -> Verification:
         """Check the ablations on a batch of the measured examples at the first noise level."""
-        batch = next(
-            iter(batches(self.examples, self._levels, self._all[:2], self._denoiser.device))
-        )
-        batch = batch[: min(2, len(self._all))]
+        batch = next(self._small_batches())
 
         def run() -> Tensor:
             return batch_loss(self._denoiser, batch)
@@ -153,7 +176,7 @@ class Sweep:
         return finite, broken
 
     def _run(self, conditions: Sequence[Condition], budget: float) -> None:
-        self._calibrate(conditions)
+        self.calibrate(conditions)
         if not self.config.racing:
             self._measure(conditions, self._all)
             return
@@ -202,7 +225,7 @@ class Sweep:
         missing = [c for c in conditions if not self.results.measured(c)[wanted].all()]
         rows = len(wanted) * self._levels.rows_per_example
         self.plan(sum(self.engine.cost(condition, rows) for condition in missing))
-        self._calibrate(missing)
+        self.calibrate(missing)
         if missing:
             self._measure(missing, wanted, self.followed_up)
 
@@ -250,6 +273,7 @@ class Sweep:
                 chunk,
                 conditions,
                 self._denoiser.device,
+                self._donors(conditions),
             )
             new += into.add(found, time.perf_counter() - began, chunk)
             self._report()
@@ -265,7 +289,7 @@ class Sweep:
         wanted = setting == "on" or (setting == "auto" and len(conditions) >= SCREEN_FROM)
         if not (self.config.racing and wanted):
             return False
-        self._calibrate(conditions)
+        self.calibrate(conditions)
 
         def losses(batch: Batch, wanted: Sequence[Condition]) -> dict[Condition, np.ndarray]:
             return first_order_losses(self.engine, batch, wanted)
@@ -307,7 +331,7 @@ class Sweep:
             for part in components
         }
 
-    def _calibrate(self, conditions: Sequence[Condition]) -> None:
+    def calibrate(self, conditions: Sequence[Condition]) -> None:
         """Provide the means that mode `mean` needs of conditions that are not measured yet."""
         addresses = [
             address
@@ -316,6 +340,14 @@ class Sweep:
             for address in condition.addresses
         ]
         self.calibration.provide(self.engine, addresses, write=self.processes.is_first)
+
+    def _donors(self, conditions: Sequence[Condition]) -> Donors | None:
+        """A calibration example for each measured one, if any condition resamples."""
+        if not any(condition.mode == "resample" for condition in conditions):
+            return None
+        examples = self.calibration.examples
+        order = numpy_generator(self.seed, "resample-donors").permutation(len(examples))
+        return Donors(examples, [int(order[i % len(order)]) for i in self._all])
 
     def cost_dict(self) -> dict[str, Any]:
         """What this process spent, as in `cost.json`; rows that were on disk cost nothing."""

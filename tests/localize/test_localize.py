@@ -30,6 +30,7 @@ SEED = 11
 FILES = [
     *("bars.json", "bars.png", "cost.json", "heatmap.png", "identity.json", "information.json"),
     *("ranking.csv", "ranking.json", "reseeded.jsonl", "results.jsonl"),
+    *("timesteps.json", "timesteps.png"),
 ]
 
 
@@ -288,7 +289,7 @@ def test_no_skill_is_a_verdict_and_nothing_is_ablated(tiny_flux, records, tmp_pa
     assert data["baseline"]["spatial"]["value"] < 0
     assert {tuple(row["condition"]) for row in rows(folder)} == {()}
     assert sorted(path.name for path in folder.iterdir()) == [
-        name for name in FILES if name != "reseeded.jsonl"
+        name for name in FILES if not name.startswith(("reseeded", "timesteps"))
     ]
     message = ranking.messages()[1]
     assert f"{data['baseline']['spatial']['value']:.2e}" in message
