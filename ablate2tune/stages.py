@@ -90,7 +90,15 @@ def localize_stage(recipe: Recipe, terminal: Terminal) -> Ranking | None:
         denoiser = load_denoiser(recipe.model)
         training = [record for record in records if record.split == "train"]
         with terminal.bar("localize") as progress:
-            return localize(denoiser, training, recipe.localize, recipe.seed, folder, progress)
+            return localize(
+                denoiser,
+                training,
+                recipe.localize,
+                recipe.seed,
+                folder,
+                progress,
+                cache=recipe.means_folder,
+            )
 
     if is_main_process():
         with run.stage("localize", inputs) as folder:

@@ -1,6 +1,6 @@
 """How components are ablated: interventions on native hooks, calibration, verification."""
 
-from ablate2tune.ablation.calibration import Means, collect_means
+from ablate2tune.ablation.calibration import Means, collect_means, recorded, site_keys
 from ablate2tune.ablation.directions import learn_directions, load_directions
 from ablate2tune.ablation.interventions import Ablation, Support, ablated, ablated_rows
 from ablate2tune.ablation.modes import Mode
@@ -19,5 +19,7 @@ __all__ = [
     "collect_means",
     "learn_directions",
     "load_directions",
+    "recorded",
+    "site_keys",
     "verify",
 ]

@@ -1,6 +1,6 @@
 """Mean ablation: what a component outputs on average, per position and noise level."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -85,6 +85,39 @@ class Means:
         mean = known[shapes][index] / self._counts[site, self.sigma_index, shapes]
         return mean.to(like.dtype).expand_as(like)
 
+    @property
+    def sites(self) -> set[str]:
+        """Keys of the sites that have means."""
+        return {site for site, _ in self._sums}
+
+    def update(self, other: "Means") -> None:
+        """Take over all sites of other means; where both have one, the other's counts."""
+        self._sums |= other._sums
+        self._counts |= other._counts
+
+    def state(self, site: str) -> dict[str, Tensor]:
+        """A site's means as named tensors, float32: "LEVEL.INDEX" to (...), for a file."""
+        return {
+            f"{level}.{index}": (tensor / self._counts[name, level]).cpu().contiguous()
+            for (name, level), sums in self._sums.items()
+            if name == site
+            for index, tensor in enumerate(sums)
+        }
+
+    def load(self, site: str, state: Mapping[str, Tensor]) -> None:
+        """Take a site's means as `state` gave them.
+
+        Raises:
+            ValueError: a tensor's name is not of that form, or there is none.
+        """
+        if not state:
+            raise ValueError("no tensors")
+        places = sorted(tuple(map(int, name.split("."))) for name in state)
+        for level in {level for level, _ in places}:
+            own = [index for other, index in places if other == level]
+            self._sums[site, level] = [state[f"{level}.{index}"] for index in own]
+            self._counts[site, level] = 1
+
 
 @torch.no_grad()
 def collect_means(
@@ -109,6 +142,15 @@ def collect_means(
     finally:
         handle.remove()
     return means
+
+
+def site_keys(model: nn.Module, address: str) -> list[str]:
+    """Keys of the sites that an address stands for.
+
+    Raises:
+        UserError: it is no component.
+    """
+    return [site.key for site in sites_of(model, discover(model), address)]
 
 
 @contextmanager

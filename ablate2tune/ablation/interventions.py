@@ -8,7 +8,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
@@ -47,6 +47,9 @@ class Support:
     """For mode project_out: (channels,) by the address that is ablated."""
     partners: Tensor | None = None
     """For mode resample: whose activations each row gets, (batch,); by default the row before."""
+    donated: Mapping[str, Sequence[Tensor]] = field(default_factory=dict)
+    """For mode resample: activations of other examples by site, as `recorded` hands them out, one
+    row per row of the batch. Where a site has them, `partners` do not count."""
     tokens: Mapping[str, Tensor] = field(default_factory=dict)
     """For `@tokens=NAME`: which text positions the name means, bool, (batch, text tokens)."""
 
@@ -106,7 +109,7 @@ def ablated_rows(
     """
     support = support or Support()
     if means is not None:
-        support = Support(means, support.directions, support.partners, support.tokens)
+        support = replace(support, means=means)
     catalogue = discover(model)
     edits: list[tuple[str, Site, Edit]] = []
     for place, condition in enumerate(conditions):

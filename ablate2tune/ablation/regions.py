@@ -140,6 +140,8 @@ def _operated(
         assert support.means is not None  # `ablated_rows` has refused this
         return support.means.mean(site.key, index, x)
     if mode == "resample":
+        if site.key in support.donated:
+            return _donated(x, support.donated[site.key][index], address)
         return resampled(x, support.partners, address)
     if mode == "channel-mean":
         return channel_mean(x)
@@ -151,6 +153,16 @@ def _operated(
     new = x.clone()
     new[..., columns] = projected_out(x[..., columns], direction, address)
     return new
+
+
+def _donated(x: Tensor, other: Tensor, address: str) -> Tensor:
+    if other.shape != x.shape:
+        raise UserError(
+            f"donated activations are {tuple(other.shape)}, those replaced {tuple(x.shape)}",
+            where=address,
+            mend="donate one row per row, at the same resolution and prompt length",
+        )
+    return other.to(x.dtype)
 
 
 def _input(site: Site, call: Call, output: Tensor, address: str) -> Tensor:

@@ -3,16 +3,18 @@
 A pattern is read level by level: stack, block index, sub-layer, projection. `*` and `?` stay
 within a level, `**` crosses levels, `[qkv]` is a set of characters, `{0..2}` and `{attn,ff}` are
 written out (`{0..2,5}` as well), and each of the written-out patterns must match something.
+`[heads=*]` at the end stands for every head of each attention that the rest matches.
 """
 
 import re
 from collections.abc import Iterator
 
-from ablate2tune.components.catalogue import Catalogue, Component
+from ablate2tune.components.catalogue import Catalogue, Component, heads_of
 from ablate2tune.errors import UserError
 
 TOKENS = re.compile(r"\*\*|\*|\?|\[[^\]=]+\]|\.|[^*?.\[]+|\[")
 BRACES = re.compile(r"\{([^{}]*)\}")
+EVERY_HEAD = "[heads=*]"
 INNER_DOT = "/"
 """Stands for a dot inside a level, as in the projections `to_out.0` and `net.0.proj`."""
 
@@ -24,11 +26,17 @@ def select(catalogue: Catalogue, pattern: str) -> list[Component]:
     [to_q, to_k, to_v and to_out.0 of the first three double blocks]
     >>> select(catalogue, "transformer_blocks.*")  # doctest: +SKIP
     [the blocks alone, not their sub-layers]
+    >>> select(catalogue, "transformer_blocks.0.attn[heads=*]")  # doctest: +SKIP
+    [transformer_blocks.0.attn[heads=0], transformer_blocks.0.attn[heads=1], ...]
 
     Raises:
         UserError: the pattern, or one alternative of its braces, matches nothing, or its braces
-            are malformed; the message holds near matches.
+            are malformed; the message holds near matches. Or heads are wanted of something that
+            has none.
     """
+    if pattern.endswith(EVERY_HEAD):
+        attentions = select(catalogue, pattern.removesuffix(EVERY_HEAD))
+        return [head for attention in attentions for head in heads_of(attention)]
     chosen: set[str] = set()
     for alternative in _written_out(pattern):
         matches = re.compile(_regex(alternative)).fullmatch

@@ -2,14 +2,14 @@
 
 import difflib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ablate2tune.components.heads import Heads
 from ablate2tune.errors import UserError, did_you_mean
 
-Level = Literal["block", "sublayer", "projection"]
-Role = Literal["block", "attention", "feed-forward", "projection"]
+Level = Literal["block", "sublayer", "head", "projection"]
+Role = Literal["block", "attention", "feed-forward", "head", "projection"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class Component:
     parent: str | None
     """Address of the component one level up; None for a block."""
     linears: tuple[str, ...]
-    """Addresses of the Linear modules inside, in model order; modulation of norms is left out."""
+    """Addresses of the Linear modules inside, in model order; modulation of norms is left out.
+    Of a head: those of its attention."""
     writes: bool = False
     """Whether a sub-layer's output is added to the residual stream: zeroing all of a block's
     writers is skipping the block."""
@@ -110,6 +111,34 @@ class Catalogue:
             return did_you_mean(address, self._components)
         ranges = ", ".join(f"{name}.{{0..{len(b) - 1}}}" for name, b in self.stacks.items())
         return f"blocks are {ranges}"
+
+
+def heads_of(attention: Component) -> list[Component]:
+    """Every head of an attention as a component, `ADDRESS[heads=0]` and so on.
+
+    A head's parameters are its share of the attention's. Heads are not in the catalogue: they are
+    slices, not modules.
+
+    Raises:
+        UserError: it is no attention, or its heads cannot be told apart.
+    """
+    heads = attention.heads
+    if not isinstance(heads, Heads):
+        reason = heads or f"a {attention.role} has no heads"
+        raise UserError(reason, where=attention.address, mend="name an attention with heads")
+    return [
+        replace(
+            attention,
+            address=f"{attention.address}[heads={head}]",
+            level="head",
+            role="head",
+            parameters=attention.parameters // heads.count,
+            parent=attention.address,
+            writes=False,
+            heads=None,
+        )
+        for head in range(heads.count)
+    ]
 
 
 def lora_targets(component: Component) -> list[str]:

@@ -1,10 +1,10 @@
 """Ranked bars: every component's impact with its interval, and the JSON that drew them."""
 
-import io
 from pathlib import Path
 from typing import Any
 
 from ablate2tune import runs
+from ablate2tune.localize.figures import new_figure, write_figure
 
 SCHEMA = "ablate2tune/bars/1"
 SHOWN = 40
@@ -30,14 +30,9 @@ def bars_data(ranking: dict[str, Any]) -> dict[str, Any]:
 
 def write_bars(ranking: dict[str, Any], folder: Path) -> None:
     """Write bars.json and bars.png (150 dpi) below `folder`."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     data = bars_data(ranking)
     shown = data["bars"][:SHOWN]
-    figure = Figure(figsize=(8, 1.6 + 0.26 * max(1, len(shown))), dpi=150)
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    figure, axes = new_figure(8, 1.6 + 0.26 * max(1, len(shown)))
     for place, bar in enumerate(shown):
         colour = "tab:blue" if bar["level"] == "block" else "tab:orange"
         axes.barh(place, bar["value"], color=colour, alpha=0.7)
@@ -48,8 +43,5 @@ def write_bars(ranking: dict[str, Any], folder: Path) -> None:
     axes.set_yticks(range(len(shown)), [bar["address"] for bar in shown], fontsize=8)
     axes.invert_yaxis()
     axes.set_xlabel(f"{data['figure']}, with {100 * data['confidence']:.0f} % intervals")
-    figure.tight_layout()
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png")
-    runs.write_bytes(folder / "bars.png", stream.getvalue())
+    write_figure(figure, folder / "bars.png")
     runs.write_json(folder / "bars.json", data)

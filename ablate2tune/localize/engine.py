@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from ablate2tune.ablation import Means, ablated_rows
+from ablate2tune.ablation import Means, Support, ablated_rows, recorded
 from ablate2tune.components import discover
+from ablate2tune.components.selections import parse
 from ablate2tune.errors import UserError
 from ablate2tune.localize.condition import Condition
 from ablate2tune.localize.margin import Batch, batch_loss
@@ -55,10 +57,11 @@ class Engine:
 
         Batched with conditions that start earlier it takes as many more blocks.
         """
+        donors = rows * len(self.blocks) if condition.mode == "resample" else 0
         if not (self._prefix_reuse and condition.addresses):
-            return rows * len(self.blocks)
+            return rows * len(self.blocks) + donors
         places = {block.address: i for i, block in enumerate(self._catalogue.blocks)}
-        return rows * (len(places) - self._start(condition, places))
+        return rows * (len(places) - self._start(condition, places)) + donors
 
     @torch.no_grad()
     def losses(self, batch: Batch, conditions: Sequence[Condition]) -> dict[Condition, np.ndarray]:
@@ -109,13 +112,36 @@ class Engine:
         ablating.sort(key=lambda condition: self._start(condition, places))
         for group in self._groups(ablating, len(batch)):
             start = min(self._start(condition, places) for condition in group)
+            support = Support(self.means, tokens=batch.tokens, donated=self._donated(batch, group))
             with (
-                ablated_rows(model, [c.ablations for c in group], self.means),
+                ablated_rows(model, [c.ablations for c in group], support=support),
                 self.blocks.running(replay=trace, start=start, copies=len(group)),
             ):
                 values = self._run(batch.repeat(len(group)))
             found |= zip(group, np.split(values, len(group)), strict=True)
         return {condition: found[condition] for condition in conditions}
+
+    def _donated(self, batch: Batch, conditions: Sequence[Condition]) -> dict[str, list[Tensor]]:
+        """Activations of the batch's donors at all sites that mode resample replaces."""
+        addresses = [a for c in conditions if c.mode == "resample" for a in c.addresses]
+        if not addresses:
+            return {}
+        if batch.donors is None:
+            raise UserError("mode 'resample' needs donors", where=addresses[0])
+        found: dict[str, list[Tensor]] = {}
+
+        def keep(site: str, tensors: list[Tensor]) -> None:
+            if site in found:
+                raise UserError(
+                    "it is called more than once in a forward, so it cannot be resampled",
+                    where=site,
+                    mend="set localize.mode=zero",
+                )
+            found[site] = tensors
+
+        with recorded(self.denoiser.model, addresses, keep), self.blocks.running():
+            self._run(batch.donors)
+        return found
 
     def _run(self, batch: Batch) -> np.ndarray:
         self.means.sigma_index = batch.level
@@ -129,7 +155,7 @@ class Engine:
         return min(
             places[block] + (ablation.mode == "skip") if block in places else 0
             for ablation in condition.ablations
-            for block in [self._catalogue[ablation.address].block]
+            for block in [self._catalogue[parse(ablation.address).path].block]
         )
 
     def _groups(self, conditions: Sequence[Condition], rows: int) -> Iterator[list[Condition]]:

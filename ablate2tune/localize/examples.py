@@ -1,7 +1,7 @@
 """What the probes measure on: contrast groups, drawn by seed and encoded once."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -30,6 +30,8 @@ class Examples:
     """Row of the caption with the opposite relation."""
     control: list[int]
     """Row of the caption with a wrong colour."""
+    tokens: Mapping[str, Tensor] = field(default_factory=dict)
+    """Text positions of each phrase, by its name: bool, (distinct captions, text tokens)."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -41,6 +43,23 @@ class Split:
 
     measured: list[SceneRecord]
     calibration: list[SceneRecord]
+
+    def __post_init__(self) -> None:
+        """Refuse scenes that would be measured against means of themselves.
+
+        Raises:
+            UserError: a scene, or a contrast group, is in both sets.
+        """
+        ids = {record.scene_id for record in self.measured}
+        groups = {record.group_id for record in self.measured}
+        shared = [r for r in self.calibration if r.scene_id in ids or r.group_id in groups]
+        if shared:
+            raise UserError(
+                f"{len(shared)} of {len(self.calibration)} calibration scenes are of measured "
+                "contrast groups",
+                where=shared[0].scene_id,
+                mend="calibrate on other scenes than the measured ones",
+            )
 
 
 def split_groups(

@@ -5,8 +5,8 @@ every caption of an image is scored on the same noise and noise levels, and only
 image are compared.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -84,17 +84,27 @@ class Batch:
     level: int
     """Index of sigma among the noise levels."""
     conditioning: Conditioning
+    tokens: Mapping[str, Tensor] = field(default_factory=dict)
+    """Text positions of each phrase, by its name: bool, (rows, text tokens)."""
+    donors: "Batch | None" = None
+    """For mode resample: other examples whose activations the rows get, row by row."""
 
     def __len__(self) -> int:
         return len(self.latents)
 
     def __getitem__(self, rows: slice) -> "Batch":
         return Batch(
-            self.latents[rows], self.noise[rows], self.sigma, self.level, self.conditioning[rows]
+            self.latents[rows],
+            self.noise[rows],
+            self.sigma,
+            self.level,
+            self.conditioning[rows],
+            {name: mask[rows] for name, mask in self.tokens.items()},
+            None if self.donors is None else self.donors[rows],
         )
 
     def repeat(self, copies: int) -> "Batch":
-        """The rows, `copies` times in turn."""
+        """The rows, `copies` times in turn; token positions and donors stay those of one copy."""
         if copies == 1:
             return self
         return Batch(
@@ -103,6 +113,8 @@ class Batch:
             self.sigma,
             self.level,
             Conditioning.cat([self.conditioning] * copies),
+            self.tokens,
+            self.donors,
         )
 
 
@@ -127,15 +139,43 @@ def noise_for(example: str, shape: torch.Size, seed: int, level: int, draw: int)
     return torch.randn(shape, generator=generator)
 
 
-def batches(examples: Examples, levels: Levels, chunk: Sequence[int], device) -> Iterator[Batch]:
+@dataclass(frozen=True)
+class Donors:
+    """Calibration examples whose activations measured ones get in mode resample."""
+
+    examples: Examples
+    chosen: Sequence[int]
+    """For each measured example, the place of its donor among `examples`."""
+
+
+def batches(
+    examples: Examples,
+    levels: Levels,
+    chunk: Sequence[int],
+    device: torch.device,
+    donors: Donors | None = None,
+) -> Iterator[Batch]:
     """All batches of some examples: per noise level and draw, one with three captions an image.
 
     The rows are the true captions of all images, then the relation foils, then the colour foils.
+    A donor is run under its own caption of the same kind, with its own noise of the same level.
     """
+    if donors is None:
+        yield from _batches(examples, levels, chunk, device)
+        return
+    theirs = _batches(donors.examples, levels, [donors.chosen[i] for i in chunk], device)
+    for own, other in zip(_batches(examples, levels, chunk, device), theirs, strict=True):
+        yield replace(own, donors=other)
+
+
+def _batches(
+    examples: Examples, levels: Levels, chunk: Sequence[int], device: torch.device
+) -> Iterator[Batch]:
     captions = [examples.caption, examples.foil, examples.control]
     rows = torch.tensor([kind[i] for kind in captions for i in chunk])
     conditioning = examples.conditioning[rows.to(examples.conditioning.device)]
     latents = examples.latents[list(chunk)].to(device)
+    tokens = {name: mask[rows] for name, mask in examples.tokens.items()}
     for level, sigma in enumerate(levels.sigmas):
         for draw in range(levels.noises):
             noise = torch.stack(
@@ -150,6 +190,7 @@ def batches(examples: Examples, levels: Levels, chunk: Sequence[int], device) ->
                 sigma,
                 level,
                 conditioning,
+                tokens,
             )
 
 
@@ -160,13 +201,14 @@ def measure(
     chunk: Sequence[int],
     conditions: Sequence[Condition],
     device: torch.device,
+    donors: Donors | None = None,
 ) -> dict[Condition, Margins]:
     """Margins of some examples, (len(chunk), sigmas), under each condition.
 
     A loss that is not finite stays so in the margins.
     """
     totals = {c: np.zeros((CAPTIONS, len(chunk), len(levels.sigmas))) for c in conditions}
-    for batch in batches(examples, levels, chunk, device):
+    for batch in batches(examples, levels, chunk, device, donors):
         for condition, values in losses(batch, conditions).items():
             share = values.reshape(CAPTIONS, -1) / levels.noises
             totals[condition][:, :, batch.level] += share

@@ -105,6 +105,11 @@ class Analysis:
         self.baseline = {name: self.groups.mean(v) for name, v in self._base.items()}
 
     @property
+    def confidence(self) -> float:
+        """Mass of the intervals."""
+        return self._config.confidence
+
+    @property
     def has_skill(self) -> bool:
         """Whether the baseline's spatial margin lies above zero."""
         return self.baseline["spatial"]["low"] > 0
@@ -214,6 +219,23 @@ class Analysis:
         """Baseline minus ablated, mean over noise levels: (n,) each; nan where not measured."""
         return self._impacts(self._results, condition)
 
+    def impacts_by_sigma(self, condition: Condition) -> dict[str, list[Interval]]:
+        """Spatial and control impact at each noise level, estimated as the ranking's are."""
+        measured = self._results.measured(condition)
+        base, ablated = self._results[Condition()], self._results[condition]
+        found: dict[str, list[Interval]] = {}
+        for name in ("spatial", "control"):
+            whole, part = getattr(base, name), getattr(ablated, name)
+            found[name] = [
+                self.groups.interval(
+                    self.groups.estimated_mean(
+                        impact, measured, carried_over(impact, measured, [whole[:, level]])
+                    )
+                )
+                for level, impact in enumerate((whole - part).T)
+            ]
+        return found
+
     def first_order(self, condition: Condition) -> Margins | None:
         """The same as the gradient predicts it; None where that was not estimated for all."""
         if self._screened is None or condition not in self._screened:
@@ -265,6 +287,8 @@ class Ranking:
     """ranking.json."""
     information: dict[str, Any]
     """information.json."""
+    notes: tuple[str, ...] = ()
+    """What the follow-ups found, one line each."""
 
     @property
     def verdict(self) -> str:
@@ -293,6 +317,7 @@ class Ranking:
             )
         for address, reason in self.data["left_out"].items():
             lines.append(f"left out: {address} ({reason})")
+        lines += self.notes
         return lines + [f"warning: {line}" for line in self.data["trust"]["warnings"]]
 
     def write(self, folder: Path) -> None:

@@ -5,10 +5,12 @@ import io
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich import box
 from rich.table import Table
 
 from ablate2tune import runs
+from ablate2tune.localize import figures
 
 CSV_COLUMNS = (
     *("rank", "rank_in_level", "address", "level", "mode", "label"),
@@ -57,7 +59,7 @@ def table(ranking: dict[str, Any], top: int | None = None) -> Table:
         f"{-base['quality']['value']:.3f}",
         interval(base["spatial"]),
     )
-    for level in ("block", "sublayer"):
+    for level in ("block", "sublayer", "head"):
         rows = [row for row in ranking["components"] if row["level"] == level]
         rows.sort(key=lambda row: row["rank_in_level"])
         if rows:
@@ -111,50 +113,29 @@ def write_heatmap(ranking: dict[str, Any], blocks: list[str], path: Path) -> Non
         blocks: addresses of all blocks, in model order.
         path: the PNG. Cells that were not swept stay blank.
     """
-    import numpy as np
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     cells, columns = heatmap_cells(ranking, blocks)
-    percent = 100 * np.ma.masked_invalid(cells)
-    limit = max(1.0, float(np.abs(percent).max())) if percent.count() else 1.0
-    figure = Figure(figsize=(3.2 + 1.1 * len(columns), 1.8 + 0.34 * len(blocks)), dpi=150)
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    image = axes.imshow(percent, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
-    axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right")
-    axes.set_yticks(range(len(blocks)), blocks)
-    axes.set_xticks([x - 0.5 for x in range(1, len(columns))], minor=True)
-    axes.set_yticks([y - 0.5 for y in range(1, len(blocks))], minor=True)
-    axes.grid(which="minor", color="0.85", linewidth=0.8)
-    axes.tick_params(which="minor", length=0)
-    for (row, column), value in np.ndenumerate(percent.filled(np.nan)):
-        if np.isfinite(value):
-            colour = "white" if abs(value) > 0.6 * limit else "black"
-            axes.text(
-                column, row, f"{value:+.0f}", ha="center", va="center", color=colour, fontsize=8
-            )
-    axes.set_title("spatial margin lost without the component")
-    figure.colorbar(image, ax=axes, label="% of the baseline's margin")
-    figure.tight_layout()
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png")
-    runs.write_bytes(path, stream.getvalue())
+    figures.write_heatmap(
+        100 * cells,
+        blocks,
+        columns,
+        "spatial margin lost without the component",
+        "% of the baseline's margin",
+        path,
+    )
 
 
-def heatmap_cells(ranking: dict[str, Any], blocks: list[str]) -> tuple[Any, list[str]]:
+def heatmap_cells(ranking: dict[str, Any], blocks: list[str]) -> tuple[np.ndarray, list[str]]:
     """Relative spatial impacts, float (blocks, columns), nan where not swept; column names.
 
     The first column is the whole block; then the sub-layers' names in order of their addresses.
     """
-    import numpy as np
-
     places: list[tuple[int, str, float]] = []
     for row in ranking["components"]:
+        if row["level"] not in ("block", "sublayer"):
+            continue
         address = row["address"]
-        block, name = (
-            (address, "block") if row["level"] == "block" else tuple(address.rsplit(".", 1))
-        )
+        block = next(b for b in blocks if f"{address}.".startswith(f"{b}."))
+        name = address.removeprefix(f"{block}.") if address != block else "block"
         value = row["relative"]["spatial"]
         places.append((blocks.index(block), name, np.nan if value is None else value))
     columns = ["block", *sorted({name for _, name, _ in places} - {"block"})]

@@ -7,10 +7,15 @@ from typing import Any
 import numpy as np
 
 from ablate2tune import runs
+from ablate2tune.components import Component
+from ablate2tune.components.heads import Heads
 from ablate2tune.errors import UserError
 from ablate2tune.localize.bars import write_bars
 from ablate2tune.localize.condition import Condition
 from ablate2tune.localize.examples import split_groups
+from ablate2tune.localize.explore import explore
+from ablate2tune.localize.follow_up import Finding
+from ablate2tune.localize.heads import head_conditions
 from ablate2tune.localize.information import Information, check_information
 from ablate2tune.localize.racing import BUDGET, BUDGET_SCREENED
 from ablate2tune.localize.ranking import NO_SKILL, RANKED, SCHEMA, Analysis, Ranking, Row
@@ -29,12 +34,14 @@ def localize(
     seed: int,
     folder: Path,
     on_progress: Progress | None = None,
+    cache: Path | None = None,
 ) -> Ranking:
     """Rank blocks, then the sub-layers of the top blocks, by what the model loses without them.
 
-    Writes information.json, results.jsonl, ranking.json, ranking.csv, cost.json, heatmap.png and
-    bars.png with bars.json below `folder`. A killed run continues where it stopped and ends with
-    the same ranking.
+    Writes information.json, identity.json, results.jsonl, ranking.json, ranking.csv, cost.json,
+    heatmap.png and bars.png with bars.json below `folder`, and a PNG with its JSON for each
+    follow-up that the recipe asks for. A killed run continues where it stopped and ends with the
+    same ranking.
 
     Args:
         denoiser: the model.
@@ -44,10 +51,12 @@ def localize(
         folder: where the files go.
         on_progress: told (block evaluations done, block evaluations in all); the total is an
             estimate that grows where it must.
+        cache: folder of calibrated means, shared between runs; None keeps none.
 
     Raises:
-        UserError: too few contrast groups, a loss that is not finite, fused projections, a
-            model without blocks, or mode "mean" on a family whose tokens have no fixed positions.
+        UserError: too few contrast groups, a loss that is not finite, fused projections, a model
+            without blocks, a folder that holds the results of another sweep, or mode "mean" on a
+            family whose tokens have no fixed positions.
     """
     # 1) Choose and encode; whether the conditioning carries the distinction comes first.
     if config.mode == "mean" and denoiser.mean_obstacle:
@@ -56,7 +65,7 @@ def localize(
             where="localize.mode = mean",
             mend="set localize.mode=zero",
         )
-    calibration_groups = config.calibration_groups if config.mode == "mean" else 0
+    calibration_groups = 0 if config.mode == "zero" else config.calibration_groups
     split = split_groups(records, config.groups, calibration_groups, seed)
     information = check_information(
         denoiser,
@@ -65,7 +74,7 @@ def localize(
         config.confidence,
         seed,
     )
-    sweep = Sweep(denoiser, split, config, seed, folder, on_progress)
+    sweep = Sweep(denoiser, split, config, seed, folder, on_progress, cache)
     if sweep.processes.is_first:
         runs.write_json(folder / "information.json", information.as_dict())
 
@@ -88,7 +97,10 @@ def localize(
         if block.address in passed
     ]
     sizes = [len(sweep.catalogue.children(block)) for block, _ in blocks]
-    coming = max(1, len(blocks) + sum(sorted(sizes)[-config.top_blocks :]))
+    head_counts = [_heads(sweep, block) if config.heads else 0 for block, _ in blocks]
+    coming = max(
+        1, len(blocks) + sum(sum(sorted(n)[-config.top_blocks :]) for n in (sizes, head_counts))
+    )
     everything: Measured = [
         (child, Condition((child.address,), config.mode))
         for block, _ in blocks
@@ -107,9 +119,27 @@ def localize(
     sublayers, broken = sweep.run(sublayers, budget * len(sublayers) / coming)
     left_out |= broken
     sublayer_rows = analysis.rows(sublayers, _gains(sweep, sublayers))
-    rows = analysis.over_levels([*block_rows, *sublayer_rows])
     levels = {"block": blocks, "sublayer": sublayers}
-    return _finish(folder, sweep, analysis, information, levels, rows, left_out, reseeded)
+
+    # 5) The heads of these blocks' attentions.
+    head_rows: list[Row] = []
+    if config.heads:
+        heads, unclear = head_conditions((part for part, _ in sublayers), config.mode)
+        heads, broken = sweep.run(heads, budget * len(heads) / coming)
+        left_out |= unclear | broken
+        head_rows = analysis.rows(heads)
+        levels["head"] = heads
+    rows = analysis.over_levels([*block_rows, *sublayer_rows, *head_rows])
+
+    # 6) What follows the ranking: pictures of it, token positions, joint conditions.
+    parts = [block for block, _ in blocks]
+    findings = explore(denoiser, sweep, analysis, rows, parts, split.measured, folder)
+    return _finish(folder, sweep, analysis, information, levels, rows, left_out, reseeded, findings)
+
+
+def _heads(sweep: Sweep, block: Component) -> int:
+    found = [child.heads for child in sweep.catalogue.children(block)]
+    return sum(heads.count for heads in found if isinstance(heads, Heads))
 
 
 def _gains(sweep: Sweep, measured: Measured) -> dict[str, float] | None:
@@ -127,6 +157,7 @@ def _finish(
     rows: Sequence[Row],
     left_out: dict[str, str],
     reseeded: np.ndarray | None,
+    findings: Sequence[Finding] = (),
 ) -> Ranking:
     config = sweep.config
     sweep.finish()
@@ -152,12 +183,16 @@ def _finish(
             sweep.seed,
         ),
     }
-    ranking = Ranking(data, information.as_dict())
+    ranking = Ranking(
+        data, information.as_dict(), tuple(found.message for found in findings if found.message)
+    )
     if not sweep.processes.is_first:
         return ranking
     write_csv(data, folder / "ranking.csv")
     write_heatmap(data, [block.address for block in sweep.catalogue.blocks], folder / "heatmap.png")
     write_bars(data, folder)
+    for finding in findings:
+        finding.write(folder)
     ranking.write(folder)
     runs.write_json(folder / "cost.json", sweep.cost_dict())
     return ranking

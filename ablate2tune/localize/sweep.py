@@ -9,22 +9,25 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ablate2tune.ablation import Means, Verification, collect_means, verify
+from ablate2tune.ablation import Verification, verify
 from ablate2tune.components import Catalogue, Component, discover, lora_targets
 from ablate2tune.errors import UserError
+from ablate2tune.localize.calibration import Calibration
 from ablate2tune.localize.condition import Condition
 from ablate2tune.localize.engine import BASELINE, Engine
 from ablate2tune.localize.examples import Examples, Split, encode
 from ablate2tune.localize.gain import adapter_gain, weight_gradients
+from ablate2tune.localize.identity import claim, model_hash, sweep_identity
 from ablate2tune.localize.margin import (
     Batch,
+    Donors,
     Levels,
     Losses,
     batch_loss,
     batches,
     measure,
-    run_captions,
 )
+from ablate2tune.localize.phrases import token_masks
 from ablate2tune.localize.processes import Processes
 from ablate2tune.localize.racing import race, spread_order
 from ablate2tune.localize.ranking import Analysis
@@ -32,7 +35,7 @@ from ablate2tune.localize.results import Probe, Results
 from ablate2tune.localize.screening import can_screen, first_order_losses
 from ablate2tune.pipelines import Denoiser, Progress
 from ablate2tune.recipe import LocalizeConfig
-from ablate2tune.seeding import seed_for
+from ablate2tune.seeding import numpy_generator, seed_for
 
 Measured = list[tuple[Component, Condition]]
 NOT_FINITE = "the loss without it is not finite"
@@ -57,20 +60,32 @@ class Sweep:
         seed: int,
         folder: Path,
         on_progress: Progress | None,
+        cache: Path | None = None,
     ):
-        """Encode the measured examples and read what an earlier run left."""
+        """Encode the measured examples and read what an earlier run left.
+
+        Raises:
+            UserError: the folder holds the results of another sweep.
+        """
         self._began = time.perf_counter()
         self.catalogue: Catalogue = discover(denoiser.model)
         self.config, self.seed, self._denoiser = config, seed, denoiser
         self.engine = Engine(
             denoiser, config.batch_size, config.prefix_reuse, config.batch_conditions
         )
-        self._calibration = split.calibration
+        self._levels = Levels(config.sigmas, config.noises, seed, config.batch_size)
+        self.processes = Processes(denoiser)
+        model = model_hash(denoiser)
+        self.calibration = Calibration(denoiser, split.calibration, self._levels, model, cache)
+        identity = sweep_identity(model, split.measured, split.calibration, self._levels)
+        claim(folder, identity, write=self.processes.is_first)
         self.examples: Examples = encode(denoiser, split.measured)
+        if config.tokens:
+            masks = token_masks(denoiser, self.examples, split.measured, config.tokens)
+            self.examples = replace(self.examples, tokens=masks)
         self._all = range(len(self.examples))
         ids, groups = self.examples.ids, self.examples.groups
         levels = len(config.sigmas)
-        self.processes = Processes(denoiser)
 
         def rows_of(name: str, probe: Probe = "margin") -> Results:
             path = folder / name
@@ -82,10 +97,9 @@ class Sweep:
         self.results = rows_of("results.jsonl")
         self.screened = rows_of("screening.jsonl", "gradient")
         self._reseeded = rows_of("reseeded.jsonl")
-        self._levels = Levels(config.sigmas, config.noises, seed, config.batch_size)
+        self.followed_up = rows_of("follow-up.jsonl")
         self._rows = len(self.examples) * self._levels.rows_per_example
         self._on_progress, self._planned = on_progress, 0.0
-        self._calibrated: set[str] = set()
 
     @property
     def baseline_cost(self) -> int:
@@ -111,12 +125,30 @@ class Sweep:
             )
         return self.analysis()
 
+    def _small_batches(self) -> Iterator[Batch]:
+        """A few rows at each noise level and draw."""
+        chunk = self._all[:2]
+        for batch in batches(self.examples, self._levels, chunk, self._denoiser.device):
+            yield batch[: len(chunk)]
+
+    def run_levels(self) -> None:
+        """Run the model once at each noise level, in their order."""
+        for batch in list(self._small_batches())[:: self._levels.noises]:
+            self.engine.losses(batch, [BASELINE])
+
+    def impossible(self, conditions: Sequence[Condition]) -> dict[str, str]:
+        """Of conditions with one address each, those that cannot be measured, with the reason."""
+        batch, found = next(self._small_batches()), {}
+        for condition in conditions:
+            try:
+                self.engine.losses(batch, [condition])
+            except UserError as error:
+                found[condition.addresses[0]] = str(error)
+        return found
+
     def verify(self) -> Verification:
         """Check the ablations on a batch of the measured examples at the first noise level."""
-        batch = next(
-            iter(batches(self.examples, self._levels, self._all[:2], self._denoiser.device))
-        )
-        batch = batch[: min(2, len(self._all))]
+        batch = next(self._small_batches())
 
         def run() -> Tensor:
             return batch_loss(self._denoiser, batch)
@@ -144,19 +176,18 @@ class Sweep:
         return finite, broken
 
     def _run(self, conditions: Sequence[Condition], budget: float) -> None:
-        self._calibrate(conditions)
+        self.calibrate(conditions)
         if not self.config.racing:
             self._measure(conditions, self._all)
             return
-        analysis, order = self.analysis(), self._order()
+        analysis, order = self.analysis(), self.order()
         per_group = self._rows / len(order)
 
         def cost(condition: Condition, groups: int) -> float:
             return self.engine.cost(condition, 1) * per_group * groups
 
         def measure_groups(conditions: Sequence[Condition], groups: int) -> None:
-            chosen = set(order[:groups])
-            self._measure(conditions, [i for i in self._all if self._group(i) in chosen])
+            self._measure(conditions, self.of_groups(order[:groups]))
 
         race(
             conditions,
@@ -172,10 +203,38 @@ class Sweep:
         """Say how many block evaluations are still to come, for the progress bar."""
         self._planned = self.engine.evaluations + evaluations
 
-    def _group(self, index: int) -> str:
-        return self.examples.groups[index]
+    def follow_up(self, conditions: Sequence[Condition], groups: Sequence[str]) -> None:
+        """Measure conditions on some groups, beside the rows that the ranking is made of.
 
-    def _order(self) -> list[str]:
+        What the sweep measured of these conditions is not measured again. The rows are kept
+        apart (`followed_up`), so that a resumed sweep races on the rows it had before.
+
+        Args:
+            conditions: what to measure; any may be joint.
+            groups: contrast groups.
+        """
+        wanted = self.of_groups(groups)
+        names = {self.examples.ids[index] for index in wanted}
+        asked = {BASELINE, *conditions}
+        known = [
+            row
+            for row in self.results.rows()
+            if row["example"] in names and Condition(tuple(row["condition"]), row["mode"]) in asked
+        ]
+        self.followed_up.merge(known, write=False)
+        missing = [c for c in conditions if not self.results.measured(c)[wanted].all()]
+        rows = len(wanted) * self._levels.rows_per_example
+        self.plan(sum(self.engine.cost(condition, rows) for condition in missing))
+        self.calibrate(missing)
+        if missing:
+            self._measure(missing, wanted, self.followed_up)
+
+    def of_groups(self, groups: Sequence[str]) -> list[int]:
+        """Indices of the examples of some contrast groups, in their order."""
+        chosen = set(groups)
+        return [i for i in self._all if self.examples.groups[i] in chosen]
+
+    def order(self) -> list[str]:
         """The order in which contrast groups are spent."""
         margins = self.results[BASELINE].spatial.mean(1)
         return spread_order(self.examples.groups, margins, self.seed)
@@ -214,6 +273,7 @@ class Sweep:
                 chunk,
                 conditions,
                 self._denoiser.device,
+                self._donors(conditions),
             )
             new += into.add(found, time.perf_counter() - began, chunk)
             self._report()
@@ -229,7 +289,7 @@ class Sweep:
         wanted = setting == "on" or (setting == "auto" and len(conditions) >= SCREEN_FROM)
         if not (self.config.racing and wanted):
             return False
-        self._calibrate(conditions)
+        self.calibrate(conditions)
 
         def losses(batch: Batch, wanted: Sequence[Condition]) -> dict[Condition, np.ndarray]:
             return first_order_losses(self.engine, batch, wanted)
@@ -244,8 +304,7 @@ class Sweep:
 
         Measured on the first groups of the race's order; nan elsewhere.
         """
-        chosen = set(self._order()[:RESEEDED_GROUPS])
-        wanted = [i for i in self._all if self._group(i) in chosen]
+        wanted = self.of_groups(self.order()[:RESEEDED_GROUPS])
         seed = seed_for(self.seed, "reseeded-baseline")
         levels = replace(self._levels, seed=seed)
         self._measure([BASELINE], wanted, self._reseeded, levels=levels)
@@ -253,8 +312,7 @@ class Sweep:
 
     def gains(self, components: Sequence[Component]) -> dict[str, float]:
         """First-order gain of an adapter on each component, per parameter, by address (`gain`)."""
-        chosen = set(self._order()[: self.config.gradient_groups])
-        wanted = [i for i in self._all if self._group(i) in chosen]
+        wanted = self.of_groups(self.order()[: self.config.gradient_groups])
         step = self._levels.examples_per_batch
         modules = list(dict.fromkeys(name for part in components for name in lora_targets(part)))
 
@@ -273,28 +331,23 @@ class Sweep:
             for part in components
         }
 
-    def _calibrate(self, conditions: Sequence[Condition]) -> None:
-        """Collect the means that mode `mean` needs and that are not there yet."""
+    def calibrate(self, conditions: Sequence[Condition]) -> None:
+        """Provide the means that mode `mean` needs of conditions that are not measured yet."""
         addresses = [
             address
             for condition in conditions
             if condition.mode == "mean" and condition not in self.results
             for address in condition.addresses
-            if address not in self._calibrated
         ]
-        if not addresses:
-            return
-        examples = encode(self._denoiser, self._calibration)
+        self.calibration.provide(self.engine, addresses, write=self.processes.is_first)
 
-        def calibrate(means: Means) -> None:
-            def on_sigma(index: int) -> None:
-                means.sigma_index = index
-
-            with self.engine.blocks.running():
-                run_captions(self._denoiser, examples, self._levels, on_sigma)
-
-        self.engine.means = collect_means(self._denoiser.model, addresses, calibrate)
-        self._calibrated = set(addresses)
+    def _donors(self, conditions: Sequence[Condition]) -> Donors | None:
+        """A calibration example for each measured one, if any condition resamples."""
+        if not any(condition.mode == "resample" for condition in conditions):
+            return None
+        examples = self.calibration.examples
+        order = numpy_generator(self.seed, "resample-donors").permutation(len(examples))
+        return Donors(examples, [int(order[i % len(order)]) for i in self._all])
 
     def cost_dict(self) -> dict[str, Any]:
         """What this process spent, as in `cost.json`; rows that were on disk cost nothing."""

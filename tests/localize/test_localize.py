@@ -28,8 +28,9 @@ CONFIG = LocalizeConfig(
 )
 SEED = 11
 FILES = [
-    *("bars.json", "bars.png", "cost.json", "heatmap.png", "information.json"),
+    *("bars.json", "bars.png", "cost.json", "heatmap.png", "identity.json", "information.json"),
     *("ranking.csv", "ranking.json", "reseeded.jsonl", "results.jsonl"),
+    *("timesteps.json", "timesteps.png"),
 ]
 
 
@@ -210,6 +211,7 @@ def test_a_chunk_torn_between_rows_is_completed(swept, tiny_flux, skilled, tmp_p
     folder.mkdir()
     lines = (reference / "results.jsonl").read_text().splitlines(keepends=True)
     (folder / "results.jsonl").write_text("".join(lines[: 12 * 2 + 7]))
+    (folder / "identity.json").write_bytes((reference / "identity.json").read_bytes())
     localize(tiny_flux, skilled, CONFIG, SEED, folder)
     assert (folder / "ranking.json").read_bytes() == (reference / "ranking.json").read_bytes()
     assert without_seconds(folder) == without_seconds(reference)
@@ -287,7 +289,7 @@ def test_no_skill_is_a_verdict_and_nothing_is_ablated(tiny_flux, records, tmp_pa
     assert data["baseline"]["spatial"]["value"] < 0
     assert {tuple(row["condition"]) for row in rows(folder)} == {()}
     assert sorted(path.name for path in folder.iterdir()) == [
-        name for name in FILES if name != "reseeded.jsonl"
+        name for name in FILES if not name.startswith(("reseeded", "timesteps"))
     ]
     message = ranking.messages()[1]
     assert f"{data['baseline']['spatial']['value']:.2e}" in message
@@ -337,9 +339,8 @@ def test_a_component_that_fails_verification_is_left_out_by_name(tiny_flux, skil
 
 def test_bad_input(tiny_flux, skilled, tmp_path):
     def run(records, **changes):
-        return localize(
-            tiny_flux, records, CONFIG.model_copy(update=changes), SEED, tmp_path / "localize"
-        )
+        config = CONFIG.model_copy(update=changes)
+        return localize(tiny_flux, records, config, SEED, tmp_path / f"localize{changes}")
 
     with pytest.raises(UserError, match="need 13 contrast groups, the data set has 9"):
         run(skilled, groups=10)

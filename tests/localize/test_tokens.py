@@ -1,0 +1,130 @@
+"""Token positions: spans by hand, masks by the tokenizer's own words, impacts by plain forwards."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from test_localize import CONFIG, SEED, favour, plain_margins  # type: ignore[import-not-found]
+
+from ablate2tune.errors import UserError
+from ablate2tune.localize.examples import encode
+from ablate2tune.localize.phrases import phrase_spans, token_masks
+from ablate2tune.localize.stage import localize
+from ablate2tune.localize.tokens import token_cells
+from ablate2tune.recipe import LocalizeConfig
+
+PHRASES = ["relation", "subject", "object"]
+BLOCK = "transformer_blocks.1"
+
+
+@pytest.mark.parametrize(
+    ("text", "relations", "expected"),
+    [
+        ("a cat behind a chair", ["behind", "in front of"], ["behind", "a cat", "a chair"]),
+        (
+            "an orange ball in front of a cup",
+            ["behind", "in front of"],
+            ["in front of", "an orange ball", "a cup"],
+        ),
+        (
+            "a cup between a red car and a cat",
+            ["between"],
+            ["between", "a cup", "a red car and a cat"],
+        ),
+        # The word inside another does not count.
+        ("a nearby cup near a cat", ["near", "far from"], ["near", "a nearby cup", "a cat"]),
+    ],
+)
+def test_spans(text: str, relations: list[str], expected: list[str]):
+    spans = phrase_spans(text, relations)
+    assert [text[slice(*spans[phrase])] for phrase in PHRASES] == expected
+
+
+@pytest.mark.parametrize("text", ["a red ball and a blue cube", "behind a cube", "a cube behind"])
+def test_captions_of_another_form_are_refused(text: str):
+    with pytest.raises(UserError, match="no 'behind' or 'in front of' between two phrases"):
+        phrase_spans(text, ["behind", "in front of"])
+
+
+def test_masks_hold_the_words_of_each_caption(tiny_flux, make_records):
+    records = make_records(3)
+    examples = encode(tiny_flux, records)
+    masks = token_masks(tiny_flux, examples, records, PHRASES)
+    tokenizer = tiny_flux.pipe.tokenizer_2
+    for i, record in enumerate(records):
+        for row, text in (
+            (examples.caption[i], record.text),
+            (examples.foil[i], record.foil),
+            (examples.control[i], record.foil_colour),
+        ):
+            words = tokenizer.convert_ids_to_tokens(tokenizer(text).input_ids)
+            marked = {
+                phrase: [words[at] for at in masks[phrase][row].nonzero().flatten().tolist()]
+                for phrase in PHRASES
+            }
+            whole = [*marked["subject"], *marked["relation"], *marked["object"]]
+            assert whole == text.split() == words[:-1]
+            assert marked["object"][1:] == [record.object_colour, record.object]
+            assert marked["subject"][-1] == record.subject
+    short = dataclasses.replace(records[0], text=f"{'a ' * 20}{records[0].text}")
+    with pytest.raises(UserError, match="does not fit in 16 tokens"):
+        token_masks(tiny_flux, encode(tiny_flux, [short]), [short], PHRASES)
+
+
+def test_which_positions_matter_against_plain_forwards(tiny_flux, make_records, tmp_path):
+    """A hook of the test's own puts a block's text input back at positions counted by words."""
+    records = favour(tiny_flux, make_records(8))
+    changes = {"groups": 8, "mode": "zero", "tokens": PHRASES, "follow_up_groups": 4}
+    config = CONFIG.model_copy(update={**changes, "noise_floor": False, "top_blocks": 1})
+    ranking = localize(tiny_flux, records, config, SEED, tmp_path)
+    data = json.loads((tmp_path / "tokens.json").read_text())
+    assert len(data["positions"]) == 4 * 3
+    assert data["left_out"] == {}
+    assert token_cells(data).shape == (4, 3)
+    assert min(Image.open(tmp_path / "tokens.png").size) > 200
+    assert any(note.startswith("tokens: ") for note in ranking.notes)
+    rows = [json.loads(line) for line in (tmp_path / "follow-up.jsonl").read_text().splitlines()]
+    names = {row["example"] for row in rows}
+    used = [record for record in records if record.scene_id in names]
+    foils = [record.foil for record in used]
+    base = plain_margins(tiny_flux, used, foils)
+
+    def relation_words(text: str) -> tuple[int, int]:
+        words = text.split()
+        colours = [i for i, word in enumerate(words) if word in ("a", "an")]
+        return 3, colours[1]  # "a red cube RELATION a blue ball"
+
+    state: dict[str, list[str]] = {}
+
+    def hook(_module, _args, kwargs, output):
+        text = output[0].clone()
+        for row, caption in enumerate(state["texts"]):
+            span = slice(*relation_words(caption))
+            text[row, span] = kwargs["encoder_hidden_states"][row, span]
+        return text, output[1]
+
+    encode_prompts = tiny_flux.encode_prompts
+
+    def noted(texts):
+        state["texts"] = list(texts)
+        return encode_prompts(texts)
+
+    tiny_flux.encode_prompts = noted
+    handle = tiny_flux.model.get_submodule(BLOCK).register_forward_hook(hook, with_kwargs=True)
+    cut = plain_margins(tiny_flux, used, foils)
+    handle.remove()
+    (row,) = [r for r in data["positions"] if r["address"] == f"{BLOCK}@tokens=relation"]
+    assert np.abs(base - cut).max() > 1e-6
+    assert row["spatial"]["value"] == pytest.approx((base - cut).mean(), abs=1e-7)
+    # The last block's text goes nowhere.
+    last = [r for r in data["positions"] if r["block"] == "single_transformer_blocks.1"]
+    assert [r["spatial"]["value"] for r in last] == pytest.approx([0, 0, 0], abs=1e-7)
+    assert torch.is_tensor(encode_prompts(["a cube"]).prompt_embeds)
+
+
+def test_a_phrase_named_twice_is_refused():
+    with pytest.raises(ValueError, match="a phrase comes twice"):
+        LocalizeConfig(tokens=["relation", "relation"])
