@@ -96,12 +96,15 @@ class Means:
         self._counts |= other._counts
 
     def state(self, site: str) -> dict[str, Tensor]:
-        """A site's means as named tensors, float32: "LEVEL.INDEX" to (...), for a file."""
+        """A site's means as named tensors, float32: "LEVEL.CALL.INDEX" to (...), for a file."""
         return {
-            f"{level}.{index}": (tensor / self._counts[name, level]).cpu().contiguous()
-            for (name, level), sums in self._sums.items()
+            f"{level}.{call}.{index}": (total / self._counts[site, level, shapes])
+            .cpu()
+            .contiguous()
+            for (name, level), known in self._sums.items()
             if name == site
-            for index, tensor in enumerate(sums)
+            for call, (shapes, sums) in enumerate(known.items())
+            for index, total in enumerate(sums)
         }
 
     def load(self, site: str, state: Mapping[str, Tensor]) -> None:
@@ -112,11 +115,15 @@ class Means:
         """
         if not state:
             raise ValueError("no tensors")
-        places = sorted(tuple(map(int, name.split("."))) for name in state)
-        for level in {level for level, _ in places}:
-            own = [index for other, index in places if other == level]
-            self._sums[site, level] = [state[f"{level}.{index}"] for index in own]
-            self._counts[site, level] = 1
+        calls: dict[tuple[int, int], list[Tensor]] = {}
+        for level, call, index in sorted(tuple(map(int, name.split("."))) for name in state):
+            calls.setdefault((level, call), []).append(state[f"{level}.{call}.{index}"])
+        for level in {level for level, _ in calls}:
+            self._sums[site, level] = {}
+        for (level, _), tensors in calls.items():
+            shapes = tuple(tensor.shape for tensor in tensors)
+            self._sums[site, level][shapes] = tensors
+            self._counts[site, level, shapes] = 1
 
 
 @torch.no_grad()

@@ -45,7 +45,9 @@ def items(site: Site, call: Call) -> list[Any]:
 def skipped_items(site: Site, call: Call) -> list[Any]:
     """What each of a block's `items` would be if the block did nothing."""
     skipped = skipped_output(call.module, call.args, call.kwargs, call.value)
-    return [skipped] if isinstance(skipped, Tensor) else list(skipped[: len(items(site, call))])
+    if skipped is None or isinstance(skipped, Tensor):
+        return [skipped]
+    return list(skipped[: len(items(site, call))])
 
 
 def replaced(

@@ -20,7 +20,7 @@ from ablate2tune.localize.margin import Levels, run_captions
 from ablate2tune.pipelines import Denoiser
 from ablate2tune.scenes.dataset import SceneRecord
 
-SCHEMA = "ablate2tune/means/1"
+SCHEMA = "ablate2tune/means/2"
 
 
 class Calibration:

@@ -34,7 +34,7 @@ def weight_gradients(
         (out features, in features) per module, float32.
     """
     model = engine.denoiser.model
-    weights = {name: model.get_submodule(name).weight for name in modules}
+    weights = {name: model.get_parameter(f"{name}.weight") for name in modules}
     needed = {name: weight.requires_grad for name, weight in weights.items()}
     totals = {
         name: torch.zeros_like(weight, dtype=torch.float32) for name, weight in weights.items()

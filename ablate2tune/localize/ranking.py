@@ -200,7 +200,9 @@ class Analysis:
         return Row(
             component,
             condition.mode,
-            **interval,
+            interval["spatial"],
+            interval["control"],
+            interval["quality"],
             relative={
                 "spatial": interval["spatial"]["value"] / base["spatial"]
                 if self.has_skill

@@ -133,8 +133,8 @@ class Results:
             for name, values in margins._asdict().items()
         }
         means = {
-            name: None if None in values else float(np.mean(values))
-            for name, values in by_sigma.items()
+            name: float(np.mean(values[place], dtype=float)) if None not in by_sigma[name] else None
+            for name, values in margins._asdict().items()
         }
         return {
             "schema": SCHEMA,

@@ -83,7 +83,7 @@ def spearman(first: np.ndarray, second: np.ndarray) -> float:
     """Spearman's rank correlation; 0 where one of them is constant."""
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return 0.0
-    return float(stats.spearmanr(first, second).statistic)
+    return float(stats.spearmanr(first, second)[0])  # pyright: ignore
 
 
 def noise_floor(difference: np.ndarray, groups: Groups) -> float:

@@ -72,8 +72,10 @@ def _estimate(
         def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
             call = Call(module, args, kwargs, output)
             for condition in by_address[address]:
+                mode = condition.mode
+                assert mode != "none"  # the baseline has no address
                 with torch.no_grad():
-                    after = replaced(call, site, condition.mode, address, support, None, 0, 1)
+                    after = replaced(call, site, mode, address, support, None, 0, 1)
                 for new, old in zip(_tensors(after), _tensors(output), strict=True):
                     if old.requires_grad:
                         old.register_hook(adder(condition, new.detach(), old.detach()))

@@ -52,8 +52,9 @@ def choose_targets(
 
 def falls_back(ranking: dict[str, Any] | None, config: TrainConfig) -> bool:
     """Whether all candidates are trained because ablation found no skill to rank them by."""
-    ranked = config.targets in ("top", "bottom") and ranking is not None
-    return ranked and config.if_no_skill == "all" and ranking.get("verdict") == NO_SKILL
+    if ranking is None or config.targets not in ("top", "bottom"):
+        return False
+    return config.if_no_skill == "all" and ranking.get("verdict") == NO_SKILL
 
 
 def _ranked(ranking: dict[str, Any] | None, worst_first: bool) -> list[str]:
