@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ablate2tune import __version__
 from ablate2tune.errors import UserError
 from ablate2tune.progress import Terminal
 from ablate2tune.recipe import Recipe, load_recipe, load_settings
@@ -27,6 +28,21 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[KEY=VALUE]...", help="Recipe keys to override, e.g. train.steps=200."),
 ]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"ablate2tune {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Say the version.", callback=_print_version)
+    ] = False,
+) -> None:
+    pass
 
 
 def _recipe(path: Path, overrides: list[str] | None) -> Recipe:
