@@ -53,11 +53,11 @@ def _tensor_hash(tensor: Tensor) -> list[Any]:
     if tensor.is_meta:
         return facts
     plain = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
-    return [*facts, hashlib.sha256(plain.numpy()).hexdigest()]
+    return [*facts, hashlib.sha256(plain.numpy().data).hexdigest()]
 
 
 def _config(module: nn.Module) -> dict[str, Any]:
-    config = getattr(module, "config", {})
+    config: Any = getattr(module, "config", {})
     values = config.to_dict() if hasattr(config, "to_dict") else dict(config)
     return {key: value for key, value in values.items() if not key.startswith("_")}
 

@@ -54,7 +54,7 @@ def token_masks(
     examples: Examples,
     records: Sequence[SceneRecord],
     phrases: Sequence[Phrase],
-) -> dict[str, Tensor]:
+) -> dict[Phrase, Tensor]:
     """Which text positions hold each phrase, for every distinct caption of the examples.
 
     Args:
@@ -71,7 +71,9 @@ def token_masks(
             text encoder takes.
     """
     embeds = examples.conditioning.prompt_embeds
-    masks = {phrase: torch.zeros(embeds.shape[:2], dtype=torch.bool) for phrase in phrases}
+    masks: dict[Phrase, Tensor] = {
+        phrase: torch.zeros(embeds.shape[:2], dtype=torch.bool) for phrase in phrases
+    }
     for i, record in enumerate(records):
         relations = [record.relation, CONTRAST.get(record.relation, record.relation)]
         for row, text in (

@@ -8,11 +8,12 @@ difference.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from ablate2tune import runs
+from ablate2tune.ablation import Mode
 from ablate2tune.components import Component, lora_targets
 from ablate2tune.localize.condition import Condition
 from ablate2tune.localize.estimate import carried_over
@@ -34,7 +35,7 @@ class Row:
     """One component's impacts."""
 
     component: Component
-    mode: str
+    mode: Mode | Literal["none"]
     spatial: Interval
     control: Interval
     quality: Interval

@@ -70,7 +70,7 @@ class Denoiser:
     @property
     def device(self) -> torch.device:
         """Where the denoiser lies."""
-        return self.model.device
+        return next(self.model.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
@@ -203,7 +203,8 @@ class Denoiser:
 
     def _guidance(self, embedded: float | None, scale: float | None) -> float | None:
         """The call's guidance_scale: an embedding's value, or the scale of guidance."""
-        if self.model.config.get("guidance_embeds", False):
+        config: Any = self.model.config
+        if config.get("guidance_embeds", False):
             return self.config.guidance_scale if embedded is None else embedded
         return None if self.unguided is None else scale
 

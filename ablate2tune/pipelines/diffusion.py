@@ -1,5 +1,7 @@
 """Adapters of families that predict epsilon or v on a discrete schedule (diffusers 0.42)."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +20,8 @@ class HunyuanDiTDenoiser(Denoiser):
     """HunyuanDiT: BERT's tokens and T5's, each with its mask; the variance is dropped."""
 
     def _encode(self, prompts: list[str], among: list[str]) -> Conditioning:
-        config, found = self.model.config, {}
+        config: Any = self.model.config
+        found = {}
         for index, length in enumerate((config.text_len, config.text_len_t5)):
             embeds, _, mask, _ = encode_as_called(
                 self.pipe, prompts, max_sequence_length=length, text_encoder_index=index
@@ -28,7 +31,7 @@ class HunyuanDiTDenoiser(Denoiser):
         return Conditioning.of(found)
 
     def _tokenised(self, prompt: str) -> Tokenised:
-        return Tokenised(self.pipe.tokenizer, prompt, self.model.config.text_len)
+        return Tokenised(self.pipe.tokenizer, prompt, self.pipe.transformer.config.text_len)
 
 
 class CogView3PlusDenoiser(Denoiser):

@@ -1,6 +1,7 @@
 """Loading a recipe's pipeline, with one clear line for whatever stands against it."""
 
 from pathlib import Path
+from typing import Any
 
 import diffusers
 import torch
@@ -51,7 +52,7 @@ def family_of(config: ModelConfig) -> type[Denoiser]:
         UserError: the directory is no pipeline, or is of a family without an adapter.
     """
     try:
-        index = diffusers.DiffusionPipeline.load_config(config.path)
+        index: Any = diffusers.DiffusionPipeline.load_config(config.path)
         name = str(index["_class_name"])
     except (OSError, ValueError, KeyError) as error:
         raise UserError(

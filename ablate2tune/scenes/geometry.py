@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from ablate2tune.errors import UserError
 
@@ -119,7 +119,7 @@ def distance(a: Cloud, b: Cloud, axes: tuple[int, ...] = (RIGHT, FORWARD, UP)) -
     On the ground: `distance(a, b, (RIGHT, FORWARD))`.
     """
     few, many = sorted((a.points[:, axes], b.points[:, axes]), key=len)
-    return float(cKDTree(many).query(few)[0].min())
+    return float(KDTree(many).query(few)[0].min())
 
 
 def shared(a: Cloud, b: Cloud, axis: int) -> float:
