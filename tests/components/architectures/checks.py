@@ -70,7 +70,7 @@ def skip_is_deletion(subject: Subject, block: Component) -> bool:
     del stack[block.index]
     try:
         return torch.equal(subject.run(), skipped)
-    except (IndexError, RuntimeError, ValueError):  # the loop counts on the block
+    except (IndexError, TypeError, RuntimeError, ValueError):  # the loop counts on the block
         return False
     finally:
         stack.insert(block.index, module)
