@@ -30,16 +30,6 @@ class FluxDenoiser(Denoiser):
         conditioning: Conditioning,
         guidance: float | None = None,
     ) -> Tensor:
-        """See `velocity`, which is what the model predicts."""
-        return self.velocity(latents, sigma, conditioning, guidance)
-
-    def velocity(
-        self,
-        latents: Tensor,
-        sigma: Tensor,
-        conditioning: Conditioning,
-        guidance: float | None = None,
-    ) -> Tensor:
         """The denoiser's velocity prediction.
 
         Args:

@@ -83,7 +83,7 @@ def pretrain_denoiser(
         noisy = interpolate(clean, noise, sigma)
 
         def loss(part: slice) -> Tensor:
-            prediction = denoiser.velocity(noisy[part], sigma[part], conditioning[part])
+            prediction = denoiser.predict(noisy[part], sigma[part], conditioning[part])
             return flow_matching_loss(prediction, clean[part], noise[part]).mean()
 
         half = config.batch_size // 2

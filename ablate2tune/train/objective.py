@@ -38,7 +38,7 @@ def example_losses(
     sigma = sigma.to(denoiser.dtype).float().to(device)
     latents, noise = latents.float().to(device), noise.to(device)
     told = conditioning.to(device)
-    prediction = denoiser.velocity(interpolate(latents, noise, sigma), sigma, told, guidance)
+    prediction = denoiser.predict(interpolate(latents, noise, sigma), sigma, told, guidance)
     return flow_matching_loss(prediction, latents, noise)
 
 

@@ -30,7 +30,7 @@ def run(tiny_flux: FluxDenoiser):
 
     def forward(copies: int = 1) -> torch.Tensor:
         rows = list(range(2)) * copies
-        return tiny_flux.velocity(latents[rows], torch.tensor([0.9, 0.3])[rows], conditioning[rows])
+        return tiny_flux.predict(latents[rows], torch.tensor([0.9, 0.3])[rows], conditioning[rows])
 
     return forward
 

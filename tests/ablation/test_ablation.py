@@ -19,7 +19,7 @@ def run(tiny_flux: FluxDenoiser):
     sigma = torch.tensor([0.9, 0.3])
 
     def forward() -> torch.Tensor:
-        return tiny_flux.velocity(latents, sigma, conditioning)
+        return tiny_flux.predict(latents, sigma, conditioning)
 
     return forward
 
@@ -187,7 +187,7 @@ def test_mean_over_identical_examples_changes_nothing(tiny_flux: FluxDenoiser):
     latents = torch.randn(1, 16, 16, generator=torch.Generator().manual_seed(0)).repeat(2, 1, 1)
 
     def run():
-        return tiny_flux.velocity(latents, torch.tensor([0.5, 0.5]), conditioning)
+        return tiny_flux.predict(latents, torch.tensor([0.5, 0.5]), conditioning)
 
     addresses = ["transformer_blocks.0.attn", "single_transformer_blocks.1.proj_out"]
     means = collect_means(tiny_flux.model, addresses, lambda _: run())

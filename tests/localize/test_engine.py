@@ -116,14 +116,14 @@ def test_a_forward_of_the_instance_comes_back(tiny_flux, batch):
 def test_out_of_memory_halves_the_batch_and_goes_on(tiny_flux, batch, monkeypatch):
     conditions = conditions_of(tiny_flux.model)
     expected = {c: plain(tiny_flux, batch, c) for c in conditions}
-    whole, largest = tiny_flux.velocity, 2
+    whole, largest = tiny_flux.predict, 2
 
     def limited(latents, *args, **kwargs):
         if len(latents) > largest:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return whole(latents, *args, **kwargs)
 
-    monkeypatch.setattr(tiny_flux, "velocity", limited)
+    monkeypatch.setattr(tiny_flux, "predict", limited)
     engine = Engine(tiny_flux, 16)
     found = engine.losses(batch, conditions)
     assert engine.halvings == 3  # 16, 8, 4, 2

@@ -45,7 +45,7 @@ def plain_losses(denoiser: FluxDenoiser, records, texts: list[str]) -> np.ndarra
         )
         noised = (1 - sigma) * latents + sigma * noise
         with torch.no_grad():
-            velocity = denoiser.velocity(noised, torch.full((len(records),), sigma), conditioning)
+            velocity = denoiser.predict(noised, torch.full((len(records),), sigma), conditioning)
         total += ((velocity - (noise - latents)) ** 2).mean((1, 2))
     return (total / len(SIGMAS)).double().numpy()
 

@@ -53,7 +53,7 @@ def test_a_second_run_reads_the_means_that_a_hook_takes_by_hand(tiny_flux, recor
             noise = noise_for(record.scene_id, latents.shape[1:], LEVELS.seed, level, 0)
             with torch.no_grad():
                 noised = ((1 - sigma) * latents[i] + sigma * noise)[None]
-                tiny_flux.velocity(noised, torch.tensor([sigma]), conditioning[[i]])
+                tiny_flux.predict(noised, torch.tensor([sigma]), conditioning[[i]])
         by_hand = torch.cat(seen).mean(0)
         seen.clear()
         for means in (first.means, second.means):

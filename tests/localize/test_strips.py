@@ -83,7 +83,7 @@ def test_timesteps_are_told_in_the_model_s_units(run):
     with timesteps_told(denoiser.model, seen.append):
         denoiser.sample(["a cube"], [0], 3)
         conditioning = denoiser.encode_prompts(["a cube"])
-        denoiser.velocity(torch.zeros(1, 16, 16), torch.tensor([0.25]), conditioning)
+        denoiser.predict(torch.zeros(1, 16, 16), torch.tensor([0.25]), conditioning)
     assert len(seen) == 4
     assert seen[0] == pytest.approx(1)
     assert seen[3] == pytest.approx(0.25)

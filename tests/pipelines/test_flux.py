@@ -33,7 +33,7 @@ def test_velocity_is_what_the_sampler_uses(tiny_flux: FluxDenoiser) -> None:
     noise = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(3))
     packed = tiny_flux.pipe._pack_latents(noise, 1, 4, 8, 8)
     conditioning = tiny_flux.encode_prompts(["a red ball"])
-    velocity = tiny_flux.velocity(packed, torch.ones(1), conditioning)
+    velocity = tiny_flux.predict(packed, torch.ones(1), conditioning)
     stock = tiny_flux.pipe(
         "a red ball",
         height=32,

@@ -86,9 +86,9 @@ def test_stock_diffusers_loads_the_same_model(
     torch.manual_seed(0)
     latents, sigma = torch.randn(2, 16, 16), torch.tensor([0.3, 0.9])
     with torch.no_grad():
-        ours = trained.velocity(latents, sigma, told)
-        theirs = FluxDenoiser(stock, trained.config).velocity(latents, sigma, told)
-        untrained = tiny_flux.velocity(latents, sigma, told)
+        ours = trained.predict(latents, sigma, told)
+        theirs = FluxDenoiser(stock, trained.config).predict(latents, sigma, told)
+        untrained = tiny_flux.predict(latents, sigma, told)
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
     assert (ours - untrained).abs().max() > 1e-3
 
@@ -117,7 +117,7 @@ def test_the_first_step_is_adamw_on_the_flow_matching_loss(
         latents = fresh.encode_images(pixels)
         with torch.no_grad():
             mixed = interpolate(latents, noise, sigma)
-            velocity = fresh.velocity(mixed, sigma, fresh.encode_prompts([record.text]))
+            velocity = fresh.predict(mixed, sigma, fresh.encode_prompts([record.text]))
         losses.append(flow_matching_loss(velocity, latents, noise).item())
     assert min(abs(loss - logged) for loss in losses) < 1e-4 < abs(losses[0] - losses[1])
     # AdamW's first step moves each weight that has a gradient by the learning rate; B was zero.
@@ -260,13 +260,13 @@ def test_the_guidance_embedding_gets_the_training_value(
     tiny_flux: FluxDenoiser, records: list[SceneRecord], config: TrainConfig, tmp_path: Path
 ):
     seen = []
-    plain = tiny_flux.velocity
+    plain = tiny_flux.predict
 
     def spy(latents, sigma, conditioning, guidance=None):
         seen.append(guidance)
         return plain(latents, sigma, conditioning, guidance)
 
-    tiny_flux.velocity = spy
+    tiny_flux.predict = spy
     config = config.model_copy(update={"guidance": 1.5, "steps": 1})
     train(tiny_flux, records, TARGETS, config, 0, tmp_path, sample_steps=1)
     assert set(seen) == {1.5}

@@ -1,0 +1,32 @@
+"""Recipes: the typed, frozen settings of a run, read from YAML and checked once.
+
+Every key can be overridden on the command line after the recipe's path (`train.steps=200`).
+An unknown key, a wrong type or an impossible value stops before any work with one line that
+names the file, the key, the value and the nearest valid key.
+"""
+
+from ablate2tune.recipe.compare import CompareConfig
+from ablate2tune.recipe.loading import Recipe, load_recipe, load_settings
+from ablate2tune.recipe.localize import JointConfig, LocalizeConfig
+from ablate2tune.recipe.model import ModelConfig
+from ablate2tune.recipe.scenes import ALL_OBJECTS, PRESETS, ScenesConfig
+from ablate2tune.recipe.settings import Fraction, Positive, Settings, Sigma
+from ablate2tune.recipe.train import TrainConfig
+
+__all__ = [
+    "ALL_OBJECTS",
+    "PRESETS",
+    "CompareConfig",
+    "Fraction",
+    "JointConfig",
+    "LocalizeConfig",
+    "ModelConfig",
+    "Positive",
+    "Recipe",
+    "ScenesConfig",
+    "Settings",
+    "Sigma",
+    "TrainConfig",
+    "load_recipe",
+    "load_settings",
+]

@@ -1,0 +1,34 @@
+"""The section `compare`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ablate2tune.recipe.settings import Positive, Settings
+
+
+class CompareConfig(Settings):
+    """How before and after are compared."""
+
+    prompts: Positive = 300
+    """Relation prompts over held-out object pairs, spread evenly over the relations."""
+    plain_prompts: Positive = 75
+    """Prompts without a relation, on which forgetting is measured."""
+    seeds: Positive = 1
+    """Images per prompt."""
+    steps: Positive = 16
+    """Sampling steps."""
+    true_cfg_scale: Annotated[float, Field(ge=1)] = 1.0
+    """Classifier-free guidance against the empty prompt; 1 is off."""
+    judge: Path | None = None
+    """Folder of the judge that reads the images."""
+    calibration_images: Positive = 300
+    """Rendered scenes on which the judge's own error is measured first."""
+    grid_rows: Positive = 6
+    batch_size: Positive = 50
+    bootstrap: Positive = 2000
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    wandb_project: str = "ablate2tune"
+    wandb: Literal["auto", "offline", "off"] = "auto"
+    """auto: online when logged in, else offline."""

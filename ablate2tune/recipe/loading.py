@@ -1,0 +1,127 @@
+"""Recipes from YAML, with overrides from the command line, checked once."""
+
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import yaml
+from pydantic import Field, ValidationError
+
+from ablate2tune.errors import UserError, did_you_mean
+from ablate2tune.recipe.compare import CompareConfig
+from ablate2tune.recipe.localize import LocalizeConfig
+from ablate2tune.recipe.model import ModelConfig
+from ablate2tune.recipe.scenes import ScenesConfig
+from ablate2tune.recipe.settings import Settings
+from ablate2tune.recipe.train import TrainConfig
+
+T = TypeVar("T", bound=Settings)
+
+
+class Recipe(Settings):
+    """A whole run: one model, one capability, one data set, one adapter."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    """Names `runs/NAME` and `data/NAME`."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    runs: Path = Path("runs")
+    """Folder that holds run directories."""
+    data: Path = Path("data")
+    """Folder that holds rendered data sets."""
+    model: ModelConfig
+    scenes: ScenesConfig = ScenesConfig()
+    localize: LocalizeConfig = LocalizeConfig()
+    train: TrainConfig = TrainConfig()
+    compare: CompareConfig = CompareConfig()
+
+    @property
+    def run_folder(self) -> Path:
+        """`runs/NAME`."""
+        return self.runs / self.name
+
+    @property
+    def means_folder(self) -> Path:
+        """Calibrated means that runs share; no run's name begins with a dot."""
+        return self.runs / ".means"
+
+    @property
+    def data_folder(self) -> Path:
+        """The rendered data set's folder."""
+        return self.scenes.folder or self.data / self.name
+
+
+def load_settings(kind: type[T], path: Path, overrides: list[str]) -> T:
+    """Read a YAML file, apply `key.sub=value` overrides (values in YAML) and validate.
+
+    Raises:
+        UserError: the file is missing or not YAML, a key is unknown, a value impossible.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        near = sorted(str(p) for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
+        raise UserError(
+            "no such recipe", where=str(path), mend=did_you_mean(str(path), near)
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read the recipe ({error})", where=str(path)) from error
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"not valid YAML: {reason}", where=str(path)) from error
+    if not isinstance(values, dict):
+        raise UserError("a recipe is a YAML mapping of keys to values", where=str(path))
+    for override in overrides:
+        _apply_override(values, override)
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise _first_line(error, kind, path) from error
+
+
+def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
+    """Read a recipe (see `load_settings`)."""
+    return load_settings(Recipe, path, overrides or [])
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise UserError(
+            f"{override!r} is not KEY=VALUE", where="command line", mend="write train.steps=200"
+        )
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{text!r} is not a YAML value", where=f"command line, {key}") from error
+    *parents, last = key.split(".")
+    for parent in parents:
+        child = values.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise UserError(f"{parent!r} holds a value, not keys", where=f"command line, {key}")
+        values = child
+    values[last] = value
+
+
+def _first_line(error: ValidationError, kind: type[Settings], path: Path) -> UserError:
+    problem = error.errors()[0]
+    location = [str(part) for part in problem["loc"]]
+    key = ".".join(location)
+    if problem["type"] == "extra_forbidden":
+        known = _keys_at(kind, location[:-1])
+        return UserError(
+            f"unknown key {key!r}", where=str(path), mend=did_you_mean(location[-1], known)
+        )
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "missing":
+        return UserError(f"{key} is missing", where=str(path), mend=f"add {key}: ...")
+    value = problem["input"]
+    shown = "" if isinstance(value, dict) else f" = {value!r}"
+    return UserError(f"{key}{shown}: {message[0].lower()}{message[1:]}", where=str(path))
+
+
+def _keys_at(kind: type[Settings], location: list[str]) -> list[str]:
+    for part in location:
+        annotation = kind.model_fields[part].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, Settings)):
+            return []
+        kind = annotation
+    return list(kind.model_fields)

@@ -1,0 +1,115 @@
+"""The section `scenes`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from ablate2tune.errors import did_you_mean
+from ablate2tune.recipe.settings import Fraction, Positive, Settings
+
+PRESETS = {"draft64": (64, 8), "demo128": (128, 8), "train512": (512, 64), "train1024": (1024, 128)}
+"""Width and height in pixels, and samples per pixel."""
+ALL_OBJECTS = "all"
+"""Stands for every asset in `scenes.objects`."""
+
+
+class ScenesConfig(Settings):
+    """What `render-data` renders."""
+
+    folder: Path | None = None
+    """Where the data set lies; `data/NAME` by default."""
+    images: Positive = 600
+    """Training images; twins of a contrast group count as two, so the number is even."""
+    test_images: Annotated[int, Field(ge=0)] = 0
+    """Images of held-out object pairs."""
+    size: Positive = 64
+    """Width and height in pixels."""
+    samples: Positive = 8
+    """Cycles samples per pixel."""
+    objects: list[str] = ["ball", "cube", "cone", "cylinder"]
+    colours: list[str] = ["red", "green", "blue", "yellow", "purple", "orange", "white", "black"]
+    relations: list[str] = [
+        "left of",
+        "right of",
+        "in front of",
+        "behind",
+        "on top of",
+        "underneath",
+    ]
+    holdout: Fraction = 0.1
+    """Fraction of the object pairs that no training image shows; they are kept for evaluation."""
+    world: Literal["plain", "natural"] = "plain"
+    """plain: unit-sized objects of one colour on grey ground. natural: every asset, with variants,
+    poses and sizes that relate as in life, environments, and more relations (above, below, inside,
+    next to, near, far from, between)."""
+    environments: list[Literal["plain", "studio", "room", "lawn", "street"]] = ["plain"]
+    """Surroundings to draw from, for world: natural."""
+    bystanders: Annotated[int, Field(ge=0, le=3)] = 0
+    """Further objects in a scene, at most, for world: natural; the relation is not about them."""
+    size_exponent: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Displayed size = natural size ** this, for world: natural; 1: as they are."""
+    assets: Path | None = None
+    """A folder of asset files of your own (see blender_scenes/assets/__init__.py)."""
+    preset: Literal["draft64", "demo128", "train512", "train1024"] | None = None
+    """Sets size and samples: 64 px 8 samples, 128 px 8, 512 px 64, 1024 px 128."""
+    min_area: Fraction = 0.04
+    """Smallest visible area of an object, as a fraction of the picture."""
+    max_attempts: Positive = 50
+    """Tries per contrast group before the scene is given up."""
+    workers: Positive | None = None
+    """Blender processes; one per core by default."""
+    blender: str | None = None
+    """A `blender` executable; the `bpy` module or a `blender` on PATH by default."""
+    timeout: Annotated[float, Field(gt=0)] = 60.0
+    """Seconds one contrast group may take before its worker is replaced."""
+    worker_memory: Annotated[float, Field(gt=0)] = 4.0
+    """Gigabytes a Blender process may hold before it is replaced."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _apply_preset(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("preset") in PRESETS:
+            size, samples = PRESETS[values["preset"]]
+            return {"size": size, "samples": samples, **values}
+        return values
+
+    @model_validator(mode="after")
+    def _check_scenes(self) -> "ScenesConfig":
+        from ablate2tune.scenes import vocabulary
+
+        natural = self.world == "natural"
+        kinds: Sequence[str] = vocabulary.KINDS
+        colours: Sequence[str] = vocabulary.COLOURS
+        if natural:
+            from ablate2tune.scenes.catalogue import assets_module, catalogue
+
+            kinds = [*catalogue(self.assets), ALL_OBJECTS]
+            colours = assets_module().COLOURS
+        elif self.environments != ["plain"] or self.bystanders or self.assets:
+            raise ValueError("environments, bystanders and assets need world: natural")
+        contrast = vocabulary.CONTRAST if natural else vocabulary.OPPOSITE
+        for key, words, known in (
+            ("objects", self.objects, kinds),
+            ("colours", self.colours, colours),
+            ("relations", self.relations, contrast),
+        ):
+            for word in words:
+                if word not in known:
+                    raise ValueError(
+                        f"{key}: unknown {key[:-1]} {word!r}; {did_you_mean(word, known)}"
+                    )
+            if not words:
+                raise ValueError(f"{key}: at least one is needed")
+        if len(self.colours) < 2:
+            raise ValueError("colours: at least two are needed, the two objects never share one")
+        for relation in self.relations:
+            opposite = contrast[relation]
+            if opposite not in self.relations:
+                raise ValueError(
+                    f"relations: {relation!r} needs its opposite {opposite!r}, scenes come in twins"
+                )
+        if self.images % 2 or self.test_images % 2:
+            raise ValueError("images and test_images must be even: scenes come in twins")
+        return self
