@@ -28,6 +28,13 @@ def test_override_changes_one_value(tmp_path: Path) -> None:
     assert (recipe.train.steps, recipe.seed, recipe.localize.mode) == (7, 3, "zero")
 
 
+@pytest.mark.parametrize(("written", "word"), [("off", "off"), ("on", "on"), ('"off"', "off")])
+def test_on_and_off_need_no_quotes_in_yaml(tmp_path: Path, written: str, word: str) -> None:
+    text = f"{MINIMAL}localize:\n  screening: {written}\n"
+    assert load_recipe(recipe_file(tmp_path, text)).localize.screening == word
+    assert load_recipe(recipe_file(tmp_path), ["compare.wandb=off"]).compare.wandb == "off"
+
+
 @pytest.mark.parametrize(
     ("override", "words"),
     [

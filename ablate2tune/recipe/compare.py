@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ablate2tune.recipe.settings import Positive, Settings
+from ablate2tune.recipe.settings import Positive, Settings, YamlWord
 
 
 class CompareConfig(Settings):
@@ -30,5 +30,5 @@ class CompareConfig(Settings):
     bootstrap: Positive = 2000
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     wandb_project: str = "ablate2tune"
-    wandb: Literal["auto", "offline", "off"] = "auto"
+    wandb: Annotated[Literal["auto", "offline", "off"], YamlWord] = "auto"
     """auto: online when logged in, else offline."""

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ablate2tune.recipe.settings import Positive, Settings, Sigma
+from ablate2tune.recipe.settings import Positive, Settings, Sigma, YamlWord
 
 
 class JointConfig(Settings):
@@ -76,7 +76,7 @@ class LocalizeConfig(Settings):
     budget: Annotated[float, Field(gt=0, le=1)] | None = None
     """Block evaluations that the sweep aims at, as a fraction of the exhaustive one's: 0.11 by
     default, 0.06 with screening. The first share of at least 8 groups is always run."""
-    screening: Literal["auto", "on", "off"] = "auto"
+    screening: Annotated[Literal["auto", "on", "off"], YamlWord] = "auto"
     """First-order estimates of all components from one backward pass, which steady the figures of
     those that were measured in part; auto: where at least 48 components are swept."""
     strips: Annotated[int, Field(ge=0)] = 0

@@ -1,12 +1,20 @@
 """What all settings share: frozen, unknown keys refused; and the types of their values."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Sigma = Annotated[float, Field(gt=0, le=1)]
+
+
+def _word_of(value: Any) -> Any:
+    return ("off", "on")[value] if isinstance(value, bool) else value
+
+
+YamlWord = BeforeValidator(_word_of)
+"""For values among which are `on` and `off`, which YAML reads as true and false."""
 
 
 class Settings(BaseModel):
