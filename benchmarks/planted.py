@@ -1,38 +1,53 @@
 """Planted circuits: does `localize` find the block that a skill was put into?
 
-    python benchmarks/planted.py recipes/testbed.yaml --blind-data data/testbed-pretrain
+    ablate2tune render-data recipes/testbed.yaml
+    python benchmarks/planted.py recipes/testbed.yaml
 
-The testbed is first made relation-blind: its denoiser is trained on with captions whose relation is
-drawn at random, so that relation words mean nothing to it (its margin is printed). Then, for each
-block in turn, a LoRA on that block alone is taught the relations on clean captions and merged; the
-skill now lies in that block's weights by construction. `localize` ranks the blocks of each such
-model by specificity, without being told. Every part resumes; figures go to OUT/planted.json.
+First the testbed is made relation-blind: it learns to predict under any relation what it predicts
+under the caption without one, so relation words mean nothing to it. Then, for each block in turn, a
+LoRA on that block alone is taught to tell true captions from those with the opposite relation, and
+merged; the skill now lies in that block's weights by construction. `localize` ranks the blocks of
+each such model by specificity, without being told. Finished models and sweeps are kept in --out and
+not made again; figures go to planted.json.
 """
 
 import argparse
+import random
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
 from ablate2tune.components import discover, lora_targets
-from ablate2tune.localize.ranking import Ranking
 from ablate2tune.localize.stage import localize
 from ablate2tune.pipelines import FluxDenoiser, load_denoiser
+from ablate2tune.pipelines.conditioning import Conditioning
 from ablate2tune.progress import Terminal
-from ablate2tune.recipe import Recipe, TrainConfig, load_recipe
-from ablate2tune.runs import write_json
-from ablate2tune.scenes.dataset import SceneRecord, read_dataset
-from ablate2tune.scenes.vocabulary import RELATIONS
-from ablate2tune.testbed.build import cached_latents
-from ablate2tune.testbed.denoiser import mirrored, pretrain_denoiser
-from ablate2tune.testbed.recipe import CaptionMix, PartConfig
-from ablate2tune.train.loop import train
+from ablate2tune.recipe import Recipe, load_recipe
+from ablate2tune.runs import read_json, write_json
+from ablate2tune.scenes.dataset import SceneRecord, load_images, read_dataset
+from ablate2tune.scenes.vocabulary import RELATIONS, caption, pair_caption
+from ablate2tune.seeding import seed_for, torch_generator
+from ablate2tune.train.adapter import inject, save_adapter, trainable
+from ablate2tune.train.loss import flow_matching_loss, interpolate, sample_sigmas
 
 TOP = 2
 """Places of its stack among which the planted block must be."""
-RANDOM_RELATION = CaptionMix(
-    relation_stated=0.6, relation_wrong=1 - 1 / len(RELATIONS), dropped=0.1
-)
+BATCH = 32
+SHIFT = 15.0
+"""Of the noise levels: who stands where is decided at the highest."""
+RANK = 32
+SHARPNESS = 100.0
+"""Of the preference for the true caption, per unit of margin."""
+WEIGHT = 5.0
+"""Of that preference beside the loss under the true caption."""
+CHANGES: dict[str, Any] = {
+    "rank_by": "specificity", "mode": "zero", "top_blocks": 1, "noise_floor": False,
+}  # fmt: skip
 
 
 def main() -> None:
@@ -40,68 +55,74 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("recipe", type=Path)
     parser.add_argument("overrides", nargs="*", help="recipe keys, KEY=VALUE")
-    parser.add_argument("--blind-data", type=Path, required=True, help="data set for the blinding")
-    parser.add_argument("--blind-images", type=int, default=6000)
-    parser.add_argument("--blind-steps", type=int, default=800)
-    parser.add_argument("--plant-steps", type=int, default=400)
-    parser.add_argument("--groups", type=int, default=192, help="contrast groups of each sweep")
+    parser.add_argument("--blind-steps", type=int, default=400)
+    parser.add_argument("--plant-steps", type=int, default=200)
+    parser.add_argument("--groups", type=int, default=96, help="contrast groups of each sweep")
     parser.add_argument("--out", type=Path, default=Path("runs/planted"))
     options = parser.parse_args()
     recipe = load_recipe(options.recipe, options.overrides)
+    records = [r for r in read_dataset(recipe.data_folder) if r.split == "train"]
     terminal = Terminal()
+
     blind = options.out / "blind"
-    if not (blind / "model_index.json").exists():
-        images = [r for r in read_dataset(options.blind_data) if r.split == "train"]
-        make_blind(recipe, images[: options.blind_images], options.blind_steps, blind, terminal)
-    records = read_dataset(recipe.data_folder)
-    config = recipe.localize.model_copy(
-        update={"rank_by": "specificity", "top_blocks": 1, "groups": options.groups}
-    )
-
-    def ranked(model: Path, folder: Path) -> Ranking:
-        training = [record for record in records if record.split == "train"]
-        with terminal.bar(f"localize {model.name}") as progress:
-            return localize(_load(recipe, model), training, config, recipe.seed, folder, progress)
-
-    before = ranked(blind, options.out / "blind-localize").data
+    if not blind.exists():
+        make_blind(recipe, records, options.blind_steps, blind, terminal)
+    before = ranked(recipe, records, blind, options.groups, terminal)
     print(f"blind: {_margin(before)}; {before['verdict']}", flush=True)
     plants = []
     for block in discover(_load(recipe, blind).model).blocks:
         planted = options.out / block.address
-        if not (planted / "model_index.json").exists():
-            changes = {"steps": options.plant_steps, "plain_captions": 0.2, "rank": 32}
-            training = recipe.train.model_copy(update=changes | {"sample_every": 10**6})
-            plant(recipe, blind, records, lora_targets(block), training, planted, terminal)
-        data = ranked(planted, options.out / f"{block.address}-localize").data
+        if not planted.exists():
+            targets = lora_targets(block)
+            plant(recipe, blind, records, targets, options.plant_steps, planted, terminal)
+        data = ranked(recipe, records, planted, options.groups, terminal)
         plants.append(outcome(block.address, block.stack, data))
         print(_line(plants[-1]), flush=True)
-    recall = {n: sum(p["place"] is not None and p["place"] <= n for p in plants) for n in (1, TOP)}
     write_json(options.out / "planted.json", {"blind": before["baseline"], "plants": plants})
-    for places, found in recall.items():
+    for places in (1, TOP):
+        found = sum(p["place"] is not None and p["place"] <= places for p in plants)
         print(f"among the top {places} of its stack: {found} of {len(plants)}")
+
+
+def ranked(
+    recipe: Recipe, records: list[SceneRecord], model: Path, groups: int, terminal: Terminal
+) -> dict[str, Any]:
+    """The ranking of a model's blocks by specificity."""
+    folder = model.with_name(f"{model.name}-localize")
+    if not (folder / "ranking.json").exists():
+        config = recipe.localize.model_copy(update={**CHANGES, "groups": groups})
+        with terminal.bar(f"localize {model.name}") as progress:
+            localize(_load(recipe, model), records, config, recipe.seed, folder, progress)
+    return read_json(folder / "ranking.json")
 
 
 def make_blind(
     recipe: Recipe, records: list[SceneRecord], steps: int, out: Path, terminal: Terminal
 ) -> None:
-    """Train on with relations drawn at random, until relation words mean nothing."""
+    """Distil the model into itself: any relation's prediction is that of the pair's caption."""
     denoiser = _load(recipe, Path(recipe.model.path))
-    work = out.with_name(f"{out.name}-work")
-    work.mkdir(parents=True, exist_ok=True)
-    latents = cached_latents(denoiser, records, work / "latents.safetensors")
-    config = PartConfig(steps=steps, batch_size=64, learning_rate=8e-4, warmup=50, decay=0.5)
+    teacher = _load(recipe, Path(recipe.model.path))
+    latents = denoiser.encode_images(load_images(records))
+
+    def loss(step: int) -> Tensor:
+        rows, noise, sigma = _drawn(latents, recipe.seed, "blind", step)
+        rng = random.Random(seed_for(recipe.seed, "blind relations", step))
+        told, plain = [], []
+        for record in (records[row] for row in rows):
+            subject = (record.subject_colour, record.subject)
+            thing = (record.object_colour, record.object)
+            plain.append(pair_caption(*subject, *thing))
+            states = rng.random() < 0.75
+            words = caption(*subject, rng.choice(RELATIONS), *thing)
+            told.append(words if states else plain[-1])
+        noisy = interpolate(latents[rows], noise, sigma)
+        with torch.no_grad():
+            wanted = teacher.predict(noisy, sigma, teacher.encode_prompts(plain))
+        return F.mse_loss(denoiser.predict(noisy, sigma, denoiser.encode_prompts(told)), wanted)
+
+    denoiser.model.requires_grad_(True).train()
     with terminal.bar("blind") as progress:
-        pretrain_denoiser(
-            denoiser,
-            latents,
-            [*records, *map(mirrored, records)],
-            [RANDOM_RELATION],
-            config,
-            0.99,
-            recipe.seed,
-            work,
-            progress,
-        )
+        _optimise(list(denoiser.model.parameters()), loss, steps, 5e-4, progress)
     _save(Path(recipe.model.path), denoiser, out)
 
 
@@ -110,18 +131,34 @@ def plant(
     blind: Path,
     records: list[SceneRecord],
     targets: list[str],
-    config: TrainConfig,
+    steps: int,
     out: Path,
     terminal: Terminal,
 ) -> None:
-    """Teach the relations to `targets` alone and merge the adapter into the weights."""
-    work = out.with_name(f"{out.name}-work")
+    """Teach `targets` alone to prefer true captions, and merge the adapter into the weights."""
+    denoiser = _load(recipe, blind)
+    latents = denoiser.encode_images(load_images(records))
+    injected = inject(denoiser.model, targets, RANK, recipe.seed)
+
+    def loss(step: int) -> Tensor:
+        rows, noise, sigma = _drawn(latents, recipe.seed, "plant", step)
+        clean = latents[rows]
+        noisy = interpolate(clean, noise, sigma)
+        told = [
+            denoiser.encode_prompts([getattr(records[row], key) for row in rows])
+            for key in ("text", "foil")
+        ]
+        both = denoiser.predict(noisy.repeat(2, 1, 1), sigma.repeat(2), Conditioning.cat(told))
+        true, foil = (flow_matching_loss(half, clean, noise) for half in both.chunk(2))
+        preference = F.softplus(SHARPNESS * (true - foil)).mean() / SHARPNESS
+        return true.mean() + WEIGHT * preference
+
     with terminal.bar(f"plant {out.name}") as progress:
-        train(
-            _load(recipe, blind), records, targets, config, recipe.seed, work, on_progress=progress
-        )
+        _optimise(list(trainable(denoiser.model).values()), loss, steps, 4e-3, progress)
+    adapter = out.with_name(f"{out.name}-adapter")
+    save_adapter(denoiser.model, injected, RANK, adapter)
     merged = _load(recipe, blind)
-    merged.pipe.load_lora_weights(str(work / "adapter"))
+    merged.pipe.load_lora_weights(str(adapter))
     merged.pipe.fuse_lora()
     merged.pipe.unload_lora_weights()
     _save(blind, merged, out)
@@ -140,15 +177,41 @@ def outcome(address: str, stack: str, data: dict[str, Any]) -> dict[str, Any]:
         "place": order.index(address) + 1 if address in order else None,
         "of": len(order),
         "specificity": {row["address"]: row["specificity"] for row in rows},
-        "impact": {row["address"]: row["relative"]["spatial"] for row in rows},
+        "relative_impact": {row["address"]: row["relative"]["spatial"] for row in rows},
     }
 
 
+def _drawn(latents: Tensor, seed: int, purpose: str, step: int) -> tuple[list[int], Tensor, Tensor]:
+    """A step's rows, noise and noise levels."""
+    generator = torch_generator(seed, purpose, step)
+    rows = torch.randint(len(latents), (BATCH,), generator=generator).tolist()
+    noise = torch.randn(BATCH, *latents.shape[1:], generator=generator)
+    return rows, noise, sample_sigmas(BATCH, "flux_shift", SHIFT, generator)
+
+
+def _optimise(
+    parameters: list[torch.nn.Parameter],
+    loss: Callable[[int], Tensor],
+    steps: int,
+    rate: float,
+    progress: Callable[[int, int], None],
+) -> None:
+    """AdamW with 20 steps of warm-up, then a linear fall to zero."""
+    optimizer = torch.optim.AdamW(parameters, lr=rate, betas=(0.9, 0.99), weight_decay=0.0)
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = rate * min((step + 1) / 20, 1 - step / steps)
+        optimizer.zero_grad()
+        loss(step).backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        progress(step + 1, steps)
+
+
 def _line(plant: dict[str, Any]) -> str:
+    known = {a: value for a, value in plant["specificity"].items() if value is not None}
     found = ", ".join(
         f"{address.replace('transformer_blocks', 't')} {value:+.2f}"
-        for address, value in sorted(plant["specificity"].items(), key=lambda x: -(x[1] or 0))
-        if value is not None
+        for address, value in sorted(known.items(), key=lambda item: -item[1])
     )
     place = f"place {plant['place']} of {plant['of']}" if plant["place"] else plant["verdict"]
     return f"{plant['block']}: {_margin(plant)}; {place}; specificity {found}"

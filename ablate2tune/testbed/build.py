@@ -80,7 +80,7 @@ def build_testbed(recipe: TestbedRecipe, bar: Bar) -> None:
     if not run.is_done("denoiser", denoised):
         with run.stage("denoiser", denoised) as folder, bar("denoiser") as progress:
             denoiser = _testbed_denoiser(parts, recipe, device)
-            latents = cached_latents(denoiser, training, folder / "latents.safetensors")
+            latents = _cached_latents(denoiser, training, folder / "latents.safetensors")
             pretrain_denoiser(
                 denoiser,
                 latents,
@@ -162,7 +162,7 @@ def _testbed_denoiser(parts: Path, recipe: TestbedRecipe, device: torch.device) 
     return FluxDenoiser(_load(parts).to(device), config)
 
 
-def cached_latents(denoiser: FluxDenoiser, records: list[SceneRecord], path: Path) -> torch.Tensor:
+def _cached_latents(denoiser: FluxDenoiser, records: list[SceneRecord], path: Path) -> torch.Tensor:
     """The records' pictures, and then their mirror images, encoded once."""
     if not path.exists():
         images = load_images(records)
