@@ -8,9 +8,9 @@ from ablate2tune.compare.compare import Scores
 from ablate2tune.compare.metrics import Difference, Interval
 
 NAMES = {
-    "spatial": "right place",
+    "spatial": "relation right",
     "spatial_strict": "  and nothing else",
-    "relation_given_objects": "place, objects right",
+    "relation_given_objects": "relation given objects",
     "objects": "objects right",
     "extra": "extra objects",
     "forgetting": "objects, no relation",
