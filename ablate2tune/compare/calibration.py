@@ -133,21 +133,6 @@ def calibration_sample(records: Sequence[SceneRecord], count: int, seed: int) ->
     return drawn
 
 
-def large_error(calibration: dict[str, Any]) -> str | None:
-    """What to say of a judge whose error is large; None if it is not.
-
-    Args:
-        calibration: as `Calibration.as_dict` gives it and `scores.json` holds it.
-    """
-    error = calibration["verdict_error"]["value"]
-    if error is None or error <= LARGE_ERROR:
-        return None
-    return (
-        f"the judge is often wrong: {100 * error:.0f} % of its verdicts on "
-        f"{calibration['images']} rendered scenes whose truth is known"
-    )
-
-
 def scene_prompt(record: SceneRecord) -> Prompt:
     """A scene's true caption as a prompt."""
     return Prompt(
@@ -169,6 +154,21 @@ def check_label(judge: Judge, label: str) -> None:
             where="compare.judge",
             mend="take that kind or colour out of scenes, or set a judge that knows it",
         )
+
+
+def large_error(calibration: dict[str, Any]) -> str | None:
+    """What to say of a judge whose error is large; None if it is not.
+
+    Args:
+        calibration: as `Calibration.as_dict` gives it and `scores.json` holds it.
+    """
+    error = calibration["verdict_error"]["value"]
+    if error is None or error <= LARGE_ERROR:
+        return None
+    return (
+        f"the judge is often wrong: {100 * error:.0f} % of its verdicts on "
+        f"{calibration['images']} rendered scenes whose truth is known"
+    )
 
 
 def _reads(verdict: Verdict, relation: str) -> bool:
