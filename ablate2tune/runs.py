@@ -10,7 +10,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
@@ -198,6 +198,31 @@ class RunDir:
         self.manifest["environment"] = environment()
         write_json(self._manifest_path, self.manifest)
 
+    def reopen(self, stage: str, inputs: dict[str, Any], free: Collection[str]) -> bool:
+        """Give a stage new inputs, if they differ from its own below the keys `free` alone.
+
+        For inputs on which part of a stage's files does not depend: the stage counts as begun, and
+        what it left stays where it is.
+
+        Args:
+            stage: the stage.
+            inputs: its new inputs (JSON-able, nested).
+            free: keys that may differ, with all below them ("compare.judge").
+
+        Returns:
+            Whether the stage was there with other inputs and has the new ones now.
+        """
+        record = self.manifest["stages"].get(stage)
+        if record is None:
+            return False
+        differing = [key for key, _, _ in _differing(record["inputs"], inputs)]
+        below = tuple(f"{key}." for key in free)
+        if not differing or not all(f"{key}.".startswith(below) for key in differing):
+            return False
+        self.manifest["stages"][stage] = {"inputs": json.loads(json.dumps(inputs, default=str))}
+        write_json(self._manifest_path, self.manifest)
+        return True
+
     @contextmanager
     def stage(self, name: str, inputs: dict[str, Any]) -> Iterator[Path]:
         """Claim a stage, yield its folder, and record its time and memory when it ends well."""
@@ -215,12 +240,7 @@ class RunDir:
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """The keys in which two nested settings differ, each as "key was X, is Y"."""
-    before, after = _flatten(old), _flatten(json.loads(json.dumps(new, default=str)))
-    return [
-        f"{key} was {before.get(key)!r}, is {after.get(key)!r}"
-        for key in sorted(before.keys() | after.keys())
-        if before.get(key) != after.get(key)
-    ]
+    return [f"{key} was {was!r}, is {now!r}" for key, was, now in _differing(old, new)]
 
 
 def environment() -> dict[str, Any]:
@@ -255,6 +275,15 @@ def _git_revision() -> str | None:
 
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def _differing(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    before, after = _flatten(old), _flatten(json.loads(json.dumps(new, default=str)))
+    return [
+        (key, before.get(key), after.get(key))
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key)
+    ]
 
 
 def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -4,8 +4,10 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ablate2tune.compare.calibration import large_error
 from ablate2tune.compare.compare import Scores, compare, read_scores
-from ablate2tune.compare.prompts import check_judged
+from ablate2tune.compare.judges import check_judge
+from ablate2tune.compare.prompts import plain_prompts, relation_prompts
 from ablate2tune.compare.table import scores_table
 from ablate2tune.compare.tracking import track
 from ablate2tune.components.discovery import discover
@@ -15,7 +17,7 @@ from ablate2tune.localize.stage import Ranking, localize
 from ablate2tune.localize.targets import choose_targets, falls_back
 from ablate2tune.pipelines import FluxDenoiser, check_model_path, family_of, load_denoiser
 from ablate2tune.progress import Terminal
-from ablate2tune.recipe import Recipe
+from ablate2tune.recipe import Recipe, ZeroShotConfig
 from ablate2tune.runs import RunDir, content_hash, read_json
 from ablate2tune.scenes.dataset import SceneRecord, index_files, read_dataset
 from ablate2tune.scenes.evidence import Evidence, check_captions, write_evidence
@@ -23,6 +25,12 @@ from ablate2tune.scenes.priors import prior_check
 from ablate2tune.scenes.render import RenderSummary, render_dataset
 from ablate2tune.train.loop import TrainSummary, train
 
+JUDGE_INPUTS = ("compare.judge", "judge")
+"""Inputs of compare on which its pictures do not depend: another judge reads the same ones."""
+UNJUDGED = (
+    "compare: no judge is set, so the pictures are not scored; for figures, set compare.judge "
+    "(docs/judges.md) and run compare again, which keeps the pictures"
+)
 HASHED_WHOLE = 64 * 2**20
 """Model files up to this size (bytes) enter the input hash with their content, others by size."""
 
@@ -169,11 +177,12 @@ def train_stage(recipe: Recipe, terminal: Terminal) -> TrainOutcome:
 
 
 def compare_stage(recipe: Recipe, terminal: Terminal) -> Scores | None:
-    """Score before and after; None if the stage was already done with these inputs.
+    """Make the pictures before and after and score them; None if no judge is set.
 
     Raises:
         UserError: the model is not FLUX.1, there is no adapter, or what `compare` raises.
     """
+    check_judge(recipe.compare.judge)
     _check_trainable(recipe, "compare")
     adapter = recipe.run_folder / "train" / "adapter"
     if not (adapter / "pytorch_lora_weights.safetensors").exists():
@@ -190,7 +199,12 @@ def compare_stage(recipe: Recipe, terminal: Terminal) -> Scores | None:
     run = _run(recipe)
     if run.is_done("compare", inputs):
         terminal.say("compare: done before, inputs unchanged")
-        return None
+        path = run.folder("compare") / "scores.json"
+        scores = read_scores(path) if recipe.compare.judge else None
+        _say_scores(scores, terminal)
+        return scores
+    if run.reopen("compare", inputs, JUDGE_INPUTS):
+        terminal.say("compare: another judge than before; its pictures are kept")
     with run.stage("compare", inputs) as folder, terminal.bar("compare") as progress:
         scores = compare(
             _flux(recipe),
@@ -203,7 +217,7 @@ def compare_stage(recipe: Recipe, terminal: Terminal) -> Scores | None:
             progress,
         )
         tracked = track(folder, recipe.compare, recipe.model_dump(mode="json"))
-    terminal.say(scores_table(scores))
+    _say_scores(scores, terminal)
     if tracked.line:
         terminal.say(tracked.line)
     return scores
@@ -213,22 +227,38 @@ def run_stages(recipe: Recipe, terminal: Terminal) -> None:
     """The main job: render-data, localize, train, compare.
 
     Raises:
-        UserError: no judge is set, compare cannot judge the scenes, or the model is not FLUX.1,
-            said before hours are spent on the stages ahead of it.
+        UserError: the judge cannot be read, compare cannot judge the scenes or has too few held-out
+            pairs or test scenes, or the model is not FLUX.1, said before hours are spent on the
+            stages ahead of it.
     """
-    if recipe.compare.judge is None:
-        raise UserError(
-            "no judge is set",
-            where="compare.judge",
-            mend="name a judge's folder, or run render-data, localize and train one by one",
-        )
-    check_judged(recipe.scenes)
+    _check_comparable(recipe)
     _check_trainable(recipe, "run")
     render_data_stage(recipe, terminal)
     localize_stage(recipe, terminal)
     train_stage(recipe, terminal)
-    if compare_stage(recipe, terminal) is None:
-        terminal.say(scores_table(read_scores(recipe.run_folder / "compare" / "scores.json")))
+    compare_stage(recipe, terminal)
+
+
+def _say_scores(scores: Scores | None, terminal: Terminal) -> None:
+    if scores is None:
+        terminal.say(UNJUDGED)
+        return
+    terminal.say(scores_table(scores))
+    error = large_error(scores.judge["calibration"])
+    if error:
+        terminal.say(f"warning: {error}; take the figures above as rough")
+
+
+def _check_comparable(recipe: Recipe) -> None:
+    check_judge(recipe.compare.judge)
+    relation_prompts(recipe.scenes, recipe.compare.prompts, recipe.seed)
+    plain_prompts(recipe.scenes, recipe.compare.plain_prompts, recipe.seed)
+    if recipe.compare.judge and not recipe.scenes.test_images:
+        raise UserError(
+            "there would be no test scenes to measure the judge on",
+            where="scenes.test_images = 0",
+            mend="set it to 100 or more",
+        )
 
 
 def _check_trainable(recipe: Recipe, command: str) -> None:
@@ -269,8 +299,14 @@ def _inputs(recipe: Recipe, **settings: Any) -> dict[str, Any]:
     }
 
 
-def _fingerprint(folder: Path) -> str:
-    """Hash of a model folder; a hub name, which is no folder, counts by its name."""
+def _fingerprint(held: Path | ZeroShotConfig) -> Any:
+    """Hash of a folder, or of each of a judge's models; a hub name counts by its name."""
+    if isinstance(held, ZeroShotConfig):
+        return {
+            "detector": _fingerprint(Path(held.detector)),
+            "depth": _fingerprint(Path(held.depth)),
+        }
+    folder = held
     if not folder.is_dir():
         return str(folder)
     parts: list[Any] = []

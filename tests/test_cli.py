@@ -52,12 +52,26 @@ def test_train_without_data_names_the_mend(
     assert "render-data" in capsys.readouterr().err
 
 
-def test_run_without_a_judge_stops_before_any_work(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("compare.judge=checkpoints/jugde", "checkpoints/jugde: no such judge"),
+        ("compare.judge.detector=./owl", "compare.judge.detector = ./owl: no such folder"),
+        ("compare.prompts=9999", "held-out pairs"),
+        ("compare.plain_prompts=9999", "held-out pairs"),
+        ("scenes.test_images=0", "no test scenes to measure the judge on"),
+    ],
+)
+def test_run_refuses_before_any_work_what_compare_would_refuse(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, override: str, words: str
 ) -> None:
-    recipe = str(ROOT / "recipes/flux1-dev.yaml")
-    assert exit_code(["run", recipe, f"data={tmp_path}/d", f"runs={tmp_path}/r"]) == 2
-    assert "compare.judge: no judge is set" in capsys.readouterr().err
+    recipe = str(ROOT / "recipes/testbed.yaml")
+    if override.startswith("compare.judge."):
+        recipe = str(ROOT / "recipes/flux1-dev.yaml")
+    places = [f"data={tmp_path}/d", f"runs={tmp_path}/r", f"scenes.folder={tmp_path}/d"]
+    assert exit_code(["run", recipe, *places, override]) == 2
+    error = capsys.readouterr().err
+    assert words in error and error.count("\n") == 1
     assert not list(tmp_path.iterdir())
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from ablate2tune.errors import UserError
-from ablate2tune.recipe import load_recipe
+from ablate2tune.recipe import ZeroShotConfig, load_recipe
 
 MINIMAL = "name: demo\nmodel: {path: some/model}\n"
 
@@ -51,6 +51,11 @@ def test_on_and_off_need_no_quotes_in_yaml(tmp_path: Path, written: str, word: s
         ("scenes.colours=[red]", ["at least two"]),
         ("localize.mode=median", ["localize.mode = 'median'", "'mean'"]),
         ("name=../evil", ["name = '../evil'"]),
+        ("compare.judge=3", ["compare.judge = 3", "path"]),
+        ("compare.judge.threshhold=0.3", ["'compare.judge.threshhold'", "'threshold'"]),
+        ("compare.judge.threshold=3", ["compare.judge.threshold = 3"]),
+        ("compare.judge.query=a photo", ["compare.judge.query = 'a photo'", "once"]),
+        ("compare.jugde=null", ["unknown key 'compare.jugde'", "did you mean 'judge'"]),
         ("train", ["KEY=VALUE"]),
         ("name.x=1", ["holds a value"]),
     ],
@@ -62,6 +67,17 @@ def test_bad_override_is_one_line(tmp_path: Path, override: str, words: list[str
     assert "\n" not in message
     for word in words:
         assert word in message
+
+
+def test_a_judge_is_a_folder_a_mapping_or_nothing(tmp_path: Path) -> None:
+    path = recipe_file(tmp_path)
+    assert load_recipe(path).compare.judge is None
+    assert load_recipe(path, ["compare.judge=a/folder"]).compare.judge == Path("a/folder")
+    judge = load_recipe(path, ["compare.judge.depth=a/b", "compare.judge.threshold=0.3"])
+    assert judge.compare.judge == ZeroShotConfig(depth="a/b", threshold=0.3)
+    path = recipe_file(tmp_path, f"{MINIMAL}compare:\n  judge: {{threshold: 0.4}}\n")
+    assert load_recipe(path).compare.judge == ZeroShotConfig(threshold=0.4)
+    assert load_recipe(path, ["compare.judge=null"]).compare.judge is None
 
 
 @pytest.mark.parametrize(

@@ -78,3 +78,24 @@ def test_other_inputs_are_refused_by_key(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"train\.steps was 3, is 4") as caught:
         run.claim("train", {"train": {"steps": 4}})
     assert "another recipe" in str(caught.value)
+
+
+def test_a_stage_is_reopened_where_only_free_keys_differ(tmp_path: Path) -> None:
+    run = runs.RunDir(tmp_path / "run", {})
+    first = {"compare": {"judge": None, "steps": 3}}
+    assert not run.reopen("compare", first, ("compare.judge",)), "there is no such stage yet"
+    with run.stage("compare", first) as folder:
+        (folder / "kept").write_text("")
+    assert not run.reopen("compare", first, ("compare.judge",)), "nothing differs"
+    judged = {"compare": {"judge": {"depth": "a"}, "steps": 3}, "judge": "hash"}
+    assert not run.reopen("compare", judged, ("compare.judge",)), "judge differs, too"
+    other = {"compare": {"judge": {"depth": "a"}, "steps": 4}}
+    assert not run.reopen("compare", other, ("compare.judge",)), "steps differ, too"
+    assert not run.reopen("compare", {"compare": {"judgement": 1, **first["compare"]}}, ("judge",))
+    assert run.is_done("compare", first)
+    assert run.reopen("compare", judged, ("compare.judge", "judge"))
+    again = runs.RunDir(tmp_path / "run", {})
+    assert not again.is_done("compare", judged) and not again.is_done("compare", first)
+    with again.stage("compare", judged) as folder:
+        assert (folder / "kept").exists()
+    assert again.is_done("compare", judged)

@@ -14,6 +14,11 @@ from ablate2tune.compare.verdicts import Verdict, give_verdict
 from ablate2tune.errors import UserError
 from ablate2tune.scenes.dataset import SceneRecord
 from ablate2tune.scenes.vocabulary import OPPOSITE
+from ablate2tune.seeding import numpy_generator
+
+LARGE_ERROR = 0.1
+"""Share of wrong verdicts from which a judge's figures come with a warning. One that sees nothing,
+or takes relations at random, has 0.5."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,20 @@ def calibrate(
     )
 
 
+def calibration_sample(records: Sequence[SceneRecord], count: int, seed: int) -> list[SceneRecord]:
+    """Whole contrast groups, drawn by seed, up to `count` scenes (one group at least)."""
+    groups: dict[str, list[SceneRecord]] = {}
+    for record in records:
+        groups.setdefault(record.group_id, []).append(record)
+    names = sorted(groups)
+    drawn: list[SceneRecord] = []
+    for i in numpy_generator(seed, "judge calibration").permutation(len(names)):
+        if drawn and len(drawn) + len(groups[names[i]]) > count:
+            break
+        drawn += groups[names[i]]
+    return drawn
+
+
 def scene_prompt(record: SceneRecord) -> Prompt:
     """A scene's true caption as a prompt."""
     return Prompt(
@@ -133,8 +152,23 @@ def check_label(judge: Judge, label: str) -> None:
         raise UserError(
             f"the judge does not know {label!r}",
             where="compare.judge",
-            mend="take that kind or colour out of scenes, or train the judge on it",
+            mend="take that kind or colour out of scenes, or set a judge that knows it",
         )
+
+
+def large_error(calibration: dict[str, Any]) -> str | None:
+    """What to say of a judge whose error is large; None if it is not.
+
+    Args:
+        calibration: as `Calibration.as_dict` gives it and `scores.json` holds it.
+    """
+    error = calibration["verdict_error"]["value"]
+    if error is None or error <= LARGE_ERROR:
+        return None
+    return (
+        f"the judge is often wrong: {100 * error:.0f} % of its verdicts on "
+        f"{calibration['images']} rendered scenes whose truth is known"
+    )
 
 
 def _reads(verdict: Verdict, relation: str) -> bool:

@@ -1,4 +1,7 @@
-"""Before and after: the same prompts and seeds through the base model and the adapted one."""
+"""Before and after: the same prompts and seeds through the base model and the adapted one.
+
+With a judge the pictures are read and scored; without one they are made and shown.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from ablate2tune import runs
-from ablate2tune.compare.calibration import calibrate, check_label
+from ablate2tune.compare.calibration import calibrate, calibration_sample, check_label, large_error
 from ablate2tune.compare.grid import Pair, choose_rows, draw_grid
-from ablate2tune.compare.judges import load_judge
+from ablate2tune.compare.judges import JUDGED_AT_ONCE, Judge, load_judge
 from ablate2tune.compare.metrics import (
     Difference,
     Figures,
@@ -21,7 +24,7 @@ from ablate2tune.compare.metrics import (
     read_figures,
     score,
 )
-from ablate2tune.compare.prompts import plain_prompts, relation_prompts
+from ablate2tune.compare.prompts import Prompt, plain_prompts, relation_prompts
 from ablate2tune.compare.relations import Detection
 from ablate2tune.compare.sampling import Job, make_images, plan, read_images
 from ablate2tune.compare.verdicts import Verdict, give_verdict
@@ -29,13 +32,10 @@ from ablate2tune.errors import UserError
 from ablate2tune.pipelines import FluxDenoiser
 from ablate2tune.recipe import CompareConfig, ScenesConfig
 from ablate2tune.scenes.dataset import SceneRecord, load_images
-from ablate2tune.seeding import numpy_generator
 
 SCHEMA = "ablate2tune/scores/1"
 ARMS = ("before", "after")
 WEIGHTS = "pytorch_lora_weights.safetensors"
-JUDGED_AT_ONCE = 64
-"""Images per forward pass of the judge; fixed, so that verdicts do not depend on resumption."""
 
 
 @dataclass(frozen=True)
@@ -79,13 +79,14 @@ def compare(
     seed: int,
     folder: Path,
     on_progress: Callable[[int, int], None] | None = None,
-) -> Scores:
+) -> Scores | None:
     """Measure the judge, make the pictures of both arms, judge them and write everything down.
 
     Leaves `images/before/`, `images/after/`, `verdicts.jsonl`, `grid.png` and, last,
     `scores.json` below `folder`. Pictures that are there and whole are kept, so an interrupted
     comparison is taken up again and ends with the same files; the folder must therefore belong to
-    one set of inputs, which `runs.RunDir` sees to.
+    one set of inputs, which `runs.RunDir` sees to. Without a judge the rows of `verdicts.jsonl`
+    hold no detections and no verdict, the grid bears no marks, and there is no `scores.json`.
 
     Args:
         denoiser: the base model, without adapters.
@@ -97,6 +98,9 @@ def compare(
         folder: the stage's folder.
         on_progress: called with (images there, images of both arms).
 
+    Returns:
+        The scores; None without a judge.
+
     Raises:
         UserError: the adapter or the judge is missing or does not fit, there are not enough
             held-out pairs, there is nothing to calibrate on, or the folder cannot be written.
@@ -106,16 +110,15 @@ def compare(
     plain = plain_prompts(scenes, config.plain_prompts, seed)
     jobs = plan(relational, plain, config.seeds, seed)
     chosen = choose_rows(relational, config.grid_rows, seed)
-    judge = load_judge(config.judge, denoiser.device)
-    for prompt in (*relational, *plain):
-        check_label(judge, prompt.subject_label)
-        check_label(judge, prompt.object_label)
+    how = Resampling(seed, config.bootstrap, config.confidence)
 
     # 1. What the judge's word is worth.
-    how = Resampling(seed, config.bootstrap, config.confidence)
-    records = _calibration_sample(calibration_records, config.calibration_images, seed)
-    images = load_images(records) if records else np.zeros((0, 1, 1, 3), np.uint8)
-    calibration = calibrate(judge, records, images, how, JUDGED_AT_ONCE)
+    judge, calibration = None, {}
+    if config.judge is not None:
+        labels = [f"{colour} {kind}" for colour in scenes.colours for kind in scenes.objects]
+        judge = load_judge(config.judge, denoiser.device, labels)
+        drawn = calibration_sample(calibration_records, config.calibration_images, seed)
+        calibration = _measure(judge, drawn, [*relational, *plain], how)
 
     # 2. The pictures, base model first.
     report = on_progress or (lambda done, total: None)
@@ -127,32 +130,38 @@ def compare(
             denoiser, jobs, config, folders["after"], lambda done: report(len(jobs) + done, total)
         )
 
-    # 3. Verdicts and scores.
-    pictures, verdicts, rows = {}, {}, []
+    # 3. Verdicts.
+    (folder / "scores.json").unlink(missing_ok=True)
+    verdicts: dict[str, list[Verdict]] = {}
+    rows = []
     for arm in ARMS:
-        pictures[arm] = read_images([folders[arm] / job.file_name for job in jobs])
-        found = judge.detect(pictures[arm], JUDGED_AT_ONCE)
+        if judge is None:
+            rows += [_row(arm, job, None, None) for job in jobs]
+            continue
+        found = judge.detect(_pictures(folders[arm], jobs), JUDGED_AT_ONCE)
         verdicts[arm] = [give_verdict(j.prompt, d) for j, d in zip(jobs, found, strict=True)]
         rows += [
             _row(arm, job, detections, verdict)
             for job, detections, verdict in zip(jobs, found, verdicts[arm], strict=True)
         ]
     runs.write_jsonl(folder / "verdicts.jsonl", rows)
-    outcomes = {arm: _outcomes(jobs, verdicts[arm], config.seeds) for arm in ARMS}
-    before, after, difference = score(outcomes["before"], outcomes["after"], how)
 
     # 4. The picture for people, then the file that says the stage is whole.
     pairs = []
     for position in (row * config.seeds for row in chosen):
-        shown = [pictures[arm][position] for arm in ARMS]
-        read = [verdicts[arm][position] for arm in ARMS]
-        pairs.append(Pair(jobs[position].prompt, shown[0], shown[1], read[0], read[1]))
-    draw_grid(pairs, folder / "grid.png")
+        before, after = (_pictures(folders[arm], [jobs[position]])[0] for arm in ARMS)
+        read = [verdicts[arm][position] for arm in ARMS] if judge else [None, None]
+        pairs.append(Pair(jobs[position].prompt, before, after, *read))
+    draw_grid(pairs, folder / "grid.png", large_error(calibration) if judge else None)
+    if judge is None:
+        return None
+    outcomes = {arm: _outcomes(jobs, verdicts[arm], config.seeds) for arm in ARMS}
+    before, after, difference = score(outcomes["before"], outcomes["after"], how)
     scores = Scores(
         before,
         after,
         difference,
-        {**judge.describe(), "calibration": calibration.as_dict()},
+        {**judge.describe(), "calibration": calibration},
         prompts=len(relational),
         plain_prompts=len(plain),
         seeds=config.seeds,
@@ -200,6 +209,21 @@ def adapted(denoiser: FluxDenoiser, adapter: Path) -> Iterator[None]:
         pipe.unload_lora_weights()
 
 
+def _measure(
+    judge: Judge, records: Sequence[SceneRecord], prompts: Sequence[Prompt], how: Resampling
+) -> dict[str, Any]:
+    """The judge's own error, once it is known to know every object that will be asked for."""
+    for prompt in prompts:
+        check_label(judge, prompt.subject_label)
+        check_label(judge, prompt.object_label)
+    images = load_images(records) if records else np.zeros((0, 1, 1, 3), np.uint8)
+    return calibrate(judge, records, images, how, JUDGED_AT_ONCE).as_dict()
+
+
+def _pictures(folder: Path, jobs: Sequence[Job]) -> np.ndarray:
+    return read_images([folder / job.file_name for job in jobs])
+
+
 def _check_adapter(adapter: Path) -> None:
     if not (adapter / WEIGHTS).is_file():
         raise UserError(
@@ -209,21 +233,9 @@ def _check_adapter(adapter: Path) -> None:
         )
 
 
-def _calibration_sample(records: Sequence[SceneRecord], count: int, seed: int) -> list[SceneRecord]:
-    """Whole contrast groups, drawn by seed, up to `count` scenes (one group at least)."""
-    groups: dict[str, list[SceneRecord]] = {}
-    for record in records:
-        groups.setdefault(record.group_id, []).append(record)
-    names = sorted(groups)
-    drawn: list[SceneRecord] = []
-    for i in numpy_generator(seed, "judge calibration").permutation(len(names)):
-        if drawn and len(drawn) + len(groups[names[i]]) > count:
-            break
-        drawn += groups[names[i]]
-    return drawn
-
-
-def _row(arm: str, job: Job, found: list[Detection], verdict: Verdict) -> dict[str, Any]:
+def _row(
+    arm: str, job: Job, found: list[Detection] | None, verdict: Verdict | None
+) -> dict[str, Any]:
     return {
         "schema": "ablate2tune/verdict/1",
         "arm": arm,
@@ -233,17 +245,22 @@ def _row(arm: str, job: Job, found: list[Detection], verdict: Verdict) -> dict[s
         "repeat": job.repeat,
         "seed": job.image_seed,
         "image": f"images/{arm}/{job.file_name}",
-        "detections": [
-            {
-                "label": detection.label,
-                "box": list(detection.box),
-                "score": round(detection.score, 4),
-                "depth": round(detection.depth, 3),
-            }
-            for detection in found
-        ],
-        "verdict": verdict.as_dict(),
+        "detections": None if found is None else [_detection_row(one) for one in found],
+        "verdict": None if verdict is None else verdict.as_dict(),
     }
+
+
+def _detection_row(detection: Detection) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "label": detection.label,
+        "box": list(detection.box),
+        "score": round(detection.score, 4),
+        "depth": None if np.isnan(detection.depth) else round(detection.depth, 3),
+    }
+    if detection.runner_up:
+        label, score = detection.runner_up
+        row["runner_up"] = {"label": label, "score": round(score, 4)}
+    return row
 
 
 def _outcomes(jobs: Sequence[Job], verdicts: Sequence[Verdict], repeats: int) -> Outcomes:

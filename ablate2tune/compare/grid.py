@@ -13,8 +13,8 @@ from ablate2tune.compare.verdicts import Verdict
 from ablate2tune.seeding import numpy_generator
 
 UPSCALE = 3
-SMALL = 192
-"""Pictures up to this many pixels wide are enlarged."""
+SMALL, LARGE = 192, 384
+"""Pictures up to SMALL pixels wide are enlarged, those wider than LARGE are reduced to it."""
 ACROSS = 2
 """Prompts side by side."""
 MARGIN, GAP, GUTTER = 24, 6, 32
@@ -23,20 +23,22 @@ HEADER, TITLE, MARK, BETWEEN = 30, 26, 24, 16
 """Heights in pixels: column names, a prompt, a verdict, the space between rows."""
 INK, PALE, RIGHT, WRONG = "#1a1a1a", "#666666", "#1a7f37", "#b42318"
 CAPTION = (
-    "Same prompt and seed in both pictures. Prompts drawn by seed before any picture was judged. "
-    "Pairs of objects that training never showed. Marks: the judge's reading."
+    "Same prompt and seed in both pictures. Prompts drawn by seed before any picture was {}. "
+    "Pairs of objects that training never showed. {}"
 )
+JUDGED = ("judged", "Marks: the judge's reading.")
+UNJUDGED = ("made", "No judge has read the pictures.")
 
 
 @dataclass(frozen=True)
 class Pair:
-    """One prompt's picture in both arms, uint8 (height, width, 3), with the verdicts."""
+    """One prompt's picture in both arms, uint8 (height, width, 3), with the verdicts, if any."""
 
     prompt: Prompt
     before: np.ndarray
     after: np.ndarray
-    before_verdict: Verdict
-    after_verdict: Verdict
+    before_verdict: Verdict | None
+    after_verdict: Verdict | None
 
 
 def choose_rows(prompts: Sequence[Prompt], count: int, seed: int) -> list[int]:
@@ -56,17 +58,27 @@ def choose_rows(prompts: Sequence[Prompt], count: int, seed: int) -> list[int]:
     return turns[:count]
 
 
-def draw_grid(pairs: Sequence[Pair], path: Path) -> None:
-    """Draw prompts with their pictures before and after and a verdict below each."""
+def draw_grid(pairs: Sequence[Pair], path: Path, remark: str | None = None) -> None:
+    """Draw prompts with their pictures before and after, a verdict below each where there is one.
+
+    Args:
+        pairs: at least one; all with verdicts, or none.
+        path: the PNG.
+        remark: added to the caption, for what a reader of the marks must know.
+    """
+    judged = all(pair.before_verdict and pair.after_verdict for pair in pairs)
     across = min(ACROSS, len(pairs))
     rows = -(-len(pairs) // across)
     height, width = pairs[0].before.shape[:2]
-    scale = UPSCALE if width <= SMALL else 1
-    tile, cell = height * scale, width * scale
+    cell = width * UPSCALE if width <= SMALL else min(width, LARGE)
+    tile = round(height * cell / width)
     block = 2 * cell + GAP
     page_width = 2 * MARGIN + across * block + (across - 1) * GUTTER
-    row_height = TITLE + tile + MARK + BETWEEN
-    note = _wrapped(CAPTION, _font(13), page_width - 2 * MARGIN)
+    row_height = TITLE + tile + MARK * judged + BETWEEN
+    caption = CAPTION.format(*(JUDGED if judged else UNJUDGED))
+    if remark:
+        caption = f"{caption} {remark[0].upper()}{remark[1:]}."
+    note = _wrapped(caption, _font(13), page_width - 2 * MARGIN)
     page_height = MARGIN + HEADER + rows * row_height + 18 * len(note) + MARGIN
     page = Image.new("RGB", (page_width, page_height), "white")
     draw = ImageDraw.Draw(page)
@@ -84,8 +96,10 @@ def draw_grid(pairs: Sequence[Pair], path: Path) -> None:
             ((pair.before, pair.before_verdict), (pair.after, pair.after_verdict))
         ):
             x = left + side * (cell + GAP)
-            enlarged = Image.fromarray(image).resize((cell, tile), Image.Resampling.NEAREST)
-            page.paste(enlarged, (x, top + TITLE))
+            how = Image.Resampling.NEAREST if cell >= width else Image.Resampling.LANCZOS
+            page.paste(Image.fromarray(image).resize((cell, tile), how), (x, top + TITLE))
+            if verdict is None:
+                continue
             words = reading(pair.prompt, verdict)
             colour = RIGHT if verdict.spatial else WRONG
             draw.text((x, top + TITLE + tile + MARK / 2), words, colour,

@@ -1,7 +1,8 @@
 """Judges: what an image shows. Image in, detections out; relations are read by geometry.
 
-A judge of another kind (a zero-shot detector with monocular depth, say) needs only `detect`,
-`labels` and `describe`: verdicts, calibration and scores do not depend on how it finds objects.
+A judge needs only `detect`, `labels` and `describe`: verdicts, calibration and scores do not depend
+on how it finds objects. `TestbedJudge` was trained on rendered scenes and knows their objects;
+`zero_shot.ZeroShotJudge` is asked for objects in words.
 """
 
 from collections.abc import Sequence
@@ -18,10 +19,17 @@ from transformers import SegformerForSemanticSegmentation
 
 from ablate2tune import runs
 from ablate2tune.compare.relations import Box, Detection
+from ablate2tune.compare.zero_shot import ZeroShotJudge, check_zero_shot
 from ablate2tune.errors import UserError
+from ablate2tune.recipe import ZeroShotConfig
 
 SCHEMA = "ablate2tune/judge/1"
-MEND = "set compare.judge to a judge's folder; the embedded one is checkpoints/testbed-judge"
+MEND = (
+    "set compare.judge to a judge's folder (the embedded one is checkpoints/testbed-judge) "
+    "or to the settings of a zero-shot judge (docs/judges.md)"
+)
+JUDGED_AT_ONCE = 64
+"""Images per forward pass of a judge; fixed, so that verdicts do not depend on resumption."""
 
 
 class Judge(Protocol):
@@ -58,15 +66,7 @@ class TestbedJudge:
         Raises:
             UserError: the folder is missing, is not a judge, or its channels are not as above.
         """
-        if not folder.is_dir():
-            raise UserError("no such judge", where=str(folder), mend=MEND)
-        settings = runs.read_json(folder / "judge.json")
-        if settings.get("schema") != SCHEMA:
-            raise UserError(f"not a judge of schema {SCHEMA}", where=str(folder / "judge.json"))
-        for key in ("depth_scale", "depth_offset", "min_area"):
-            if not isinstance(settings.get(key), int | float):
-                raise UserError(f"{key} is missing or no number", where=str(folder / "judge.json"))
-        self.folder, self.settings = folder, settings
+        self.folder, self.settings = folder, _settings(folder)
         try:
             model = SegformerForSemanticSegmentation.from_pretrained(folder)
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
@@ -161,15 +161,52 @@ def detections(
     return sorted(found, key=lambda detection: -detection.area)
 
 
-def load_judge(folder: Path | None, device: torch.device | str = "cpu") -> Judge:
-    """Load the judge in a folder.
+def load_judge(
+    judge: Path | ZeroShotConfig | None,
+    device: torch.device | str = "cpu",
+    labels: Sequence[str] = (),
+) -> Judge:
+    """Load a judge.
+
+    Args:
+        judge: the folder of a trained judge, or the settings of a zero-shot one.
+        device: where its models run.
+        labels: what a zero-shot judge looks for ("red ball", ...); a trained one knows its own.
 
     Raises:
-        UserError: none is set, or the folder holds none.
+        UserError: none is set; the folder or a model is missing, damaged or of another kind; or a
+            zero-shot judge is given no labels.
     """
-    if folder is None:
+    if judge is None:
         raise UserError("no judge is set", where="compare.judge", mend=MEND)
-    return TestbedJudge(folder, device)
+    if isinstance(judge, ZeroShotConfig):
+        return ZeroShotJudge(judge, labels, device)
+    return TestbedJudge(judge, device)
+
+
+def check_judge(judge: Path | ZeroShotConfig | None) -> None:
+    """What can be said of a recipe's judge without its weights; None passes.
+
+    Raises:
+        UserError: the folder or a model is missing or of another kind.
+    """
+    if isinstance(judge, ZeroShotConfig):
+        check_zero_shot(judge)
+    elif judge is not None:
+        _settings(judge)
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    """A judge folder's judge.json, checked."""
+    if not folder.is_dir():
+        raise UserError("no such judge", where=str(folder), mend=MEND)
+    settings = runs.read_json(folder / "judge.json")
+    if settings.get("schema") != SCHEMA:
+        raise UserError(f"not a judge of schema {SCHEMA}", where=str(folder / "judge.json"))
+    for key in ("depth_scale", "depth_offset", "min_area"):
+        if not isinstance(settings.get(key), int | float):
+            raise UserError(f"{key} is missing or no number", where=str(folder / "judge.json"))
+    return settings
 
 
 def _parts(mask: np.ndarray) -> np.ndarray:

@@ -48,9 +48,12 @@ class Detection:
     mask: np.ndarray
     """Pixels of the visible part, bool (height, width)."""
     depth: float
-    """Median distance of the mask along the optical axis, in metres."""
+    """Median distance of the mask along the optical axis, in metres; not a number where the judge
+    cannot tell, which leaves every relation unread."""
     score: float
     """The judge's mean probability of the label inside the mask."""
+    runner_up: tuple[str, float] | None = None
+    """The next likeliest label and its score, from a judge that scores every label."""
 
     @property
     def area(self) -> float:

@@ -16,11 +16,11 @@ INIT_TIMEOUT = 30.0
 """Seconds to wait for the server before the run is kept offline."""
 FINISH_TIMEOUT = 300.0
 """Seconds to wait for the upload at the end."""
-COLUMNS = (
-    "prompt", "relation", "seed", "before", "after",
-    "right before", "right after", "objects before", "objects after",
-    "read before", "read after",
+COLUMNS = ("prompt", "relation", "seed", "before", "after")
+VERDICT_COLUMNS = (
+    "right before", "right after", "objects before", "objects after", "read before", "read after",
 )  # fmt: skip
+"""Further columns, where a judge read the pictures."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ def track(folder: Path, config: CompareConfig, run_config: dict[str, Any]) -> Tr
     result's line.
 
     Args:
-        folder: the compare stage's folder, with scores.json, verdicts.jsonl, grid.png and images;
-            W&B's own files go below it.
+        folder: the compare stage's folder, with verdicts.jsonl, grid.png, images and, where a
+            judge read them, scores.json; W&B's own files go below it.
         config: project and mode.
         run_config: the resolved recipe, shown as the run's configuration.
     """
@@ -118,12 +118,13 @@ def _log(folder: Path, project: str, run_config: dict[str, Any], mode: str) -> T
     import wandb
 
     rows = runs.read_jsonl(folder / "verdicts.jsonl")
-    scores = runs.read_json(folder / "scores.json")
+    judged = not rows or rows[0]["verdict"] is not None
+    scores = runs.read_json(folder / "scores.json") if judged else {}
     run, trouble = _start(folder, project, run_config, mode)
-    table = wandb.Table(columns=list(COLUMNS))
+    table = wandb.Table(columns=[*COLUMNS, *(VERDICT_COLUMNS if judged else ())])
     for before, after in _paired(rows):
         images = [wandb.Image(str(folder / row["image"])) for row in (before, after)]
-        verdicts = [row["verdict"] for row in (before, after)]
+        verdicts = [row["verdict"] for row in (before, after)] if judged else []
         table.add_data(
             before["prompt"],
             before["relation"],
@@ -136,7 +137,8 @@ def _log(folder: Path, project: str, run_config: dict[str, Any], mode: str) -> T
             ),
         )
     run.log({"grid": wandb.Image(str(folder / "grid.png")), "pictures": table})
-    for part in ("before", "after", "difference", "judge"):
+    run.summary["judged"] = judged
+    for part in ("before", "after", "difference", "judge") if judged else ():
         run.summary[part] = scores[part]
     run_folder = Path(run.dir).parent
     online = run.settings.mode == "online"

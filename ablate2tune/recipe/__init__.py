@@ -5,7 +5,7 @@ An unknown key, a wrong type or an impossible value stops before any work with o
 names the file, the key, the value and the nearest valid key.
 """
 
-from ablate2tune.recipe.compare import CompareConfig
+from ablate2tune.recipe.compare import CompareConfig, ZeroShotConfig
 from ablate2tune.recipe.loading import Recipe, load_recipe, load_settings
 from ablate2tune.recipe.localize import JointConfig, LocalizeConfig
 from ablate2tune.recipe.model import ModelConfig
@@ -27,6 +27,7 @@ __all__ = [
     "Settings",
     "Sigma",
     "TrainConfig",
+    "ZeroShotConfig",
     "load_recipe",
     "load_settings",
 ]

@@ -1,7 +1,8 @@
 """Recipes from YAML, with overrides from the command line, checked once."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 import yaml
 from pydantic import Field, ValidationError
@@ -11,7 +12,7 @@ from ablate2tune.recipe.compare import CompareConfig
 from ablate2tune.recipe.localize import LocalizeConfig
 from ablate2tune.recipe.model import ModelConfig
 from ablate2tune.recipe.scenes import ScenesConfig
-from ablate2tune.recipe.settings import Settings
+from ablate2tune.recipe.settings import FOLDER, MAPPING, Settings
 from ablate2tune.recipe.train import TrainConfig
 
 T = TypeVar("T", bound=Settings)
@@ -94,7 +95,9 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
         raise UserError(f"{text!r} is not a YAML value", where=f"command line, {key}") from error
     *parents, last = key.split(".")
     for parent in parents:
-        child = values.setdefault(parent, {})
+        if values.get(parent) is None:
+            values[parent] = {}
+        child = values[parent]
         if not isinstance(child, dict):
             raise UserError(f"{parent!r} holds a value, not keys", where=f"command line, {key}")
         values = child
@@ -103,7 +106,7 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
 
 def _first_line(error: ValidationError, kind: type[Settings], path: Path) -> UserError:
     problem = error.errors()[0]
-    location = [str(part) for part in problem["loc"]]
+    location = [str(part) for part in problem["loc"] if part not in (FOLDER, MAPPING)]
     key = ".".join(location)
     if problem["type"] == "extra_forbidden":
         known = _keys_at(kind, location[:-1])
@@ -120,8 +123,17 @@ def _first_line(error: ValidationError, kind: type[Settings], path: Path) -> Use
 
 def _keys_at(kind: type[Settings], location: list[str]) -> list[str]:
     for part in location:
-        annotation = kind.model_fields[part].annotation
-        if not (isinstance(annotation, type) and issubclass(annotation, Settings)):
+        field = kind.model_fields.get(part)
+        below = next(_settings_in(field.annotation), None) if field else None
+        if below is None:
             return []
-        kind = annotation
+        kind = below
     return list(kind.model_fields)
+
+
+def _settings_in(annotation: Any) -> Iterator[type[Settings]]:
+    """The settings among the forms that an annotation allows."""
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        yield annotation
+    for form in get_args(annotation):
+        yield from _settings_in(form)

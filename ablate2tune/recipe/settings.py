@@ -7,6 +7,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Sigma = Annotated[float, Field(gt=0, le=1)]
+FOLDER, MAPPING = "<folder>", "<mapping>"
+"""Tags of the forms that a value may take; in an error's location they are no keys."""
 
 
 def _word_of(value: Any) -> Any:

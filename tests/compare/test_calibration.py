@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from placing import place
 
-from ablate2tune.compare.calibration import calibrate
+from ablate2tune.compare.calibration import calibrate, large_error
 from ablate2tune.compare.metrics import Resampling
 from ablate2tune.errors import UserError
 from ablate2tune.scenes.dataset import SceneRecord
@@ -66,6 +66,15 @@ def test_error_rates_by_hand():
     assert result.per_relation["left of"].value == 0 and result.per_relation["left of"].n == 1
     assert result.per_relation["right of"].value == 1 / 2
     assert set(result.as_dict()["verdict_error"]) == {"value", "low", "high", "n"}
+
+
+def test_a_large_error_is_said():
+    def calibration(error: float | None) -> dict:
+        return {"images": 300, "verdict_error": {"value": error}}
+
+    assert large_error(calibration(0.005)) is None and large_error(calibration(None)) is None
+    said = large_error(calibration(0.34))
+    assert said is not None and "34 % of its verdicts on 300 rendered scenes" in said
 
 
 def test_bad_input():

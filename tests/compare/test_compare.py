@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,8 @@ import torch
 from diffusers import FluxPipeline
 from peft import LoraConfig, get_peft_model_state_dict
 from PIL import Image
+from placing import LABELS
+from tiny_detectors import tiny_judge
 
 from ablate2tune.compare.compare import compare, read_scores
 from ablate2tune.errors import UserError
@@ -165,6 +168,58 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     compare(tiny_flux, adapter, few_words, records, config, SEED, tmp_path)
     assert contents(tmp_path) == contents(whole[0])
     assert kept.stat().st_mtime_ns == stamp, "a whole batch is not made again"
+
+
+def test_without_a_judge_there_are_pictures_and_a_grid_alone(
+    whole, tmp_path, tiny_flux, adapter, few_words, config
+):
+    def stop(done, total):
+        if done == 8:
+            raise KeyboardInterrupt
+
+    unjudged = config.model_copy(update={"judge": None})
+    (tmp_path / "scores.json").write_text("of an earlier judge")
+    with pytest.raises(KeyboardInterrupt):
+        compare(tiny_flux, adapter, few_words, [], unjudged, SEED, tmp_path, stop)
+    made = tmp_path / "images" / "before" / "relation-0000-0.png"
+    stamp = made.stat().st_mtime_ns
+    assert compare(tiny_flux, adapter, few_words, [], unjudged, SEED, tmp_path) is None
+    assert made.stat().st_mtime_ns == stamp
+    assert contents(tmp_path / "images") == contents(whole[0] / "images")
+    assert {path.name for path in tmp_path.iterdir()} == {"images", "verdicts.jsonl", "grid.png"}
+    rows = [json.loads(line) for line in (tmp_path / "verdicts.jsonl").read_text().splitlines()]
+    assert len(rows) == 36
+    assert all(row["verdict"] is None and row["detections"] is None for row in rows)
+    judged = [json.loads(s) for s in (whole[0] / "verdicts.jsonl").read_text().splitlines()]
+    same = ("arm", "prompt", "relation", "seed", "image")
+    assert [[row[k] for k in same] for row in rows] == [[row[k] for k in same] for row in judged]
+    heights = [Image.open(folder / "grid.png").height for folder in (tmp_path, whole[0])]
+    assert heights[0] < heights[1], "no marks"
+
+
+def test_a_zero_shot_judge_reads_the_pictures_that_are_there(
+    whole, tmp_path, tiny_flux, adapter, few_words, records, config
+):
+    judge = tiny_judge(tmp_path / "judge", LABELS, threshold=0.05, batch_size=3)
+    settings = config.model_copy(update={"judge": judge})
+    folders = tmp_path / "kept", tmp_path / "torn"
+    for folder in folders:
+        shutil.copytree(whole[0] / "images", folder / "images")
+    (folders[1] / "images" / "after" / "relation-0001-1.png").write_bytes(b"torn")
+    (folders[1] / "scores.json").write_text("of an earlier judge")
+    for folder in folders:
+        scores = compare(tiny_flux, adapter, few_words, records, settings, SEED, folder)
+        assert scores is not None and scores == read_scores(folder / "scores.json")
+        assert scores.judge["kind"] == "zero-shot"
+        assert scores.judge["calibration"]["images"] == 4
+    assert contents(folders[0]) == contents(folders[1])
+    assert contents(folders[0] / "images") == contents(whole[0] / "images")
+    rows = [json.loads(s) for s in (folders[0] / "verdicts.jsonl").read_text().splitlines()]
+    found = [detection for row in rows for detection in row["detections"]]
+    assert found and all(d["label"] in LABELS for d in found)
+    assert all(d["runner_up"]["label"] != d["label"] for d in found)
+    for left, top, right, bottom in (detection["box"] for detection in found):
+        assert 0 <= left < right <= 32 and 0 <= top < bottom <= 32
 
 
 def test_bad_input(tmp_path, tiny_flux, adapter, few_words, records, config):

@@ -6,7 +6,8 @@ from PIL import Image
 from rich.console import Console
 
 from ablate2tune.compare.compare import Scores
-from ablate2tune.compare.grid import Pair, choose_rows, draw_grid, reading
+from ablate2tune.compare.grid import MARK, WRONG, Pair, choose_rows, draw_grid, reading
+from ablate2tune.compare.grid import RIGHT as RIGHT_INK
 from ablate2tune.compare.metrics import Difference, Figures, Interval
 from ablate2tune.compare.prompts import relation_prompts
 from ablate2tune.compare.table import scores_table
@@ -48,6 +49,40 @@ def test_grid_shows_every_picture_enlarged(few_words, tmp_path, count):
     for colour in colours:
         assert (page == colour).all(axis=2).sum() == (3 * 32) ** 2
     assert [p.name for p in tmp_path.iterdir()] == ["grid.png"]
+
+
+def test_grid_without_verdicts_has_no_marks(few_words, tmp_path):
+    prompts = relation_prompts(few_words, 2, 0)
+    tile = np.full((64, 64, 3), 128, np.uint8)
+    coloured = [tuple(int(code[i : i + 2], 16) for i in (1, 3, 5)) for code in (RIGHT_INK, WRONG)]
+
+    def drawn(verdict: Verdict | None) -> tuple[int, bool]:
+        pairs = [Pair(prompt, tile, tile, verdict, verdict) for prompt in prompts]
+        draw_grid(pairs, tmp_path / "grid.png")
+        page = np.asarray(Image.open(tmp_path / "grid.png"))
+        return len(page), any((page == colour).all(axis=2).any() for colour in coloured)
+
+    height, marked = drawn(RIGHT)
+    assert marked
+    assert drawn(None) == (height - MARK, False), "the space for marks is gone, too"
+
+
+def test_large_pictures_are_reduced_and_keep_their_shape(few_words, tmp_path):
+    (prompt,) = relation_prompts(few_words, 1, 0)
+    tile = np.full((512, 1024, 3), (250, 10, 200), np.uint8)
+    draw_grid([Pair(prompt, tile, tile, None, None)], tmp_path / "grid.png")
+    page = np.asarray(Image.open(tmp_path / "grid.png"))
+    assert (page == tile[0, 0]).all(axis=2).sum() == 2 * 384 * 192
+
+
+def test_a_remark_lengthens_the_caption(few_words, tmp_path):
+    (prompt,) = relation_prompts(few_words, 1, 0)
+    tile = np.full((32, 32, 3), 128, np.uint8)
+    heights = []
+    for remark in (None, "the judge is often wrong: 40 % of its verdicts on 300 rendered scenes"):
+        draw_grid([Pair(prompt, tile, tile, RIGHT, RIGHT)], tmp_path / "grid.png", remark)
+        heights.append(Image.open(tmp_path / "grid.png").height)
+    assert heights[0] < heights[1]
 
 
 def test_table_fits_80_columns():

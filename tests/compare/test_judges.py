@@ -7,7 +7,7 @@ import pytest
 import torch
 from placing import LABELS
 
-from ablate2tune.compare.judges import TestbedJudge, detections, load_judge
+from ablate2tune.compare.judges import TestbedJudge, check_judge, detections, load_judge
 from ablate2tune.errors import UserError
 
 
@@ -105,9 +105,10 @@ def test_bad_judges(tmp_path, judge_folder):
     with pytest.raises(UserError, match="no judge is set"):
         load_judge(None)
     with pytest.raises(UserError, match="no such judge"):
-        load_judge(tmp_path / "absent")
+        check_judge(tmp_path / "absent")
     with pytest.raises(UserError, match=r"judge\.json: no such file"):
-        load_judge(tmp_path)
+        check_judge(tmp_path)
+    check_judge(judge_folder)
     broken = tmp_path / "broken"
     shutil.copytree(judge_folder, broken)
     settings = json.loads((broken / "judge.json").read_text())

@@ -130,6 +130,20 @@ def test_offline_run_holds_grid_table_scores_and_recipe(results):
     assert items(run.config.update)["train"] == {"rank": 4}
 
 
+def test_an_unjudged_comparison_has_pictures_and_no_verdict_columns(results):
+    rows = [json.loads(line) for line in (results / "verdicts.jsonl").read_text().splitlines()]
+    text = "".join(json.dumps({**row, "verdict": None}) + "\n" for row in rows)
+    (results / "verdicts.jsonl").write_text(text)
+    (results / "scores.json").unlink()
+    result = track(results, CompareConfig(), {})
+    assert result.mode == "offline" and result.folder is not None, result.line
+    (table,) = (result.folder / "files").rglob("*.table.json")
+    held = json.loads(table.read_text())
+    assert held["columns"] == ["prompt", "relation", "seed", "before", "after"]
+    assert [row[0] for row in held["data"]] == [row["prompt"] for row in rows[:2]]
+    assert list((result.folder / "files").rglob("grid*.png"))
+
+
 def test_off_leaves_nothing(results, monkeypatch):
     assert track(results, CompareConfig(wandb="off"), {}).mode == "off"
     monkeypatch.setenv("WANDB_MODE", "disabled")

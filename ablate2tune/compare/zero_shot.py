@@ -1,0 +1,258 @@
+"""A judge that was trained on no scene: an open-vocabulary detector and monocular depth.
+
+OWLv2 (Minderer et al. 2023) is asked for every coloured kind in words; Depth Anything V2 (Yang et
+al. 2024) gives the depth of what it finds. Both run through transformers with their published
+preprocessing. What such a judge is worth on a recipe's objects is not known beforehand: its
+calibration on rendered scenes says it.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import transformers
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from transformers import (
+    AutoConfig,
+    AutoTokenizer,
+    DepthAnythingForDepthEstimation,
+    DPTImageProcessorPil,
+    Owlv2ForObjectDetection,
+    Owlv2ImageProcessorPil,
+)
+
+from ablate2tune.compare.boxes import Choice, choose, own_pixels, relative_depth
+from ablate2tune.compare.relations import Detection
+from ablate2tune.errors import UserError, did_you_mean
+from ablate2tune.recipe import ZeroShotConfig
+from ablate2tune.scenes.captions import with_article
+
+MODEL_TYPES = {"detector": "owlv2", "depth": "depth_anything"}
+"""`model_type` of the configuration that each part must have."""
+CANDIDATES = 100
+"""Boxes per picture, the best by score, that compete (as many as COCO's evaluation counts)."""
+UNUSED_WEIGHTS = ("mask_token",)
+"""Weights that only training uses; a checkpoint may lack them."""
+LOADING_ERRORS = (ImportError, OSError, ValueError, RuntimeError, SafetensorError, KeyError)
+
+
+class _Seen(NamedTuple):
+    """What the two models say of a batch."""
+
+    boxes: np.ndarray
+    """Left, top, right, bottom in pixels of the picture, (pictures, boxes, 4)."""
+    scores: np.ndarray
+    """(pictures, boxes, labels)."""
+    inverse_depth: np.ndarray
+    """Larger is nearer, (pictures, height, width)."""
+
+
+class ZeroShotJudge:
+    """OWLv2 for the objects, Depth Anything for their depth; a `judges.Judge`.
+
+    A detection's depth is relative to its picture (`boxes.relative_depth`), its mask the part of
+    its box that no other detection covers, its score the detector's.
+    """
+
+    def __init__(
+        self, config: ZeroShotConfig, labels: Sequence[str], device: torch.device | str = "cpu"
+    ):
+        """Load both models and embed the labels.
+
+        Args:
+            config: models and thresholds.
+            labels: what to look for, a colour and a kind each ("red ball").
+            device: where the models run.
+
+        Raises:
+            UserError: a model is missing, damaged, of another kind, or lacks weights or files; a
+                query is longer than the detector reads; or there are no labels.
+        """
+        if not labels:
+            raise UserError(
+                "a zero-shot judge was not told what to look for", where="compare.judge"
+            )
+        check_zero_shot(config)
+        self.config, self._labels = config, list(labels)
+        self._device = torch.device(device)
+        self._detector = self._load(Owlv2ForObjectDetection, "detector")
+        self._detector_images = _part(Owlv2ImageProcessorPil, config.detector, "detector")
+        self._depth = self._load(DepthAnythingForDepthEstimation, "depth")
+        self._depth_images = _part(DPTImageProcessorPil, config.depth, "depth")
+        self._queries = self._embed(
+            _part(AutoTokenizer, config.detector, "detector", trust_remote_code=False)
+        )
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """The labels it was made for."""
+        return self._labels
+
+    def describe(self) -> dict[str, Any]:
+        """Kind, models, settings and labels."""
+        return {
+            "kind": "zero-shot",
+            "settings": self.config.model_dump(mode="json"),
+            "labels": self._labels,
+        }
+
+    def detect(self, images: np.ndarray, batch_size: int = 64) -> list[list[Detection]]:
+        """Objects per image, largest box first.
+
+        Args:
+            images: uint8, (n, height, width, 3).
+            batch_size: images per forward pass at most; the recipe's number, if it is smaller.
+        """
+        step = min(batch_size, self.config.batch_size)
+        found = []
+        for start in range(0, len(images), step):
+            seen = self._look(images[start : start + step])
+            found += [self._detections(*picture) for picture in zip(*seen, strict=True)]
+        return found
+
+    def _detections(
+        self, boxes: np.ndarray, scores: np.ndarray, inverse_depth: np.ndarray
+    ) -> list[Detection]:
+        height, width = inverse_depth.shape
+        config = self.config
+        best = np.argsort(-scores.max(axis=1), kind="stable")[:CANDIDATES]
+        smallest = config.min_area * height * width
+        chosen = choose(boxes[best], scores[best], config.threshold, config.overlap, smallest)
+        depth = relative_depth(inverse_depth, config.depth_range)
+        masks = own_pixels([choice.box for choice in chosen], height, width)
+        found = [
+            self._detection(choice, mask, depth) for choice, mask in zip(chosen, masks, strict=True)
+        ]
+        return sorted(found, key=lambda d: -(d.box[2] - d.box[0]) * (d.box[3] - d.box[1]))
+
+    def _detection(self, choice: Choice, mask: np.ndarray, depth: np.ndarray) -> Detection:
+        second = choice.runner_up
+        return Detection(
+            self._labels[choice.label],
+            choice.box,
+            mask,
+            float(np.median(depth[mask])),
+            choice.score,
+            (self._labels[second[0]], second[1]) if second else None,
+        )
+
+    @torch.no_grad()
+    def _look(self, images: np.ndarray) -> _Seen:
+        pictures = list(images)
+        height, width = images.shape[1:3]
+        feature_map, _ = self._detector.image_embedder(
+            self._pixels(self._detector_images, pictures)
+        )
+        tokens = feature_map.flatten(1, 2)
+        queries = self._queries.expand(len(pictures), -1, -1)
+        logits = self._detector.class_predictor(tokens, queries)[0].float().sigmoid()
+        centres = self._detector.box_predictor(tokens, feature_map).float().cpu().numpy()
+        depth = self._depth(self._pixels(self._depth_images, pictures)).predicted_depth.float()
+        depth = nn.functional.interpolate(
+            depth[:, None], size=(height, width), mode="bicubic", align_corners=False
+        )[:, 0]
+        if self._depth.config.depth_estimation_type == "metric":
+            depth = 1 / depth.clamp(min=1e-3)
+        boxes = _in_pixels(centres, height, width)
+        return _Seen(boxes, logits.cpu().numpy(), depth.cpu().double().numpy())
+
+    def _pixels(self, processor: Any, pictures: list[np.ndarray]) -> Tensor:
+        pixels = processor(images=pictures, return_tensors="pt", input_data_format="channels_last")
+        return pixels["pixel_values"].to(self._device, getattr(torch, self.config.dtype))
+
+    @torch.no_grad()
+    def _embed(self, tokenizer: Any) -> Tensor:
+        """The labels' embeddings, (1, labels, width)."""
+        texts = [self.config.query.format(with_article(label)) for label in self._labels]
+        limit = self._detector.config.text_config.max_position_embeddings
+        longest = max(texts, key=lambda text: len(tokenizer(text)["input_ids"]))
+        if len(tokenizer(longest)["input_ids"]) > limit:
+            raise UserError(
+                f"{longest!r} has more than the {limit} tokens that the detector reads",
+                where="compare.judge.query",
+                mend="write a shorter one",
+            )
+        tokens = tokenizer(texts, padding="max_length", max_length=limit, return_tensors="pt")
+        embedded = self._detector.owlv2.get_text_features(
+            input_ids=tokens["input_ids"].to(self._device),
+            attention_mask=tokens["attention_mask"].to(self._device),
+        )
+        return embedded.pooler_output[None]
+
+    def _load(self, kind: Any, key: str) -> Any:
+        name = getattr(self.config, key)
+        model, report = _part(
+            kind,
+            name,
+            key,
+            use_safetensors=True,
+            dtype=getattr(torch, self.config.dtype),
+            output_loading_info=True,
+        )
+        missing = sorted(k for k in report["missing_keys"] if not k.endswith(UNUSED_WEIGHTS))
+        if missing:
+            raise UserError(
+                f"{len(missing)} weights are missing, {missing[0]} first",
+                where=_where(key, name),
+                mend="fetch the model again",
+            )
+        return model.eval().requires_grad_(False).to(self._device)
+
+
+def check_zero_shot(config: ZeroShotConfig) -> None:
+    """Whether both models are there and of the right kind, from their configurations alone.
+
+    Raises:
+        UserError: a folder or hub name cannot be read, or holds a model of another kind.
+    """
+    for key, wanted in MODEL_TYPES.items():
+        name = getattr(config, key)
+        _check_name(name, key)
+        held = _part(AutoConfig, name, key, trust_remote_code=False).model_type
+        if held != wanted:
+            raise UserError(
+                f"a model of type {held!r}, where {wanted!r} is needed", where=_where(key, name)
+            )
+
+
+def _check_name(name: str, key: str) -> None:
+    """Refuse what is no folder with a configuration and no hub name ("owner/name")."""
+    folder = Path(name)
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise UserError("holds no config.json", where=_where(key, name))
+        return
+    hub = name.count("/") == 1 and not name.startswith((".", "/")) and not folder.parent.is_dir()
+    if not hub:
+        near = [str(p) for p in folder.parent.glob("*")] if folder.parent.is_dir() else []
+        raise UserError(
+            "no such folder, and no hub name (owner/name)",
+            where=_where(key, name),
+            mend=did_you_mean(name, near),
+        )
+
+
+def _part(kind: Any, name: str, key: str, **options: Any) -> Any:
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        return kind.from_pretrained(name, **options)
+    except LOADING_ERRORS as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"cannot load it ({reason})", where=_where(key, name)) from error
+
+
+def _in_pixels(centres: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Corners in pixels, inside the picture, from OWLv2's centre, width and height.
+
+    OWLv2 pads a picture at the right and below to a square; its numbers are fractions of that.
+    """
+    middle, half = centres[..., :2], centres[..., 2:] / 2
+    corners = np.concatenate([middle - half, middle + half], axis=-1) * max(height, width)
+    return corners.clip(0, [width, height, width, height])
+
+
+def _where(key: str, name: str) -> str:
+    return f"compare.judge.{key} = {name}"
