@@ -10,7 +10,7 @@ from typing import Any
 from ablate2tune.errors import UserError
 from ablate2tune.recipe import ALL_OBJECTS, ScenesConfig
 from ablate2tune.scenes import layout
-from ablate2tune.scenes.captions import captions, thing
+from ablate2tune.scenes.captions import Thing, captions, thing
 from ablate2tune.scenes.catalogue import assets_module, catalogue
 from ablate2tune.scenes.layout import Shape
 from ablate2tune.scenes.sampling import relation_of
@@ -76,6 +76,8 @@ def sample_natural_group(
         for role in ("subject", "object", "third"):
             named = objects[roles[role]] if role in roles else {"kind": "", "colour": ""}
             record[role], record[f"{role}_colour"] = named["kind"], named["colour"]
+            spoken = _thing(named, config) if role in roles else Thing("", "", wording="")
+            record[f"{role}_pose"], record[f"{role}_wording"] = spoken.pose, spoken.wording
         twins.append({"relation": twin.relation, **roles, "places": places, "record": record})
     share = WIDE_AREA_SHARE if relation in WIDE else AREA_SHARE
     return {
@@ -198,6 +200,10 @@ def _bystanders(
     return added
 
 
+def _thing(made: dict[str, Any], config: ScenesConfig) -> Thing:
+    return thing(made["kind"], made["colour"], made["pose"], config.assets)
+
+
 def _texts(
     seed: int,
     index: int,
@@ -221,7 +227,7 @@ def _texts(
     made = []
     for twin in arranged.twins:
         named = [objects[key] for key in twin.roles]
-        things = [thing(o["kind"], o["colour"], o["pose"], config.assets) for o in named]
+        things = [_thing(o, config) for o in named]
         wrong = thing(kind, subject["colour"], "", config.assets)
         made.append(captions(twin.relation, things, colour, wrong, rng))
     return made

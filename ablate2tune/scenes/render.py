@@ -11,6 +11,7 @@ from typing import Any
 from ablate2tune import runs
 from ablate2tune.errors import UserError
 from ablate2tune.recipe import ScenesConfig
+from ablate2tune.scenes.caption_rates import kept_rates
 from ablate2tune.scenes.failures import FIRST, Failure, Failures
 from ablate2tune.scenes.folder_lock import lock
 from ablate2tune.scenes.natural import sample_natural_group
@@ -25,7 +26,7 @@ from ablate2tune.scenes.sampling import (
 from ablate2tune.scenes.worker_pool import JobError, WorkerPool
 
 SCHEMA = "ablate2tune/dataset/1"
-MACHINE_KEYS = {"folder", "workers", "blender", "timeout", "worker_memory", "preset"}
+MACHINE_KEYS = {"folder", "workers", "blender", "timeout", "worker_memory", "preset", "captions"}
 """Settings that do not change what is rendered (a preset shows in size and samples)."""
 LATER_KEYS = ("world", "environments", "bystanders", "size_exponent", "assets")
 """Settings that older data sets do not name; at their defaults they are left out."""
@@ -230,6 +231,7 @@ def _finish(
         {
             "schema": SCHEMA,
             **_identity(config, seed),
+            **kept_rates(config.captions),
             "images": summary.images,
             "splits": summary.splits,
             "relations": summary.relations,
