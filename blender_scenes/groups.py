@@ -157,6 +157,8 @@ def render_group(job: dict, stage: Stage, made: dict) -> dict:
         if reason:
             return {"status": "rejected", "reason": reason}
         twins.append(twin)
+    stage.denoise(group.get("denoise", True))
+    made = {**made, "denoiser": stage.denoiser}
     stage.light(group["light"], group["ground"])
     stage.surround(group.get("environment", "plain"), group.get("wall"))
     stage.aim(camera)

@@ -52,7 +52,10 @@ class ScenesConfig(Settings):
     size: Positive = 64
     """Width and height in pixels."""
     samples: Positive = 8
-    """Cycles samples per pixel."""
+    """Cycles samples per pixel; four times as many are taken where there is no denoiser."""
+    denoise: bool = True
+    """Use OpenImageDenoise where Blender has it. Without it decoded pixels repeat exactly; with it,
+    to within 1/255."""
     objects: list[str] = ["ball", "cube", "cone", "cylinder"]
     colours: list[str] = ["red", "green", "blue", "yellow", "purple", "orange", "white", "black"]
     relations: list[str] = [
@@ -86,10 +89,14 @@ class ScenesConfig(Settings):
     is made from the same rows, so that changing them renders nothing anew."""
     max_attempts: Positive = 50
     """Tries per contrast group before the scene is given up."""
+    engine: Literal["local", "ray"] = "local"
+    """Where Blender runs: on this machine, or on a Ray cluster (`pip install 'ablate2tune[ray]'`):
+    the one that the environment variable RAY_ADDRESS names, else the one that this machine is part
+    of, else one started for the run. The files are the same."""
     workers: Positive | None = None
-    """Blender processes; one per core by default."""
+    """Blender processes; one per core of the machine or of the cluster by default."""
     blender: str | None = None
-    """A `blender` executable; the `bpy` module or a `blender` on PATH by default."""
+    """A `blender` executable (on each node); the `bpy` module or a `blender` on PATH by default."""
     timeout: Annotated[float, Field(gt=0)] = 60.0
     """Seconds one contrast group may take before its worker is replaced."""
     worker_memory: Annotated[float, Field(gt=0)] = 4.0
