@@ -21,6 +21,8 @@ from ablate2tune.scenes.captions import compose, reversed_claim, templates, thin
 
 FILE = "dataset.json"
 KEY = "captions"
+ROUNDING = 1e-9
+"""What rates that leave nothing may still leave in floating point."""
 
 
 class Choice(NamedTuple):
@@ -67,6 +69,33 @@ def choose(row: Mapping[str, Any], rates: CaptionRates, rng: Random) -> Choice:
     template = known[int(pick * len(known))] if natural else None
     text = compose(relation, things, template, bare)
     return Choice(text, not foil, relation is not None, natural, bare)
+
+
+def possible(row: Mapping[str, Any], rates: CaptionRates) -> list[str]:
+    """Every caption that `choose` may give for a scene, once each; for caches of embeddings.
+
+    >>> row = {"relation": "behind", "subject": "ball", "subject_colour": "red",
+    ...        "object": "cube", "object_colour": "blue"}
+    >>> possible(row, CaptionRates(dropped=0.1, bare=0.5))
+    ['', 'a red ball behind a blue cube', 'a ball behind a cube']
+    """
+    things = things_of(row)
+    rest = 1 - rates.dropped - rates.foil - rates.no_relation
+    claims = [
+        (rates.foil, *reversed_claim(row["relation"], things)),
+        (rates.no_relation, None, things),
+        (rest, row["relation"], things),
+    ]
+    texts = [""] if rates.dropped else []
+    for rate, relation, named in claims:
+        if rate <= ROUNDING:
+            continue
+        forms = [None] if rates.natural < 1 else []
+        forms += templates(relation, named) if rates.natural else []
+        for form in forms:
+            texts += [compose(relation, named, form)] if rates.bare < 1 else []
+            texts += [compose(relation, named, form, bare=True)] if rates.bare else []
+    return list(dict.fromkeys(texts))
 
 
 def kept_rates(rates: CaptionRates) -> dict[str, Any]:

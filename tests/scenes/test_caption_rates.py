@@ -6,7 +6,7 @@ import pytest
 
 from ablate2tune.errors import UserError
 from ablate2tune.recipe import CaptionRates, ScenesConfig
-from ablate2tune.scenes.caption_rates import choose, kept_rates, read_rates
+from ablate2tune.scenes.caption_rates import choose, kept_rates, possible, read_rates
 from ablate2tune.scenes.dataset import read_dataset
 from ablate2tune.scenes.export import export
 
@@ -68,6 +68,26 @@ def test_rates_are_kept_and_the_marks_fit_the_words():
         assert shares[key] / DRAWS == pytest.approx(share, abs=4 * 0.5 / DRAWS**0.5), key
     natural = {c.text for c in choices if c.natural and c.relation and c.true and not c.bare}
     assert "an orange cat is sitting on top of a blue car" in natural and len(natural) == 6
+
+
+@pytest.mark.parametrize(
+    "rates, count",
+    [
+        ({}, 1),
+        ({"natural": 1.0}, 6),
+        ({"natural": 0.5}, 7),
+        ({"foil": 0.5, "bare": 0.5}, 4),
+        ({"foil": 0.3, "no_relation": 0.7, "natural": 1.0, "bare": 1.0}, 6 + 4),
+        ({"dropped": 0.1, "foil": 0.2, "no_relation": 0.3, "natural": 0.5, "bare": 0.5}, 39),
+    ],
+)
+def test_what_may_be_drawn_is_what_is_drawn(rates, count):
+    # 39: the empty one; plain and six templates, with and without colours, true and foil; four
+    # templates and the plain pair, with and without colours.
+    wanted = CaptionRates.model_validate(rates)
+    texts = possible(ROW, wanted)
+    assert len(texts) == len(set(texts)) == count
+    assert {choice.text for choice in drawn(wanted)} == set(texts)
 
 
 def test_a_rate_leaves_the_other_draws_alone():
