@@ -63,12 +63,8 @@ def check_data_stage(recipe: Recipe, terminal: Terminal) -> Evidence:
         UserError: a picture contradicts its caption or shows what a foil says.
     """
     records = read_dataset(recipe.data_folder)
-    guessed = prior_check(records)
-    terminal.say(
-        f"guessing between a group's two relations, {guessed.scenes} scenes: by the caption "
-        f"without the relation {guessed.caption:.1%}, by sizes and place in the frame "
-        f"{guessed.layout:.1%}, by chance {guessed.chance:.0%}"
-    )
+    for line in prior_check(records).lines():
+        terminal.say(line)
     terminal.say("each caption and foil against depth, mask and camera:")
     evidence = check_captions(records)
     for line in evidence.lines():

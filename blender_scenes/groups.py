@@ -27,11 +27,12 @@ BYSTANDER_HIDES = 0.05
 def placed(objects: dict, places: dict) -> dict[str, observe.Placed]:
     """The bodies of a twin, keyed as in the spec; one that rests on another is let down.
 
-    A place's `lift` is the free height (metres) below a body.
+    A place's `lift` is the free height (metres) below a body, its `growth` a factor of its scale.
     """
     bodies = {
         key: observe.Placed(
-            o["kind"], o["scale"], math.radians(o["yaw"]), p["x"], p["y"], p.get("lift", 0.0),
+            o["kind"], o["scale"] * p.get("growth", 1.0), math.radians(o["yaw"]),
+            p["x"], p["y"], p.get("lift", 0.0),
             o.get("variant", "plain"), o.get("pose", "standing"),
         )
         for key, o, p in ((key, objects[key], places[key]) for key in objects)
@@ -157,6 +158,8 @@ def render_group(job: dict, stage: Stage, made: dict) -> dict:
         if reason:
             return {"status": "rejected", "reason": reason}
         twins.append(twin)
+    stage.denoise(group.get("denoise", True))
+    made = {**made, "denoiser": stage.denoiser}
     stage.light(group["light"], group["ground"])
     stage.surround(group.get("environment", "plain"), group.get("wall"))
     stage.aim(camera)

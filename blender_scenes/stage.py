@@ -40,7 +40,7 @@ class Stage:
         self._camera.data.sensor_width = SENSOR
         self.scene.camera = self._camera
         self._sky = _sky(self.scene)
-        self.denoiser = _render_settings(self.scene)
+        self._best_denoiser = self.denoiser = _render_settings(self.scene)
 
     def _link(self, name: str, data) -> bpy.types.Object:
         made = bpy.data.objects.new(name, data)
@@ -102,6 +102,11 @@ class Stage:
     def aim(self, camera: Camera) -> None:
         self._camera.data.lens = camera.lens
         self._camera.matrix_world = Matrix(camera_to_world(camera))
+
+    def denoise(self, wanted: bool) -> None:
+        """Use the denoiser, if Blender has one, or none."""
+        self.denoiser = self._best_denoiser if wanted else NO_DENOISER
+        self.scene.cycles.use_denoising = self.denoiser != NO_DENOISER
 
     def samples(self, asked: int) -> int:
         """Samples per pixel that are taken when some are asked for."""

@@ -9,13 +9,14 @@ from ablate2tune.recipe.compare import CompareConfig, ZeroShotConfig
 from ablate2tune.recipe.loading import Recipe, load_recipe, load_settings
 from ablate2tune.recipe.localize import JointConfig, LocalizeConfig
 from ablate2tune.recipe.model import ModelConfig
-from ablate2tune.recipe.scenes import ALL_OBJECTS, PRESETS, ScenesConfig
+from ablate2tune.recipe.scenes import ALL_OBJECTS, PRESETS, CaptionRates, ScenesConfig
 from ablate2tune.recipe.settings import Fraction, Positive, Settings, Sigma
 from ablate2tune.recipe.train import TrainConfig
 
 __all__ = [
     "ALL_OBJECTS",
     "PRESETS",
+    "CaptionRates",
     "CompareConfig",
     "Fraction",
     "JointConfig",

@@ -15,6 +15,31 @@ ALL_OBJECTS = "all"
 """Stands for every asset in `scenes.objects`."""
 
 
+class CaptionRates(Settings):
+    """How often a reader is given which caption of a scene (`scenes.caption_rates.choose`).
+
+    `dropped`, `foil` and `no_relation` exclude each other and sum to at most 1; what they leave is
+    true captions with the relation. `natural` and `bare` apply to every caption but the dropped.
+    """
+
+    dropped: Fraction = 0.0
+    """The empty caption."""
+    foil: Fraction = 0.0
+    """The relation reversed: false of the picture, and marked so."""
+    no_relation: Fraction = 0.0
+    """The objects alone: "a red ball and a blue cube"."""
+    natural: Fraction = 0.0
+    """One of several templates, with the pose: "there is a grey cat sitting on top of a car"."""
+    bare: Fraction = 0.0
+    """Without colours: "a ball left of a cube"."""
+
+    @model_validator(mode="after")
+    def _check_sum(self) -> "CaptionRates":
+        if self.dropped + self.foil + self.no_relation > 1 + 1e-9:
+            raise ValueError("dropped + foil + no_relation must not exceed 1")
+        return self
+
+
 class ScenesConfig(Settings):
     """What `render-data` renders."""
 
@@ -27,7 +52,10 @@ class ScenesConfig(Settings):
     size: Positive = 64
     """Width and height in pixels."""
     samples: Positive = 8
-    """Cycles samples per pixel."""
+    """Cycles samples per pixel; four times as many are taken where there is no denoiser."""
+    denoise: bool = True
+    """Use OpenImageDenoise where Blender has it. Without it decoded pixels repeat exactly; with it,
+    to within 1/255."""
     objects: list[str] = ["ball", "cube", "cone", "cylinder"]
     colours: list[str] = ["red", "green", "blue", "yellow", "purple", "orange", "white", "black"]
     relations: list[str] = [
@@ -56,12 +84,19 @@ class ScenesConfig(Settings):
     """Sets size and samples: 64 px 8 samples, 128 px 8, 512 px 64, 1024 px 128."""
     min_area: Fraction = 0.04
     """Smallest visible area of an object, as a fraction of the picture."""
+    captions: CaptionRates = CaptionRates()
+    """Mixing rates of the captions, kept with the data set for whatever trains on it; every caption
+    is made from the same rows, so that changing them renders nothing anew."""
     max_attempts: Positive = 50
     """Tries per contrast group before the scene is given up."""
+    engine: Literal["local", "ray"] = "local"
+    """Where Blender runs: on this machine, or on a Ray cluster (`pip install 'ablate2tune[ray]'`):
+    the one that the environment variable RAY_ADDRESS names, else the one that this machine is part
+    of, else one started for the run. The files are the same."""
     workers: Positive | None = None
-    """Blender processes; one per core by default."""
+    """Blender processes; one per core of the machine or of the cluster by default."""
     blender: str | None = None
-    """A `blender` executable; the `bpy` module or a `blender` on PATH by default."""
+    """A `blender` executable (on each node); the `bpy` module or a `blender` on PATH by default."""
     timeout: Annotated[float, Field(gt=0)] = 60.0
     """Seconds one contrast group may take before its worker is replaced."""
     worker_memory: Annotated[float, Field(gt=0)] = 4.0

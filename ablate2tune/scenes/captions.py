@@ -1,15 +1,21 @@
-"""Captions of scenes from the catalogue: plain and natural, and foils, false of the picture.
+"""Captions of scenes: plain and natural, with and without colours, and foils, false of the picture.
 
->>> from ablate2tune.scenes.captions import with_article
->>> with_article("orange ball"), with_article("person in red")
-('an orange ball', 'a person in red')
+>>> cat, car = Thing("cat", "orange", "sitting"), Thing("car", "blue")
+>>> compose("on top of", [cat, car])
+'an orange cat on top of a blue car'
+>>> compose("on top of", [cat, car], TEMPLATES[0], bare=True)
+'a cat is sitting on top of a car'
+>>> compose(None, [cat, car], PAIR_TEMPLATES[0])
+'a photo of an orange cat and a blue car'
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 from ablate2tune.scenes.catalogue import find_asset
-from ablate2tune.scenes.vocabulary import CONTRAST, SYMMETRIC
+from ablate2tune.scenes.vocabulary import CONTRAST, SYMMETRIC, with_article
 
 TEMPLATES = (
     "{a} is {relation} {b}",
@@ -21,8 +27,18 @@ TEMPLATES = (
 )
 PAIRWISE = TEMPLATES[:-1]
 """Templates that also read well when the second phrase names two objects."""
+PAIR_TEMPLATES = (
+    "a photo of {things}",
+    "there is {things}",
+    "a picture that shows {things}",
+    "a scene with {things}",
+)
+"""Without the relation."""
 VERBS = ("standing", "sitting", "lying", "perching", "flying", "waving", "walking")
 """Poses that a natural caption says: "a black cat sitting on top of a car"."""
+
+
+ROLES = ("subject", "object", "third")
 
 
 @dataclass(frozen=True)
@@ -53,9 +69,55 @@ def thing(kind: str, colour: str, pose: str, folder=None) -> Thing:
     return Thing(kind, colour, pose if len(asset.poses) > 1 else "", asset.wording)
 
 
-def with_article(words: str) -> str:
-    """The words with "a" or "an" before them."""
-    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+def things_of(row: Mapping[str, Any]) -> list[Thing]:
+    """Subject, object and perhaps third of a scene's row of metadata.
+
+    Rows without poses and wordings (`world: plain`) speak of "a red ball".
+    """
+    return [
+        Thing(
+            row[role],
+            row[f"{role}_colour"],
+            row.get(f"{role}_pose", ""),
+            row.get(f"{role}_wording") or Thing.wording,
+        )
+        for role in ROLES
+        if row.get(role)
+    ]
+
+
+def templates(relation: str | None, things: list[Thing]) -> tuple[str, ...]:
+    """The natural templates for a relation of these things, or for none."""
+    if relation is None:
+        return PAIR_TEMPLATES
+    return PAIRWISE if len(things) > 2 else TEMPLATES
+
+
+def compose(
+    relation: str | None, things: list[Thing], template: str | None = None, bare: bool = False
+) -> str:
+    """A caption of `things[0] RELATION things[1] (and things[2])`.
+
+    Args:
+        relation: None leaves it out.
+        things: two things, or three for "between".
+        template: one of `templates`; None makes the plain caption.
+        bare: leave the colours out.
+    """
+    phrases = [t.bare() if bare else t.phrase() for t in things]
+    if relation is None:
+        return (template or "{things}").format(things=_joined(phrases))
+    rest = _joined(phrases[1:])
+    if template is None:
+        return f"{phrases[0]} {relation} {rest}"
+    return template.format(a=phrases[0], relation=things[0].doing(relation), b=rest)
+
+
+def reversed_claim(relation: str, things: list[Thing]) -> tuple[str, list[Thing]]:
+    """The foil's relation and things: the contrast; for "between", the first two exchanged."""
+    if relation == "between":
+        return relation, [things[1], things[0], *things[2:]]
+    return CONTRAST[relation], things
 
 
 def captions(
@@ -77,28 +139,21 @@ def captions(
     """
     first, *others = things
     recoloured = Thing(first.kind, false_colour, first.pose, first.wording)
-    natural = rng.choice(PAIRWISE if len(others) > 1 else TEMPLATES)
-    swapped = _plain(relation, [others[0], first, *others[1:]])
-    foil = swapped if relation == "between" else _plain(CONTRAST[relation], things)
+    foil = compose(*reversed_claim(relation, things))
+    swapped = compose(relation, [others[0], first, *others[1:]])
     return {
-        "text": _plain(relation, things),
-        "text_natural": natural.format(
-            a=first.phrase(), relation=first.doing(relation), b=_joined(others)
-        ),
-        "text_bare": f"{first.bare()} {relation} {' and '.join(o.bare() for o in others)}",
-        "pair_text": _joined(things),
+        "text": compose(relation, things),
+        "text_natural": compose(relation, things, rng.choice(templates(relation, things))),
+        "text_bare": compose(relation, things, bare=True),
+        "pair_text": compose(None, things),
         "foil": foil,
         "foil_swapped": foil if relation in SYMMETRIC else swapped,
-        "foil_colour": _plain(relation, [recoloured, *others]),
-        "foil_object": _plain(relation, [false_thing, *others]),
+        "foil_colour": compose(relation, [recoloured, *others]),
+        "foil_object": compose(relation, [false_thing, *others]),
     }
 
 
-def _joined(things: list[Thing]) -> str:
+def _joined(phrases: list[str]) -> str:
     """ "a red ball and a blue cube"; three: "a red ball, a blue cube and a cat"."""
-    *before, last = (t.phrase() for t in things)
+    *before, last = phrases
     return f"{', '.join(before)} and {last}" if before else last
-
-
-def _plain(relation: str, things: list[Thing]) -> str:
-    return f"{things[0].phrase()} {relation} {_joined(things[1:])}"

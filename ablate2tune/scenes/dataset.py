@@ -40,8 +40,15 @@ class SceneRecord:
     seed: int
     split: str
     folder: Path
+    more: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """Further columns, such as `text_natural` of natural scenes."""
     members: Sample | None = field(default=None, compare=False, repr=False)
     """The scene's files inside a shard; None: they lie in `folder`."""
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """The whole row of metadata."""
+        return {**{column: getattr(self, column) for column in COLUMNS}, **self.more}
 
     @property
     def image_path(self) -> Path | Member:
@@ -86,7 +93,7 @@ class SceneRecord:
         return self.members[ending]
 
 
-COLUMNS = tuple(f.name for f in fields(SceneRecord) if f.name not in ("folder", "members"))
+COLUMNS = tuple(f.name for f in fields(SceneRecord) if f.name not in ("folder", "more", "members"))
 CAPTIONS = ("text", "foil", "foil_colour", "foil_object", "pair_text")
 MEND = "render the data set again: `ablate2tune render-data` completes what is missing"
 
@@ -114,7 +121,8 @@ def read_dataset(folder: Path) -> list[SceneRecord]:
             if not row[column].strip():
                 raise UserError(f"empty caption in {column!r}", where=where, mend="write a caption")
         columns = {column: row[column] for column in COLUMNS}
-        records.append(SceneRecord(**columns, folder=folder, members=members))
+        more = {column: value for column, value in row.items() if column not in COLUMNS}
+        records.append(SceneRecord(**columns, folder=folder, more=more, members=members))
     for record in records:
         _read(record.image_path, "RGB")
     return records

@@ -10,6 +10,7 @@ import numpy as np
 
 from ablate2tune import runs
 from ablate2tune.errors import UserError, did_you_mean
+from ablate2tune.scenes.caption_rates import FILE as RATES_FILE
 from ablate2tune.scenes.dataset import SceneRecord, load_masks, read_dataset
 from ablate2tune.scenes.gallery import gallery_page
 
@@ -47,8 +48,12 @@ def write_webdataset(
     `ID.mask.png` and `ID.depth.png`.
 
     The members of a sample lie side by side and carry no times, so equal sets give equal bytes.
+    The set's `dataset.json`, which holds its caption rates, is laid beside the shards.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for note in {record.folder / RATES_FILE for record in records}:
+        if note.exists() and note.parent != folder:
+            (folder / RATES_FILE).write_bytes(note.read_bytes())
     for split in sorted({record.split for record in records}):
         rows = [record for record in records if record.split == split]
         for number, start in enumerate(range(0, len(rows), per_shard)):

@@ -6,7 +6,7 @@ view (`blender_scenes/observe.py`), and a proposal that fails is drawn again.
 
 import math
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -37,6 +37,8 @@ LARGEST_UNDER = 1.0
 """Natural size (metres) of the largest thing that is put under and onto furniture."""
 ROOM = 0.58
 """Share of a container's or a table's half width that a thing in or under it takes."""
+STEEPNESS = 0.35
+"""Sine of the camera's usual angle above the horizon, in front of and behind."""
 HEADROOM = 0.8
 """Share of the free height that a thing underneath takes."""
 
@@ -112,11 +114,15 @@ class Shape:
 
 @dataclass(frozen=True)
 class TwinLayout:
-    """`roles`: keys of subject, object and perhaps third; `places` by key."""
+    """`roles`: keys of subject, object and perhaps third; `places` by key.
+
+    `growth`, by key, multiplies the shapes' scales in this twin.
+    """
 
     relation: str
     roles: tuple[str, ...]
     places: dict[str, Spot]
+    growth: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -177,19 +183,27 @@ def _footing(shapes: list[Shape]) -> bool:
     return max(widths) / min(widths) <= LIKE_FOOTING
 
 
-def arrange(rng: random.Random, relation: str, shapes: list[Shape]) -> Arrangement:
-    """Places for `first RELATION second` and for the contrast, under one camera."""
+def arrange(rng: random.Random, relation: str, shapes: list[Shape], throw: float) -> Arrangement:
+    """Places for `first RELATION second` and for the contrast, under one camera.
+
+    `throw` is the camera's distance as a multiple of what its frame holds (see `_in_depth`).
+    """
+    if relation in ("in front of", "behind"):
+        made = _in_depth(rng, shapes, throw)
+        return made if relation == "in front of" else _exchanged(made)
     made = {
         "left of": _aside, "right of": _aside,
-        "in front of": _in_depth, "behind": _in_depth,
         "on top of": _stacked, "underneath": _stacked,
         "above": _floating, "below": _floating,
         "inside": _contained, "next to": _contained,
         "near": _near_and_far, "far from": _near_and_far,
         "between": _between,
     }[relation](rng, shapes)  # fmt: skip
-    first, second = made.twins
-    return made if first.relation == relation else replace(made, twins=(second, first))
+    return made if made.twins[0].relation == relation else _exchanged(made)
+
+
+def _exchanged(made: Arrangement) -> Arrangement:
+    return replace(made, twins=made.twins[::-1])
 
 
 def _twins(shapes: list[Shape], relation: str, one: dict, two: dict) -> Arrangement:
@@ -209,14 +223,29 @@ def _aside(rng: random.Random, shapes: list[Shape]) -> Arrangement:
     return _twins(shapes, "left of", {"a": left, "b": right}, {"a": right, "b": left})
 
 
-def _in_depth(rng: random.Random, shapes: list[Shape]) -> Arrangement:
+def _in_depth(rng: random.Random, shapes: list[Shape], throw: float) -> Arrangement:
+    """One before the other, the one in the rear enlarged so that sizes in the frame do not tell.
+
+    The distance follows from what the frame must hold: the width of the two as they stand aside,
+    or the higher one above the depth of both as seen from above.
+    """
     a, b = shapes
-    half = (a.along + b.along + rng.uniform(0.15, 0.5) * (a.along + b.along) / 2) / 2
+    slack = rng.uniform(0.15, 0.5) * (a.along + b.along) / 2
+    half = (a.along + b.along + slack) / 2
     wide, narrow = max(a.across, b.across), min(a.across, b.across)
     step = rng.choice((-1, 1)) * (wide - rng.uniform(0.05, 0.6) * narrow) / 2
+    held = max(2 * abs(step) + a.across + b.across, max(a.height, b.height) + 2 * half * STEEPNESS)
+    distance = throw * held + half
+    growth = math.sqrt((distance + half) / (distance - half))
+    half = (
+        max(a.along / growth + b.along * growth, a.along * growth + b.along / growth) + slack
+    ) / 2
     front: Spot = (-step, -half, None, 0.0)
     rear: Spot = (step, half, None, 0.0)
-    return _twins(shapes, "in front of", {"a": front, "b": rear}, {"a": rear, "b": front})
+    made = _twins(shapes, "in front of", {"a": front, "b": rear}, {"a": rear, "b": front})
+    sizes = ({"a": 1 / growth, "b": growth}, {"a": growth, "b": 1 / growth})
+    one, two = (replace(t, growth=g) for t, g in zip(made.twins, sizes, strict=True))
+    return replace(made, twins=(one, two))
 
 
 def _stacked(rng: random.Random, shapes: list[Shape]) -> Arrangement:
@@ -263,35 +292,35 @@ def _floating(rng: random.Random, shapes: list[Shape]) -> Arrangement:
 
 
 def _contained(rng: random.Random, shapes: list[Shape]) -> Arrangement:
+    """In the container and beside it; the two as a whole are in the middle either way."""
     a, b = shapes
     factor = min(ROOM * min(b.half) / a.reach, 1.7 * b.height / a.height)
     a = a.resized(factor)
     slip = 0.1 * min(b.half)
     side = rng.choice((-1, 1))
     gap = rng.uniform(0.1, 0.35) * (a.across + b.across)
+    apart = a.across + b.across + gap
+    x = -side * (apart + a.across - b.across) / 2
     floor: Spot = (0.0, 0.0, None, 0.0)
-    beside = side * (a.across + b.across + gap)
+    within: Spot = (rng.uniform(-slip, slip), rng.uniform(-slip, slip), "b", 0.0)
+    beside: Spot = (x + side * apart, rng.uniform(-slip, slip), None, 0.0)
     return _twins(
-        [a, b],
-        "inside",
-        {"a": (rng.uniform(-slip, slip), rng.uniform(-slip, slip), "b", 0.0), "b": floor},
-        {"a": (beside, rng.uniform(-slip, slip), None, 0.0), "b": floor},
+        [a, b], "inside", {"a": within, "b": floor}, {"a": beside, "b": (x, 0.0, None, 0.0)}
     )
 
 
 def _near_and_far(rng: random.Random, shapes: list[Shape]) -> Arrangement:
+    """At two distances from each other, either side of the middle."""
     a, b = shapes
     turn = math.radians(rng.uniform(-40, 40)) + rng.choice((0.0, math.pi))
     x, y = math.cos(turn), math.sin(turn)
     breadth = a.across + b.across
     touch = a.across + b.across + 0.5 * abs(y) * (a.along + b.along)
-    spots = [
-        (x * (touch + gap * breadth), y * (touch + gap * breadth), None, 0.0)
-        for gap in (rng.uniform(0.2, 0.5), rng.uniform(1.7, 2.2))
-    ]
-    floor: Spot = (0.0, 0.0, None, 0.0)
-    near, far = ({"a": spot, "b": floor} for spot in spots)
-    return _twins(shapes, "near", near, far)
+    twins: list[dict[str, Spot]] = []
+    for gap in (rng.uniform(0.2, 0.5), rng.uniform(1.7, 2.2)):
+        half = (touch + gap * breadth) / 2
+        twins.append({"a": (x * half, y * half, None, 0.0), "b": (-x * half, -y * half, None, 0.0)})
+    return _twins(shapes, "near", *twins)
 
 
 def _between(rng: random.Random, shapes: list[Shape]) -> Arrangement:

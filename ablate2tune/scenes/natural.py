@@ -10,7 +10,7 @@ from typing import Any
 from ablate2tune.errors import UserError
 from ablate2tune.recipe import ALL_OBJECTS, ScenesConfig
 from ablate2tune.scenes import layout
-from ablate2tune.scenes.captions import captions, thing
+from ablate2tune.scenes.captions import Thing, captions, thing
 from ablate2tune.scenes.catalogue import assets_module, catalogue
 from ablate2tune.scenes.layout import Shape
 from ablate2tune.scenes.sampling import relation_of
@@ -22,6 +22,12 @@ POSES_PER_PAIR = 10
 """Attempts with the same objects before others are drawn."""
 DRAWS = 5000
 """Draws of objects in a row that cannot show a relation, before it is given up."""
+FILM = 36.0
+"""Width of the camera's film (millimetres)."""
+FILL = (0.66, 0.84)
+"""The longer side of what both twins show, as a fraction of the frame ..."""
+WITHIN = 0.94
+"""... of which this much may be used."""
 WALLED = ("studio", "room", "street")
 AREA_SHARE = 0.3
 """`min_area` is multiplied by this, since these objects are thinner than the plain ones ..."""
@@ -43,7 +49,9 @@ def sample_natural_group(
     shapes, colours = _draw_objects(chosen, config, relation, split)
     rng = random.Random(seed_for(seed, "natural scene", index, attempt))
     shapes = [shape.turned(_yaw(rng, shape)) for shape in shapes]
-    arranged = layout.arrange(rng, relation, shapes)
+    camera = _camera(rng, relation)
+    throw = camera["lens"] / FILM / camera["fill"]
+    arranged = layout.arrange(rng, relation, shapes, throw)
     group_id = f"g{index:06d}"
     keys = "abc"[: len(shapes)]
     environment = rng.choice(config.environments)
@@ -59,7 +67,7 @@ def sample_natural_group(
     texts = _texts(seed, index, config, relation, arranged, objects)
     twins = []
     for letter, twin, words in zip("ab", arranged.twins, texts, strict=True):
-        places = {key: _place(*twin.places[key]) for key in keys}
+        places = {key: _place(*twin.places[key], twin.growth.get(key, 1.0)) for key in keys}
         places.update({key: b["place"] for key, b in bystanders.items()})
         roles = dict(zip(("subject", "object", "third"), twin.roles, strict=False))
         scene_id = f"{group_id}-{letter}"
@@ -76,6 +84,8 @@ def sample_natural_group(
         for role in ("subject", "object", "third"):
             named = objects[roles[role]] if role in roles else {"kind": "", "colour": ""}
             record[role], record[f"{role}_colour"] = named["kind"], named["colour"]
+            spoken = _thing(named, config) if role in roles else Thing("", "", wording="")
+            record[f"{role}_pose"], record[f"{role}_wording"] = spoken.pose, spoken.wording
         twins.append({"relation": twin.relation, **roles, "places": places, "record": record})
     share = WIDE_AREA_SHARE if relation in WIDE else AREA_SHARE
     return {
@@ -85,7 +95,7 @@ def sample_natural_group(
         "refused": [],
         "objects": objects,
         "twins": twins,
-        "camera": _camera(rng, relation),
+        "camera": camera,
         "light": {
             "sun_azimuth": _draw(rng, -65, 65),
             "sun_elevation": _draw(rng, 35, 65),
@@ -112,8 +122,9 @@ def _draw(rng: random.Random, low: float, high: float) -> float:
     return round(rng.uniform(low, high), 4)
 
 
-def _place(x: float, y: float, on: str | None, lift: float) -> dict[str, Any]:
-    return {"x": round(x, 4), "y": round(y, 4), "on": on, "lift": round(lift, 4)}
+def _place(x: float, y: float, on: str | None, lift: float, growth: float = 1.0) -> dict[str, Any]:
+    place = {"x": round(x, 4), "y": round(y, 4), "on": on, "lift": round(lift, 4)}
+    return place if growth == 1.0 else {**place, "growth": round(growth, 4)}
 
 
 def _yaw(rng: random.Random, shape: Shape) -> float:
@@ -121,13 +132,19 @@ def _yaw(rng: random.Random, shape: Shape) -> float:
 
 
 def _camera(rng: random.Random, relation: str) -> dict[str, Any]:
+    """A camera whose frame has room around the objects, which lie anywhere in it.
+
+    Where they always lay in the middle, a rim that one relation leaves free would tell it.
+    """
     low, high = layout.ELEVATION.get(relation, layout.USUAL_ELEVATION)
+    fill = _draw(rng, *FILL)
+    room = (WITHIN - fill) / 2
     return {
         "azimuth": _draw(rng, -12, 12),
         "elevation": _draw(rng, low, high),
         "lens": _draw(rng, 50, 85),
-        "fill": _draw(rng, 0.74, 0.86),
-        "offset": [_draw(rng, -0.03, 0.03), _draw(rng, -0.03, 0.03)],
+        "fill": fill,
+        "offset": [_draw(rng, -room, room), _draw(rng, -room, room)],
     }
 
 
@@ -198,6 +215,10 @@ def _bystanders(
     return added
 
 
+def _thing(made: dict[str, Any], config: ScenesConfig) -> Thing:
+    return thing(made["kind"], made["colour"], made["pose"], config.assets)
+
+
 def _texts(
     seed: int,
     index: int,
@@ -221,7 +242,7 @@ def _texts(
     made = []
     for twin in arranged.twins:
         named = [objects[key] for key in twin.roles]
-        things = [thing(o["kind"], o["colour"], o["pose"], config.assets) for o in named]
+        things = [_thing(o, config) for o in named]
         wrong = thing(kind, subject["colour"], "", config.assets)
         made.append(captions(twin.relation, things, colour, wrong, rng))
     return made

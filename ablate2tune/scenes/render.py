@@ -11,6 +11,8 @@ from typing import Any
 from ablate2tune import runs
 from ablate2tune.errors import UserError
 from ablate2tune.recipe import ScenesConfig
+from ablate2tune.scenes.caption_rates import kept_rates
+from ablate2tune.scenes.engine import Engine, open_engine
 from ablate2tune.scenes.failures import FIRST, Failure, Failures
 from ablate2tune.scenes.folder_lock import lock
 from ablate2tune.scenes.natural import sample_natural_group
@@ -22,12 +24,14 @@ from ablate2tune.scenes.sampling import (
     sample_group,
     split_of,
 )
-from ablate2tune.scenes.worker_pool import JobError, WorkerPool
+from ablate2tune.scenes.worker_pool import JobError
 
 SCHEMA = "ablate2tune/dataset/1"
-MACHINE_KEYS = {"folder", "workers", "blender", "timeout", "worker_memory", "preset"}
+MACHINE_KEYS = {
+    "folder", "engine", "workers", "blender", "timeout", "worker_memory", "preset", "captions",
+}  # fmt: skip
 """Settings that do not change what is rendered (a preset shows in size and samples)."""
-LATER_KEYS = ("world", "environments", "bystanders", "size_exponent", "assets")
+LATER_KEYS = ("world", "environments", "bystanders", "size_exponent", "assets", "denoise")
 """Settings that older data sets do not name; at their defaults they are left out."""
 TOLD = 3
 """Damaged files that are named."""
@@ -113,11 +117,9 @@ def _render_groups(
     total = 2 * group_count(config)
     done = total - 2 * len(missing)
     stop = threading.Event()
-    with WorkerPool(
-        config.blender, config.workers, config.timeout, config.assets, config.worker_memory
-    ) as pool:
+    with open_engine(config) as engine:
         futures = {
-            pool.submit(_render_group, pool, stop, config, seed, folder, i): i for i in missing
+            engine.submit(_render_group, engine, stop, config, seed, folder, i): i for i in missing
         }
         try:
             for future in as_completed(futures):
@@ -130,7 +132,7 @@ def _render_groups(
                 report(done, total)
         finally:
             stop.set()
-        return pool.replaced
+        return engine.replaced
 
 
 def _identity(config: ScenesConfig, seed: int) -> dict[str, Any]:
@@ -167,7 +169,7 @@ def _claim(config: ScenesConfig, seed: int, folder: Path) -> None:
 
 
 def _render_group(
-    pool: WorkerPool,
+    engine: Engine,
     stop: threading.Event,
     config: ScenesConfig,
     seed: int,
@@ -182,11 +184,13 @@ def _render_group(
         if stop.is_set():
             return None
         group = sample(config, seed, index, attempt, split_of(config, index))
+        if not config.denoise:
+            group["denoise"] = False
         if attempt % POSES_PER_PAIR == 0:
             rejections.extend(group["refused"])
         job = {"group": group, "folder": str(folder.resolve()), "rejections": rejections}
         try:
-            answer = pool.ask(job)
+            answer = engine.ask(job)
         except JobError as error:
             return Failure(group_id, relation, error.reason, error.log)
         if answer["status"] == "accepted":
@@ -230,6 +234,7 @@ def _finish(
         {
             "schema": SCHEMA,
             **_identity(config, seed),
+            **kept_rates(config.captions),
             "images": summary.images,
             "splits": summary.splits,
             "relations": summary.relations,

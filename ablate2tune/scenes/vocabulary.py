@@ -1,6 +1,7 @@
 """The words of the scenes: kinds, colours, relations, captions, and pairs kept for evaluation."""
 
 import hashlib
+import re
 
 KINDS = ("ball", "cube", "cone", "cylinder", "box", "chair", "table", "cup", "car")
 COLOURS = ("red", "green", "blue", "yellow", "purple", "orange", "white", "black")
@@ -31,13 +32,28 @@ HOLDOUT_SALT = "ablate2tune holdout pairs 1"
 """Part of every hold-out decision. Changing it moves pairs between train and test everywhere."""
 
 
+VOWEL_SOUND = re.compile(
+    r"(?!eu|ewe|one|once|ufo|uni(?![mn])|us[aeiu]|ut[ei])[aeiou]|hour|heir|honest"
+)
+"""How a word begins that takes "an"; a name of the user's own may be a unicorn or an hourglass."""
+
+
+def with_article(words: str) -> str:
+    """The words with "a" or "an" before them, by the sound of the first.
+
+    >>> with_article("orange ball"), with_article("unicorn"), with_article("hourglass")
+    ('an orange ball', 'a unicorn', 'an hourglass')
+    """
+    return f"{'an' if VOWEL_SOUND.match(words.lower()) else 'a'} {words}"
+
+
 def phrase(colour: str, kind: str) -> str:
     """An object with its article.
 
     >>> phrase("orange", "ball")
     'an orange ball'
     """
-    return f"{'an' if colour[0] in 'aeiou' else 'a'} {colour} {kind}"
+    return with_article(f"{colour} {kind}")
 
 
 def caption(

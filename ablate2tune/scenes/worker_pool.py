@@ -34,6 +34,8 @@ class WorkerPool:
         timeout: seconds a job may take before its process is stopped.
         assets: a folder of further asset files for the processes.
         memory: gigabytes a process may hold after a job; a larger one is replaced.
+        cores: the CPU cores that the processes are pinned to in turn (None: not pinned); by default
+            all that this process may use.
     """
 
     def __init__(
@@ -43,17 +45,17 @@ class WorkerPool:
         timeout: float,
         assets: Path | None = None,
         memory: float | None = None,
+        cores: list[int | None] | None = None,
     ):
         self._memory = memory * 2**30 if memory else None
         self.replaced = 0
         """Processes that were replaced because they had grown too large."""
+        self.made_with: dict[str, str] = {}
+        """Blender's version, device and denoiser, and the scripts' hash, of the latest process."""
         self._command = find_blender(blender)
         self._timeout = timeout
         self._environment = {ASSETS: str(assets.resolve())} if assets else {}
-        if hasattr(os, "sched_getaffinity"):
-            cores: list[int | None] = [*sorted(os.sched_getaffinity(0))]
-        else:
-            cores = [None] * (os.cpu_count() or 1)
+        cores = cores or usable_cores()
         count = workers or len(cores)
         self._idle: queue.SimpleQueue[tuple[int | None, Worker | None]] = queue.SimpleQueue()
         for slot in range(count):
@@ -123,6 +125,7 @@ class WorkerPool:
 
     def _start(self, core: int | None) -> Worker:
         worker = Worker(self._command, core, self._environment)
+        self.made_with = worker.made_with
         with self._lock:
             self._alive.add(worker)
             if self._stopped:
@@ -135,6 +138,13 @@ class WorkerPool:
         with self._lock:
             self._alive.discard(worker)
         worker.close()
+
+
+def usable_cores() -> list[int | None]:
+    """The CPU cores that this process may use; None for each where the system does not tell."""
+    if hasattr(os, "sched_getaffinity"):
+        return [*sorted(os.sched_getaffinity(0))]
+    return [None] * (os.cpu_count() or 1)
 
 
 def _name(job: dict[str, Any]) -> str:

@@ -1,9 +1,9 @@
 """Groups that fail: a worker in plain Python crashes, hangs or refuses where it is told to."""
 
 import json
-import sys
 
 import pytest
+from pretended import pretended_worker
 
 from ablate2tune.errors import UserError
 from ablate2tune.recipe import ScenesConfig
@@ -11,40 +11,6 @@ from ablate2tune.scenes import worker_pool
 from ablate2tune.scenes.dataset import read_dataset
 from ablate2tune.scenes.render import render_dataset
 
-WORKER = """
-import hashlib, io, json, os, sys, time
-from PIL import Image
-behaviour = json.loads(sys.argv[1])
-def answer(row): print("@@a2t " + json.dumps(row), flush=True)
-answer({"status": "ready"})
-for line in sys.stdin:
-    job = json.loads(line)
-    group = job["group"]
-    what = behaviour.get(group["group_id"], behaviour.get(group["twins"][0]["relation"]))
-    if what == "reject":
-        answer({"status": "rejected", "reason": "outside the frame"})
-        continue
-    for twin in group["twins"]:
-        name = twin["record"]["scene_id"]
-        data = io.BytesIO()
-        Image.new("RGB", (4, 4)).save(data, "PNG")
-        for kind in ("images", "masks", "depth"):
-            with open(f"{job['folder']}/{kind}/{name}.png", "wb") as file:
-                file.write(data.getvalue())
-        if what == "crash":
-            print("out of luck", file=sys.stderr, flush=True)
-            os._exit(9)
-        if what == "hang":
-            time.sleep(60)
-        digest = hashlib.sha256(data.getvalue()).hexdigest()
-        note = {"schema": "ablate2tune/scene/1", "scene_id": name, "attempt": group["attempt"],
-                "record": twin["record"], "made_with": {"blender": "9"}, "rejections": [],
-                "sha256": {kind: digest for kind in ("images", "masks", "depth")}}
-        with open(f"{job['folder']}/sidecars/{name}.json", "w") as file:
-            json.dump(note, file)
-    answer({"status": "failed", "reason": "KeyError"} if what == "fail" else
-           {"status": "accepted"})
-"""
 CONFIG = ScenesConfig(images=16, size=32, max_attempts=3, workers=1, timeout=2.0, holdout=0.0,
                       relations=["left of", "right of"])  # fmt: skip
 
@@ -52,12 +18,10 @@ CONFIG = ScenesConfig(images=16, size=32, max_attempts=3, workers=1, timeout=2.0
 @pytest.fixture
 def behave(tmp_path, monkeypatch):
     """Sets what the worker does by group id or by the relation of a group's first twin."""
-    script = tmp_path / "worker.py"
-    script.write_text(WORKER)
 
     def set_to(**behaviour):
         told = {key.replace("_", " "): value for key, value in behaviour.items()}
-        command = [sys.executable, str(script), json.dumps(told)]
+        command = pretended_worker(tmp_path, told)
         monkeypatch.setattr(worker_pool, "find_blender", lambda named: command)
 
     return set_to

@@ -4,9 +4,19 @@ import re
 
 import pytest
 
-from ablate2tune.scenes.captions import TEMPLATES, Thing, captions, thing, with_article
+from ablate2tune.scenes.captions import (
+    TEMPLATES,
+    Thing,
+    captions,
+    compose,
+    reversed_claim,
+    templates,
+    thing,
+    things_of,
+)
 from ablate2tune.scenes.catalogue import assets_module, catalogue
-from ablate2tune.scenes.vocabulary import CONTRAST
+from ablate2tune.scenes.claims import RELATION
+from ablate2tune.scenes.vocabulary import CONTRAST, with_article
 
 VOWEL = re.compile(r"\b(a [aeiou]|an [^aeiou])")
 BALL, CUBE, CAT = Thing("ball", "orange"), Thing("cube", "blue"), Thing("cat", "grey", "sitting")
@@ -23,6 +33,66 @@ def test_every_phrase_has_the_right_article():
             assert not VOWEL.search(one.phrase()) and not VOWEL.search(one.bare())
     assert with_article("orange ball") == "an orange ball"
     assert VOWEL.search("a orange ball") and VOWEL.search("an red ball")
+
+
+@pytest.mark.parametrize("relation", CONTRAST)
+def test_every_form_of_every_caption_over_the_whole_vocabulary(relation):
+    """Articles, words and relation, for each object in each colour and pose as the subject."""
+    known = catalogue()
+    colours = assets_module().COLOURS
+    subjects = [
+        thing(name, colour, pose)
+        for (name, asset), colour in itertools.product(known.items(), colours)
+        for pose in asset.poses
+    ]
+    for number, subject in enumerate(subjects):
+        others = [subjects[number - 7], subjects[number - 31]]
+        things = [subject, *others][: 3 if relation == "between" else 2]
+        for claim in (relation, None):
+            for template in (None, *templates(claim, things)):
+                for bare in (False, True):
+                    text = compose(claim, things, template, bare)
+                    assert not VOWEL.search(text) and "  " not in text and "{" not in text, text
+                    for one in things:
+                        assert re.search(rf"\b{one.kind}\b", text), text
+                        assert bare or re.search(rf"\b{one.colour}\b", text), text
+                    assert claim is None or claim in text, text
+        assert RELATION.search(compose(relation, things))[1] == relation
+
+
+def test_every_relation_has_several_templates():
+    for relation in (*CONTRAST, None):
+        things = [BALL, CUBE, CAT][: 3 if relation == "between" else 2]
+        texts = {compose(relation, things, t) for t in templates(relation, things)}
+        assert len(texts) >= 4 and compose(relation, things) not in texts
+
+
+def test_a_foil_reverses_the_relation_or_exchanges_the_first_two():
+    assert reversed_claim("near", [BALL, CUBE]) == ("far from", [BALL, CUBE])
+    assert reversed_claim("between", [BALL, CUBE, CAT]) == ("between", [CUBE, BALL, CAT])
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["an umbrella", "a unicorn", "a uniform", "an uninvited guest", "a user", "an urn", "a utensil",
+     "an hourglass", "a house", "a ewe", "an egg", "a euro", "an iron", "a one-way sign",
+     "an onion", "an Orange cat", "an heirloom", "a hedge"],
+)  # fmt: skip
+def test_articles_go_by_sound(words):
+    assert with_article(words.split(" ", 1)[1]) == words
+
+
+def test_rows_with_and_without_wordings():
+    row = {"subject": "person", "subject_colour": "orange", "object": "cube",
+           "object_colour": "blue", "third": "", "third_colour": ""}  # fmt: skip
+    assert things_of(row) == [Thing("person", "orange"), CUBE]
+    spoken = {"subject_wording": "{name} in {colour}", "subject_pose": "waving", "third": "cat",
+              "third_colour": "grey"}  # fmt: skip
+    first, _, third = things_of(row | spoken)
+    assert compose("behind", [first, CUBE], TEMPLATES[2]) == (
+        "there is a person in orange waving behind a blue cube"
+    )
+    assert third == Thing("cat", "grey")
 
 
 def test_no_caption_has_an_article_error():
