@@ -41,9 +41,11 @@ class LocalizeConfig(Settings):
     """Noise levels of the margin probe."""
     noises: Positive = 1
     """Noise draws per example and noise level."""
-    mode: Literal["mean", "zero", "resample"] = "mean"
+    mode: Literal["mean", "zero", "resample", "patch"] = "mean"
     """What replaces the output of a sub-layer or head: its mean over calibration scenes, zero, or
-    its output for one calibration scene drawn for each example; blocks are always skipped."""
+    its output for one calibration scene drawn for each example; blocks are skipped. patch: blocks,
+    sub-layers and heads get what they give for the same noised picture under its other caption,
+    and components are ranked by the share of the margin that this restores."""
     top_blocks: Positive = 3
     """Blocks whose sub-layers are swept."""
     heads: bool = False
@@ -100,6 +102,10 @@ class LocalizeConfig(Settings):
             raise ValueError("joint.level = head needs heads: true")
         if self.heads and self.rank_by == "gradient":
             raise ValueError("heads have no adapter of their own; rank_by must not be gradient")
+        if self.mode == "patch" and (self.strips or self.joint.sufficient):
+            raise ValueError(
+                "strips and joint.sufficient take components away; mode patch does not"
+            )
         if len(set(self.tokens)) < len(self.tokens):
             raise ValueError("tokens: a phrase comes twice")
         return self
