@@ -12,6 +12,7 @@ from ablate2tune.components.heads import Heads
 from ablate2tune.errors import UserError
 from ablate2tune.localize.bars import write_bars
 from ablate2tune.localize.condition import Condition, block_mode
+from ablate2tune.localize.depth import depth_finding
 from ablate2tune.localize.examples import Split, split_groups
 from ablate2tune.localize.explore import explore
 from ablate2tune.localize.follow_up import Finding
@@ -82,7 +83,8 @@ def localize(
     sweep.plan(sweep.baseline_cost)
     analysis = sweep.baseline()
     if not analysis.has_skill and config.rank_by != "gradient":
-        return _finish(folder, sweep, analysis, information, notes, {}, [], {}, None)
+        findings = _depth(denoiser, sweep, information, split, [])
+        return _finish(folder, sweep, analysis, information, notes, {}, [], {}, None, findings)
     reseeded = sweep.reseeded() if config.noise_floor else None
 
     # 3) Ablations that do not do what they say are left out by name.
@@ -134,7 +136,7 @@ def localize(
     # 6) What follows the ranking: pictures of it, token positions, joint conditions.
     parts = [block for block, _ in blocks]
     findings = explore(denoiser, sweep, analysis, rows, parts, split.measured, folder)
-    notes += [found.message for found in findings if found.message]
+    findings += _depth(denoiser, sweep, information, split, rows)
     return _finish(
         folder, sweep, analysis, information, notes, levels, rows, left_out, reseeded, findings
     )
@@ -156,6 +158,15 @@ def _choose(
     calibrated = config.mode in ("mean", "resample")
     calibration_groups = config.calibration_groups if calibrated else 0
     return split_groups(records, config.groups, calibration_groups, seed), notes
+
+
+def _depth(
+    denoiser: Denoiser, sweep: Sweep, information: Information, split: Split, rows: Sequence[Row]
+) -> list[Finding]:
+    if sweep.config.information != "depth" or not sweep.processes.is_first:
+        return []
+    parts = split.measured, split.calibration
+    return [depth_finding(denoiser, sweep, information, *parts, rows)]
 
 
 def _heads(sweep: Sweep, block: Component) -> int:
@@ -205,7 +216,8 @@ def _finish(
             sweep.seed,
         ),
     }
-    ranking = Ranking(data, information.as_dict(), tuple(notes))
+    messages = [found.message for found in findings if found.message]
+    ranking = Ranking(data, information.as_dict(), (*notes, *messages))
     if not sweep.processes.is_first:
         return ranking
     write_csv(data, folder / "ranking.csv")

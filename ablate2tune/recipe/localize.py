@@ -53,6 +53,9 @@ class LocalizeConfig(Settings):
     tokens: list[Literal["relation", "subject", "object"]] = []
     """Phrases of the caption: each block is also skipped at the text positions of each of these
     alone, to see which positions it matters for."""
+    information: Literal["conditioning", "depth"] = "conditioning"
+    """Where linear probes look for relation and role: in the prompt embeddings; or also in the text
+    and the image stream after every block, at every noise level and at pure noise."""
     rank_by: Literal["impact", "specificity", "gradient"] = "impact"
     """Order of the ranking: spatial impact; relative spatial minus relative control impact; or,
     also for a model without the skill, what an adapter on the component could gain."""
