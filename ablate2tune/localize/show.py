@@ -27,7 +27,7 @@ PATCHED_COLUMNS = (
 
 def is_patched(ranking: dict[str, Any]) -> bool:
     """Whether the ranking is by what patching restores, not by what ablation takes away."""
-    return any(row["mode"] == "patch" for row in ranking["components"])
+    return any(row.get("mode") == "patch" for row in ranking["components"])
 
 
 def effect(ranking: dict[str, Any]) -> str:
