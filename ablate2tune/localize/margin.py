@@ -240,7 +240,9 @@ def measure(
     """
     patched = [condition for condition in conditions if condition.patches]
     whole = Condition()
-    asked = list(dict.fromkeys([*conditions, *([whole] if patched else [])]))
+    asked = list(conditions)
+    if patched and whole not in asked:
+        asked.append(whole)
     totals = {c: np.zeros((CAPTIONS, len(chunk), len(levels.sigmas))) for c in asked}
     for batch in batches(examples, levels, chunk, device, donors, others=bool(patched)):
         for condition, values in losses(batch, asked).items():

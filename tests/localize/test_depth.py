@@ -25,7 +25,7 @@ from ablate2tune.localize.examples import encode
 from ablate2tune.localize.margin import noise_for
 from ablate2tune.localize.stage import localize
 from ablate2tune.localize.statistics import Groups
-from ablate2tune.pipelines import load_denoiser
+from ablate2tune.pipelines import FluxDenoiser, load_denoiser
 from ablate2tune.testbed.architecture import build_pipeline
 from ablate2tune.testbed.text import word_list
 
@@ -173,7 +173,8 @@ def test_many_features_are_projected_alike_in_all_batches():
     np.testing.assert_allclose(reduced(key, x[:5].float()), first[:5], rtol=1e-4, atol=1e-5)
     scaled = x / x.std(0)
     distances = torch.cdist(scaled, scaled).numpy()[np.triu_indices(64, 1)]
-    kept = torch.cdist(*[torch.from_numpy(first)] * 2).numpy()[np.triu_indices(64, 1)]
+    projected = torch.from_numpy(first)
+    kept = torch.cdist(projected, projected).numpy()[np.triu_indices(64, 1)]
     ratio = kept / distances * np.sqrt(3)
     assert 0.8 < ratio.min() < ratio.max() < 1.2
     alone = Reduction(0)(key, x[:1].float())  # a batch of one row has no spread
@@ -186,6 +187,7 @@ def test_the_relation_reaches_the_picture_at_the_planted_head(
     folder = tmp_path / "model"
     build_pipeline(word_list(), planted.SIZES, seed=0).save_pretrained(folder)
     denoiser = load_denoiser(tiny_flux_config.model_copy(update={"path": str(folder)}))
+    assert isinstance(denoiser, FluxDenoiser)
     planted.isolate(denoiser)
     planted.plant(denoiser, "single_transformer_blocks.0.attn[heads=1]")
     config = CONFIG.model_copy(

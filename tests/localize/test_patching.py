@@ -31,7 +31,7 @@ from ablate2tune.localize.phrases import of_equal_length
 from ablate2tune.localize.stage import localize
 from ablate2tune.localize.sweep import Sweep
 from ablate2tune.localize.tracing import recovered_cells
-from ablate2tune.pipelines import load_denoiser
+from ablate2tune.pipelines import FluxDenoiser, load_denoiser
 from ablate2tune.recipe import JointConfig, LocalizeConfig
 from ablate2tune.testbed.architecture import build_pipeline
 from ablate2tune.testbed.text import word_list
@@ -134,6 +134,7 @@ def carrier(tiny_flux_config, tmp_path_factory):
     folder = tmp_path_factory.mktemp("carrier")
     build_pipeline(word_list(), planted.SIZES, seed=0).save_pretrained(folder)
     denoiser = load_denoiser(tiny_flux_config.model_copy(update={"path": str(folder)}))
+    assert isinstance(denoiser, FluxDenoiser)
     planted.isolate(denoiser)
     state = {name: tensor.clone() for name, tensor in denoiser.model.state_dict().items()}
     return denoiser, state
@@ -157,6 +158,7 @@ def test_the_planted_head_restores_all_and_no_other_head_anything(
     rows = {row.component.address: row.patched for row in analysis.rows(measured)}
     assert next(iter(rows)) == address
     for head, shares in rows.items():
+        assert shares is not None
         expected = 1 if head == address else 0
         for share in ("recovered", "corrupted"):
             assert shares[share]["value"] == pytest.approx(expected, abs=0.02), head

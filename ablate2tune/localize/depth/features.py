@@ -79,6 +79,7 @@ class Reader:
         self._joined = joins_text_first(type(self._model))
         self._lengths: tuple[int, int] | None = None
         self._spans: Sequence[tuple[slice, ...]] = ()
+        self._tokens = 0
         self.found: dict[tuple[str, str, str], Tensor] = {}
         """Pooled features, (rows, features) or for phrases (2 rows, features), by block, stream
         and part."""
@@ -87,9 +88,15 @@ class Reader:
         """Hooks for `hooked`, one per block."""
         return [(site.address, self._hook(site)) for site in self._sites]
 
-    def begin(self, spans: Sequence[tuple[slice, ...]]) -> None:
-        """Start a batch; `spans` are the caption's, subject's and object's text tokens per row."""
-        self._spans, self._lengths, self.found = spans, None, {}
+    def begin(self, spans: Sequence[tuple[slice, ...]], tokens: int) -> None:
+        """Start a batch.
+
+        Args:
+            spans: the caption's, subject's and object's text tokens per row.
+            tokens: text tokens of the conditioning. A model that adds tokens of its own (AuraFlow)
+                leaves them without places: its text is averaged whole, and phrases are left out.
+        """
+        self._spans, self._tokens, self._lengths, self.found = spans, tokens, None, {}
 
     def _hook(self, site: Site) -> Hook:
         def hook(module: nn.Module, args: tuple, kwargs: dict[str, Any], value: Any) -> None:
@@ -134,6 +141,9 @@ class Reader:
     def _pool(self, block: str, stream: str, x: Tensor) -> None:
         if stream != "text":
             self.found[block, stream, "caption"] = self._over_places(x)
+            return
+        if x.shape[1] != self._tokens:
+            self.found[block, stream, "caption"] = x.mean(1)
             return
         means = [
             torch.stack([x[row, spans[part]].mean(0) for row, spans in enumerate(self._spans)])
@@ -192,7 +202,8 @@ def read_streams(
                 shape = latents.shape[1:]
                 noise = [noise_for(examples.ids[i], shape, seed, level, 0) for i in chosen]
                 pictures = torch.zeros_like(latents) if sigma == 1 else latents
-                reader.begin([spans[run.text] for run in rows])
+                tokens = conditioning.prompt_embeds.shape[1]
+                reader.begin([spans[run.text] for run in rows], tokens)
                 noised_batch(denoiser, pictures, torch.stack(noise).to(device), sigma, conditioning)
                 for (block, stream, part), x in reader.found.items():
                     key = Key(block, stream, level, part)
