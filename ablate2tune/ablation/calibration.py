@@ -162,12 +162,21 @@ def site_keys(model: nn.Module, address: str) -> list[str]:
 
 @contextmanager
 def recorded(
-    model: nn.Module, addresses: Sequence[str], record: Callable[[str, list[Tensor]], None]
+    model: nn.Module,
+    addresses: Sequence[str],
+    record: Callable[[str, list[Tensor]], None],
+    states: bool = False,
 ) -> Iterator[None]:
     """Give a site's key and its tensors to `record` at each call.
 
     The tensors are the whole activation at the site, (batch, ...) per stream, also where an
     address names a part of it; for a block, what it adds to each stream.
+
+    Args:
+        model: the model.
+        addresses: components, or parts of them.
+        record: is called with the key and the tensors.
+        states: of blocks, hand out the streams as they leave them, under `Site.state_key`.
 
     Raises:
         UserError: an address is no component, or on leaving, a component was never called.
@@ -179,11 +188,11 @@ def recorded(
         def hook(module: nn.Module, args: tuple, kwargs: dict[str, Any], value: Any) -> None:
             call = Call(module, args, kwargs, value)
             tensors = items(site, call)
-            if site.is_block:
+            if site.is_block and not states:
                 pairs = zip(tensors, skipped_items(site, call), strict=True)
                 tensors = [None if new is None else new - old for new, old in pairs]
             kept = [x.transpose(0, site.batch_axis) for x in tensors if isinstance(x, Tensor)]
-            record(site.key, kept)
+            record(site.state_key if states else site.key, kept)
 
         return hook
 

@@ -50,6 +50,9 @@ class Support:
     donated: Mapping[str, Sequence[Tensor]] = field(default_factory=dict)
     """For mode resample: activations of other examples by site, as `recorded` hands them out, one
     row per row of the batch. Where a site has them, `partners` do not count."""
+    patched: Mapping[str, Sequence[Tensor]] = field(default_factory=dict)
+    """For modes patch and trace: activations of the same examples under another caption by site,
+    as `recorded` hands them out (`states` for trace), one row per row of the batch."""
     tokens: Mapping[str, Tensor] = field(default_factory=dict)
     """For `@tokens=NAME`: which text positions the name means, bool, (batch, text tokens)."""
 
@@ -149,6 +152,12 @@ def check_mode(catalogue: Catalogue, ablation: Ablation, support: Support) -> No
             f"mode {mode!r} does not fit a {component.level}",
             where=address,
             mend="blocks are skipped, sub-layers and projections take zero or mean",
+        )
+    if mode == "trace" and component.level != "block":
+        raise UserError(
+            f"mode 'trace' does not fit a {component.level}",
+            where=address,
+            mend="trace blocks, patch sub-layers and heads",
         )
     if mode == "mean" and support.means is None:
         raise UserError(

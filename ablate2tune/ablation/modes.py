@@ -11,12 +11,17 @@ from torch import Tensor
 
 from ablate2tune.errors import UserError
 
-Mode = Literal["skip", "zero", "mean", "resample", "project_out", "channel-mean", "input"]
+Mode = Literal[
+    "skip", "zero", "mean", "resample", "project_out", "channel-mean", "input", "patch", "trace"
+]
 MODES: tuple[Mode, ...] = get_args(Mode)
 """skip: a block returns its inputs. zero: zeros. mean: the mean over calibration examples, per
 position and noise level. resample: the same tensor of another example. project_out: without its
 part along a direction. channel-mean: each token's mean over its channels. input: a sub-layer's own
-input. For a block, all but skip act on what it adds to its streams, x + f(y - x)."""
+input. patch: the same tensor of the same example under another caption (activation patching,
+Heimersheim & Nanda 2024, arXiv:2404.15255). trace, for blocks: its streams as they leave it under
+another caption (causal tracing, Meng et al. 2022, arXiv:2202.05262). For a block, all but skip and
+trace act on what it adds to its streams, x + f(y - x)."""
 
 
 def resampled(x: Tensor, partners: Tensor | None, address: str) -> Tensor:

@@ -77,7 +77,7 @@ def replaced(
     """
     before = items(site, call)
     base = skipped_items(site, call) if site.is_block else [None] * len(before)
-    streams = _streams(site, call, len(before))
+    streams = item_streams(site, call, len(before))
     after: list[Any] = list(before)
     acted = False
     for index, (old, kept) in enumerate(zip(before, base, strict=True)):
@@ -85,17 +85,21 @@ def replaced(
         if not isinstance(old, Tensor) or other or (site.is_block and kept is None):
             continue
         kept = old if kept is None else kept
+        # Recorded activations have no place for a stream that ends here.
+        known = sum(isinstance(item, Tensor) for item in before[:index])
         x = old.transpose(0, site.batch_axis)
         rows = _rows(len(x), place, runs, address)
         if mode == "skip":
             new = kept.transpose(0, site.batch_axis)[rows]
+        elif mode == "trace":
+            new = _patched(x[rows], known, site.state_key, address, support)
         elif mode == "input":
             new = _input(site, call, old, address)[rows]
         elif site.is_block:
             start = kept.transpose(0, site.batch_axis)[rows]
-            new = start + _operated(mode, x[rows] - start, index, site, address, support)
+            new = start + _operated(mode, x[rows] - start, known, site, address, support)
         else:
-            new = _operated(mode, x[rows], index, site, address, support)
+            new = _operated(mode, x[rows], known, site, address, support)
         new = _in_region(x[rows], new, streams[index], site, address, support, lengths)
         if new is None:
             continue
@@ -111,8 +115,8 @@ def replaced(
     return (*after, *call.value[len(after) :])
 
 
-def _streams(site: Site, call: Call, count: int) -> list[Stream | None]:
-    """The stream of each item, where there is one per stream."""
+def item_streams(site: Site, call: Call, count: int) -> list[Stream | None]:
+    """The stream of each of a call's `count` items, where there is one per stream."""
     if site.only is not None or count == 1:
         return [site.only] * count
     if site.is_block:
@@ -141,6 +145,8 @@ def _operated(
     if mode == "mean":
         assert support.means is not None  # `ablated_rows` has refused this
         return support.means.mean(site.key, index, x)
+    if mode == "patch":
+        return _patched(x, index, site.key, address, support)
     if mode == "resample":
         if site.key in support.donated:
             return _donated(x, support.donated[site.key][index], address)
@@ -155,6 +161,16 @@ def _operated(
     new = x.clone()
     new[..., columns] = projected_out(x[..., columns], direction, address)
     return new
+
+
+def _patched(x: Tensor, index: int, key: str, address: str, support: "Support") -> Tensor:
+    if key not in support.patched:
+        raise UserError(
+            "nothing was recorded to patch it with",
+            where=address,
+            mend="record the same addresses under the other caption (`recorded`)",
+        )
+    return _donated(x, support.patched[key][index], address)
 
 
 def _donated(x: Tensor, other: Tensor, address: str) -> Tensor:

@@ -49,6 +49,11 @@ class Site:
         """Name of the tensor, for calibration: the same for every region of it."""
         return self.address if self.side == "output" else f"{self.address}:{self.side}"
 
+    @property
+    def state_key(self) -> str:
+        """Name of a block's streams as they leave it, where `key` is what it adds to them."""
+        return f"{self.key}:state"
+
 
 def sites_of(model: nn.Module, catalogue: Catalogue, address: str) -> list[Site]:
     """The sites of an address.

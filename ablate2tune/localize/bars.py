@@ -5,6 +5,7 @@ from typing import Any
 
 from ablate2tune import runs
 from ablate2tune.localize.figures import new_figure, write_figure
+from ablate2tune.localize.show import effect
 
 SCHEMA = "ablate2tune/bars/1"
 SHOWN = 40
@@ -21,7 +22,7 @@ def bars_data(ranking: dict[str, Any]) -> dict[str, Any]:
     keys = ("address", "level", "label", "rank")
     return {
         "schema": SCHEMA,
-        "figure": "spatial impact: margin lost without the component",
+        "figure": f"spatial impact: {effect(ranking).removeprefix('spatial ')}",
         "confidence": ranking["confidence"],
         "noise_floor": ranking["trust"]["noise_floor"],
         "bars": [{key: row[key] for key in keys} | dict(row["spatial"]) for row in rows],

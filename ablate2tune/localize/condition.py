@@ -5,6 +5,9 @@ from typing import Literal
 
 from ablate2tune.ablation import Ablation, Mode
 
+PATCHING = ("patch", "trace")
+"""Modes that put in what the same picture gives under its other caption."""
+
 
 @dataclass(frozen=True)
 class Condition:
@@ -15,6 +18,11 @@ class Condition:
     mode: Mode | Literal["none"] = "none"
 
     @property
+    def patches(self) -> bool:
+        """Whether components get activations of another caption instead of being ablated."""
+        return self.mode in PATCHING
+
+    @property
     def ablations(self) -> list[Ablation]:
         """What to ablate; nothing for the baseline."""
         if self.mode == "none":
@@ -23,3 +31,8 @@ class Condition:
 
     def __str__(self) -> str:
         return f"{self.mode} {', '.join(self.addresses)}" if self.addresses else "baseline"
+
+
+def block_mode(mode: Mode) -> Mode:
+    """What becomes of whole blocks where sub-layers are treated by `mode` (`localize.mode`)."""
+    return "patch" if mode == "patch" else "skip"

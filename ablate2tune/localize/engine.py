@@ -3,7 +3,7 @@
 Both can be switched off; the answers agree up to the rounding of another batch shape.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from ablate2tune.ablation import Means, Support, ablated_rows, recorded
 from ablate2tune.components import discover
 from ablate2tune.components.selections import parse
 from ablate2tune.errors import UserError
-from ablate2tune.localize.condition import Condition
+from ablate2tune.localize.condition import PATCHING, Condition
 from ablate2tune.localize.margin import Batch, batch_loss
 from ablate2tune.localize.replay import Blocks, Trace
 from ablate2tune.pipelines import Denoiser
@@ -58,6 +58,8 @@ class Engine:
         Batched with conditions that start earlier it takes as many more blocks.
         """
         donors = rows * len(self.blocks) if condition.mode == "resample" else 0
+        if condition.patches:  # a run under the other captions serves as many conditions as blocks
+            donors = rows
         if not (self._prefix_reuse and condition.addresses):
             return rows * len(self.blocks) + donors
         places = {block.address: i for i, block in enumerate(self._catalogue.blocks)}
@@ -110,16 +112,46 @@ class Engine:
         model = self.denoiser.model
         places = {address: i for i, address in enumerate(trace.order)} if trace else {}
         ablating.sort(key=lambda condition: self._start(condition, places))
-        for group in self._groups(ablating, len(batch)):
-            start = min(self._start(condition, places) for condition in group)
-            support = Support(self.means, tokens=batch.tokens, donated=self._donated(batch, group))
-            with (
-                ablated_rows(model, [c.ablations for c in group], support=support),
-                self.blocks.running(replay=trace, start=start, copies=len(group)),
-            ):
-                values = self._run(batch.repeat(len(group)))
-            found |= zip(group, np.split(values, len(group)), strict=True)
+        for some in self._sharing(ablating):
+            patched = self._patched(batch, some)
+            for group in self._groups(some, len(batch)):
+                start = min(self._start(condition, places) for condition in group)
+                donated = self._donated(batch, group)
+                support = Support(self.means, donated=donated, patched=patched, tokens=batch.tokens)
+                with (
+                    ablated_rows(model, [c.ablations for c in group], support=support),
+                    self.blocks.running(replay=trace, start=start, copies=len(group)),
+                ):
+                    values = self._run(batch.repeat(len(group)))
+                found |= zip(group, np.split(values, len(group)), strict=True)
         return {condition: found[condition] for condition in conditions}
+
+    def _sharing(self, conditions: list[Condition]) -> Iterator[list[Condition]]:
+        """Conditions that one run under the other captions serves; all where none patches.
+
+        As many as there are blocks, so that what is kept of it is no more than a trace.
+        """
+        size = len(self.blocks) if any(c.patches for c in conditions) else len(conditions)
+        for first in range(0, len(conditions), max(1, size)):
+            yield conditions[first : first + size]
+
+    def _patched(self, batch: Batch, conditions: Sequence[Condition]) -> dict[str, list[Tensor]]:
+        """What the batch gives under its other captions at all sites that are patched or traced."""
+        found: dict[str, list[Tensor]] = {}
+        wanted = {
+            mode: [a for c in conditions if c.mode == mode for a in c.addresses]
+            for mode in PATCHING
+        }
+        if not any(wanted.values()):
+            return found
+        keep, model = _kept_once(found, "leave it out"), self.denoiser.model
+        with (
+            recorded(model, wanted["patch"], keep),
+            recorded(model, wanted["trace"], keep, states=True),
+            self.blocks.running(),
+        ):
+            self._run(batch.under_other_captions())
+        return found
 
     def _donated(self, batch: Batch, conditions: Sequence[Condition]) -> dict[str, list[Tensor]]:
         """Activations of the batch's donors at all sites that mode resample replaces."""
@@ -129,16 +161,7 @@ class Engine:
         if batch.donors is None:
             raise UserError("mode 'resample' needs donors", where=addresses[0])
         found: dict[str, list[Tensor]] = {}
-
-        def keep(site: str, tensors: list[Tensor]) -> None:
-            if site in found:
-                raise UserError(
-                    "it is called more than once in a forward, so it cannot be resampled",
-                    where=site,
-                    mend="set localize.mode=zero",
-                )
-            found[site] = tensors
-
+        keep = _kept_once(found, "set localize.mode=zero")
         with recorded(self.denoiser.model, addresses, keep), self.blocks.running():
             self._run(batch.donors)
         return found
@@ -150,10 +173,11 @@ class Engine:
     def _start(self, condition: Condition, places: Mapping[str, int]) -> int:
         """How many blocks, by their places in the order of calls, the condition leaves as is.
 
-        A skipped block is not computed either: its hook returns the inputs.
+        A skipped block is not computed either: its hook returns the inputs. Nor is a traced one:
+        outside what is put in, it leaves as in the baseline.
         """
         return min(
-            places[block] + (ablation.mode == "skip") if block in places else 0
+            places[block] + (ablation.mode in ("skip", "trace")) if block in places else 0
             for ablation in condition.ablations
             for block in [self._catalogue[parse(ablation.address).path].block]
         )
@@ -168,3 +192,18 @@ class Engine:
                 group = []
         if group:
             yield group
+
+
+def _kept_once(found: dict[str, list[Tensor]], mend: str) -> Callable[[str, list[Tensor]], None]:
+    """Keeps a site's tensors in `found`; refuses a second call in one forward."""
+
+    def keep(site: str, tensors: list[Tensor]) -> None:
+        if site in found:
+            raise UserError(
+                "it is called more than once in a forward, so its activation is not one",
+                where=site,
+                mend=mend,
+            )
+        found[site] = tensors
+
+    return keep

@@ -12,6 +12,7 @@ from ablate2tune.localize.strips import make_strips
 from ablate2tune.localize.sweep import Sweep
 from ablate2tune.localize.timesteps import timesteps_finding
 from ablate2tune.localize.tokens import find_tokens
+from ablate2tune.localize.tracing import find_tracing
 from ablate2tune.pipelines import Denoiser
 from ablate2tune.scenes.dataset import SceneRecord
 
@@ -46,7 +47,9 @@ def explore(
     if any(row.component.level == "head" for row in rows):
         found.append(heads_finding(rows, [part.address for part in sweep.catalogue]))
     follow_up = FollowUp(sweep, analysis.groups)
-    if config.tokens:
+    if config.mode == "patch":
+        found.append(find_tracing(follow_up, blocks, config.tokens))
+    elif config.tokens:
         found.append(find_tokens(follow_up, blocks, config.tokens))
     found += find_circuits(follow_up, rows)
     if config.strips and sweep.processes.is_first:

@@ -18,12 +18,23 @@ DPI = 150
 
 def new_figure(width: float, height: float) -> tuple["Figure", "Axes"]:
     """An empty figure with one pair of axes; sizes in inches."""
+    figure = _empty(width, height)
+    return figure, figure.add_subplot()
+
+
+def new_panels(width: float, height: float, count: int) -> tuple["Figure", list["Axes"]]:
+    """An empty figure with panels one above the other over one x axis; sizes in inches."""
+    figure = _empty(width, height)
+    return figure, list(figure.subplots(count, sharex=True))
+
+
+def _empty(width: float, height: float) -> "Figure":
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=DPI)
     FigureCanvasAgg(figure)
-    return figure, figure.add_subplot()
+    return figure
 
 
 def write_figure(figure: "Figure", path: Path) -> None:

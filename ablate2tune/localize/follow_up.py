@@ -11,7 +11,7 @@ import numpy as np
 
 from ablate2tune import runs
 from ablate2tune.components.selections import parse
-from ablate2tune.localize.condition import Condition
+from ablate2tune.localize.condition import Condition, block_mode
 from ablate2tune.localize.engine import BASELINE
 from ablate2tune.localize.margin import Margins
 from ablate2tune.localize.statistics import Groups, Interval
@@ -74,7 +74,8 @@ class FollowUp:
             return self._place[part.path], part.indices
 
         chosen = sorted(set(addresses), key=place)
-        mode = "skip" if level == "block" else self._sweep.config.mode
+        mode = self._sweep.config.mode
+        mode = block_mode(mode) if level == "block" else mode
         return Condition(tuple(chosen), mode) if chosen else BASELINE
 
     def measure(self, conditions: Iterable[Condition], groups: Sequence[str] | None = None) -> None:

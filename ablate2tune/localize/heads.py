@@ -51,9 +51,10 @@ def heads_finding(rows: Sequence[Row], order: Sequence[str]) -> Finding:
     own = [row for row in rows if row.component.level == "head"]
     swept = {row.component.parent for row in own}
     best = min(own, key=lambda row: row.rank_in_level)
+    effect = "restored by" if best.mode == "patch" else "lost without"
     data = {
         "schema": SCHEMA,
-        "figure": "spatial impact: margin lost without the head",
+        "figure": f"spatial impact: margin {effect} the head",
         "attentions": [address for address in order if address in swept],
         "heads": [
             {
@@ -89,5 +90,5 @@ def draw_heads(data: dict[str, Any], path: Path) -> None:
     """The layer by head heat map."""
     cells = head_cells(data)
     columns = [str(head) for head in range(cells.shape[1])]
-    title = "spatial margin lost without the head"
+    title = data["figure"].replace("impact: ", "")
     write_heatmap(cells, data["attentions"], columns, title, "% of the baseline's margin", path)

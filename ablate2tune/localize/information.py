@@ -142,9 +142,7 @@ def cross_validate(x: np.ndarray, y: np.ndarray, groups: Sequence[str], seed: in
     Returns:
         bool, (n,).
     """
-    names, index = np.unique(np.asarray(groups), return_inverse=True)
-    order = numpy_generator(seed, "information-folds").permutation(len(names))
-    fold = (order % min(FOLDS, len(names)))[index]
+    fold = group_folds(groups, seed)
     predicted = np.zeros(len(y), bool)
     for held_out in range(fold.max() + 1):
         test = fold == held_out
@@ -153,6 +151,13 @@ def cross_validate(x: np.ndarray, y: np.ndarray, groups: Sequence[str], seed: in
         weights, bias = fit_logistic(scaled[~test], y[~test])
         predicted[test] = scaled[test] @ weights + bias > 0
     return predicted
+
+
+def group_folds(groups: Sequence[str], seed: int) -> np.ndarray:
+    """The fold of each row, from 0 on, (n,); the rows of a group share one."""
+    names, index = np.unique(np.asarray(groups), return_inverse=True)
+    order = numpy_generator(seed, "information-folds").permutation(len(names))
+    return (order % min(FOLDS, len(names)))[index]
 
 
 def fit_logistic(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float]:
@@ -199,7 +204,7 @@ def _roles(
     is_subject: list[bool] = []
     groups: list[str] = []
     for record in records:
-        first, relation, second, rest = _phrases(record)
+        first, relation, second, rest = split_caption(record.text, record.scene_id)
         for one, other in ((first, second), (second, first)):
             text = f"{one} {relation} {other}{rest}"
             starts = (0, len(f"{one} {relation} "))
@@ -214,8 +219,8 @@ def _roles(
     return features, np.array(is_subject), groups
 
 
-def _phrases(record: SceneRecord) -> tuple[str, str, str, str]:
-    """Subject, relation and object of the caption, and what follows them.
+def split_caption(text: str, scene: str) -> tuple[str, str, str, str]:
+    """Subject, relation and object of a scene's caption, and what follows them.
 
     "a person in red between a cat and a cube": "a person in red", "between", "a cat", " and a
     cube".
@@ -223,11 +228,11 @@ def _phrases(record: SceneRecord) -> tuple[str, str, str, str]:
     Raises:
         UserError: the caption states no relation.
     """
-    found = RELATION.search(record.text)
+    found = RELATION.search(text)
     if found is None:
-        raise UserError(f"{record.text!r} states no relation", where=record.scene_id)
-    second, *third = record.text[found.end() :].split(" and ", 1)
-    return record.text[: found.start()], found[1], second, f" and {third[0]}" if third else ""
+        raise UserError(f"{text!r} states no relation", where=scene)
+    second, *third = text[found.end() :].split(" and ", 1)
+    return text[: found.start()], found[1], second, f" and {third[0]}" if third else ""
 
 
 def _features(

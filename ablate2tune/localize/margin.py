@@ -88,6 +88,9 @@ class Batch:
     """Text positions of each phrase, by its name: bool, (rows, text tokens)."""
     donors: "Batch | None" = None
     """For mode resample: other examples whose activations the rows get, row by row."""
+    other: Conditioning | None = None
+    """For modes patch and trace: each row's other caption, the true one for a foil and the
+    relation foil for the true one."""
 
     def __len__(self) -> int:
         return len(self.latents)
@@ -101,10 +104,21 @@ class Batch:
             self.conditioning[rows],
             {name: mask[rows] for name, mask in self.tokens.items()},
             None if self.donors is None else self.donors[rows],
+            None if self.other is None else self.other[rows],
         )
 
+    def under_other_captions(self) -> "Batch":
+        """The same pictures and noise, each row under its other caption.
+
+        Raises:
+            ValueError: the batch has no other captions.
+        """
+        if self.other is None:
+            raise ValueError("the batch was made without other captions")
+        return replace(self, conditioning=self.other, other=None, donors=None)
+
     def repeat(self, copies: int) -> "Batch":
-        """The rows, `copies` times in turn; token positions and donors stay those of one copy."""
+        """The rows, `copies` times in turn; what the modes take rows from stays one copy."""
         if copies == 1:
             return self
         return Batch(
@@ -115,6 +129,7 @@ class Batch:
             Conditioning.cat([self.conditioning] * copies),
             self.tokens,
             self.donors,
+            self.other,
         )
 
 
@@ -154,26 +169,37 @@ def batches(
     chunk: Sequence[int],
     device: torch.device,
     donors: Donors | None = None,
+    others: bool = False,
 ) -> Iterator[Batch]:
     """All batches of some examples: per noise level and draw, one with three captions an image.
 
     The rows are the true captions of all images, then the relation foils, then the colour foils.
     A donor is run under its own caption of the same kind, with its own noise of the same level.
+    `others` adds each row's other caption.
     """
     if donors is None:
-        yield from _batches(examples, levels, chunk, device)
+        yield from _batches(examples, levels, chunk, device, others)
         return
     theirs = _batches(donors.examples, levels, [donors.chosen[i] for i in chunk], device)
-    for own, other in zip(_batches(examples, levels, chunk, device), theirs, strict=True):
-        yield replace(own, donors=other)
+    for own, donor in zip(_batches(examples, levels, chunk, device, others), theirs, strict=True):
+        yield replace(own, donors=donor)
 
 
 def _batches(
-    examples: Examples, levels: Levels, chunk: Sequence[int], device: torch.device
+    examples: Examples,
+    levels: Levels,
+    chunk: Sequence[int],
+    device: torch.device,
+    others: bool = False,
 ) -> Iterator[Batch]:
     captions = [examples.caption, examples.foil, examples.control]
     rows = torch.tensor([kind[i] for kind in captions for i in chunk])
     conditioning = examples.conditioning[rows.to(examples.conditioning.device)]
+    other = None
+    if others:
+        sources = [examples.foil, examples.caption, examples.caption]
+        swapped = torch.tensor([kind[i] for kind in sources for i in chunk])
+        other = examples.conditioning[swapped.to(examples.conditioning.device)]
     latents = examples.latents[list(chunk)].to(device)
     tokens = {name: mask[rows] for name, mask in examples.tokens.items()}
     for level, sigma in enumerate(levels.sigmas):
@@ -191,6 +217,7 @@ def _batches(
                 level,
                 conditioning,
                 tokens,
+                other=other,
             )
 
 
@@ -205,14 +232,27 @@ def measure(
 ) -> dict[Condition, Margins]:
     """Margins of some examples, (len(chunk), sigmas), under each condition.
 
-    A loss that is not finite stays so in the margins.
+    A loss that is not finite stays so in the margins. Under a condition that patches, foils get
+    activations of the true caption's run and the true caption those of its foil's: the margins
+    are the patched foils' losses minus the untouched caption's, so that baseline minus patched is
+    what the patch restores; the quality is that of the patched caption, so that baseline minus
+    patched is what it breaks.
     """
-    totals = {c: np.zeros((CAPTIONS, len(chunk), len(levels.sigmas))) for c in conditions}
-    for batch in batches(examples, levels, chunk, device, donors):
-        for condition, values in losses(batch, conditions).items():
+    patched = [condition for condition in conditions if condition.patches]
+    whole = Condition()
+    asked = list(conditions)
+    if patched and whole not in asked:
+        asked.append(whole)
+    totals = {c: np.zeros((CAPTIONS, len(chunk), len(levels.sigmas))) for c in asked}
+    for batch in batches(examples, levels, chunk, device, donors, others=bool(patched)):
+        for condition, values in losses(batch, asked).items():
             share = values.reshape(CAPTIONS, -1) / levels.noises
             totals[condition][:, :, batch.level] += share
-    return {condition: margins_of(*total) for condition, total in totals.items()}
+    found = {condition: margins_of(*totals[condition]) for condition in conditions}
+    for condition in patched:
+        (untouched, _, _), (caption, foil, control) = totals[whole], totals[condition]
+        found[condition] = Margins(foil - untouched, control - untouched, -caption)
+    return found
 
 
 def margins_of(caption: np.ndarray, foil: np.ndarray, control: np.ndarray) -> Margins:

@@ -4,6 +4,7 @@ The masks serve addresses such as `transformer_blocks.3@tokens=relation`.
 """
 
 import re
+import sys
 from collections.abc import Sequence
 from typing import Literal
 
@@ -85,3 +86,36 @@ def token_masks(
             for phrase, mask in masks.items():
                 mask[row, denoiser.token_span(text, *spans[phrase])] = True
     return {phrase: mask.to(embeds.device) for phrase, mask in masks.items()}
+
+
+def of_equal_length(denoiser: Denoiser, records: Sequence[SceneRecord]) -> list[SceneRecord]:
+    """The scenes of contrast groups whose captions and foils all have equally many tokens.
+
+    Only between such captions can activations be exchanged position by position: "left of" and
+    "right of", but not "behind" and "in front of".
+
+    Raises:
+        UserError: there is none, or a caption is longer than the text encoder takes.
+    """
+    counts: dict[str, int] = {}
+
+    def count(text: str) -> int:
+        if text not in counts:
+            span = denoiser.token_span(text, 0, len(text))
+            counts[text] = len(range(*span.indices(sys.maxsize)))
+        return counts[text]
+
+    differing = {
+        record.group_id
+        for record in records
+        if len({count(text) for text in (record.text, record.foil, record.foil_colour)}) > 1
+    }
+    kept = [record for record in records if record.group_id not in differing]
+    if records and not kept:
+        raise UserError(
+            f"in all {len(differing)} contrast groups the foils have other numbers of tokens than "
+            "the captions, so that activations cannot be exchanged position by position",
+            where="localize.mode = patch",
+            mend="set localize.mode=mean, or render relations whose names are equally long",
+        )
+    return kept

@@ -45,6 +45,9 @@ class Row:
     specificity: float | None
     specificity_interval: Interval | None
     p_uncorrected: float
+    patched: dict[str, Interval] | None = None
+    """In mode patch, where the baseline has a margin: shares of it that are `recovered` in the
+    foil's run and `corrupted` in the true caption's."""
     gain: float | None = None
     """First-order gain of an adapter per parameter, where it was measured."""
     p: float = 1.0
@@ -75,6 +78,7 @@ class Row:
             "label": self.label,
             "parameters": component.parameters,
             "lora_targets": lora_targets(component),
+            **({"patched": self.patched} if self.patched else {}),
         }
 
 
@@ -216,7 +220,20 @@ class Analysis:
             specificity=specificity["value"] if specificity else None,
             specificity_interval=specificity,
             p_uncorrected=self.groups.sign_flip_p(self.impacts(condition).spatial),
+            patched=self._patched(estimates) if condition.patches and self.has_skill else None,
         )
+
+    def _patched(self, estimates: Mapping[str, Estimate]) -> dict[str, Interval]:
+        """What patching restores and breaks, as shares of the baseline's spatial margin."""
+        names = {"recovered": "spatial", "corrupted": "quality"}
+        shares = {share: self._relative(estimates[name]) for share, name in names.items()}
+        return {share: self.groups.interval(estimate) for share, estimate in shares.items()}
+
+    def _relative(self, estimate: Estimate, to: str = "spatial") -> Estimate:
+        """A figure as a fraction of one of the baseline's margins, which is resampled as well."""
+        whole = self._base[to]
+        resampled = estimate.resampled / self.groups.resampled_means(whole)
+        return Estimate(float(estimate.value / np.mean(whole)), resampled, estimate.n)
 
     def impacts(self, condition: Condition) -> Margins:
         """Baseline minus ablated, mean over noise levels: (n,) each; nan where not measured."""
@@ -263,15 +280,9 @@ class Analysis:
     def _specificity(self, condition: Condition) -> Estimate:
         """Relative spatial minus relative control impact; the baseline is resampled as well."""
         found = self._estimates(condition)
-        spatial, control = (
-            (
-                found[name].value / np.mean(self._base[name]),
-                found[name].resampled / self.groups.resampled_means(self._base[name]),
-            )
-            for name in ("spatial", "control")
-        )
-        value, resampled = (a - b for a, b in zip(spatial, control, strict=True))
-        return Estimate(float(value), np.asarray(resampled), found["spatial"].n)
+        spatial, control = (self._relative(found[name], name) for name in ("spatial", "control"))
+        resampled = np.asarray(spatial.resampled - control.resampled)
+        return Estimate(spatial.value - control.value, resampled, spatial.n)
 
     def _label(self, row: Row, p: float) -> str:
         baseline_loss = -self.baseline["quality"]["value"]

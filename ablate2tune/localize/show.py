@@ -19,28 +19,49 @@ CSV_COLUMNS = (
     *("quality", "quality_low", "quality_high", "quality_relative"),
     *("specificity", "p", "p_uncorrected", "parameters"),
 )
+PATCHED_COLUMNS = (
+    *("recovered", "recovered_low", "recovered_high"),
+    *("corrupted", "corrupted_low", "corrupted_high"),
+)
+
+
+def is_patched(ranking: dict[str, Any]) -> bool:
+    """Whether the ranking is by what patching restores, not by what ablation takes away."""
+    return any(row.get("mode") == "patch" for row in ranking["components"])
+
+
+def effect(ranking: dict[str, Any]) -> str:
+    """What an impact is, for the pictures' titles."""
+    if is_patched(ranking):
+        return "spatial margin restored by the component"
+    return "spatial margin lost without the component"
 
 
 def table(ranking: dict[str, Any], top: int | None = None) -> Table:
     """Components and what the model loses without them; fits 80 columns.
 
     The baseline's row gives its margins and loss; the others are in percent of these: margin
-    lost, and loss gained under "overall". Intervals are of the spatial margin, in percent.
+    lost, and loss gained under "overall". Intervals are of the spatial margin, in percent. Of a
+    ranking by patching: margin restored in the foil's run, and broken in the true caption's.
 
     Args:
         ranking: the contents of ranking.json.
         top: show that many components of each level; all by default.
     """
+    patched = is_patched(ranking)
+    lost = "what is lost without a component, % of the baseline's margin"
+    restored = "what a component of the true caption's run restores, % of the margin"
+    overall = "back: broken in the true caption's run" if patched else "overall: rise of the loss"
     result = Table(
-        title="what is lost without a component, % of the baseline's margin",
-        caption="spatial: relation foil; colour: colour foil; overall: rise of the loss",
+        title=restored if patched else lost,
+        caption=f"spatial: relation foil; colour: colour foil; {overall}",
         box=box.SIMPLE_HEAD,
         padding=0,
         pad_edge=False,
         show_edge=False,
     )
     result.add_column("component", overflow="fold")
-    for name in ("spatial", "colour", "overall"):
+    for name in ("spatial", "colour", "back" if patched else "overall"):
         result.add_column(name, justify="right", no_wrap=True)
     result.add_column("interval", justify="right", no_wrap=True)
     result.add_column("label", no_wrap=True)
@@ -66,11 +87,12 @@ def table(ranking: dict[str, Any], top: int | None = None) -> Table:
             result.add_section()
         for row in rows[:top]:
             relative = row["relative"]
+            back = row["patched"]["corrupted"]["value"] if row.get("patched") else None
             result.add_row(
                 row["address"],
                 _percent(relative["spatial"]),
                 _percent(relative["control"]),
-                _percent(relative["quality"]),
+                _percent(back if patched else relative["quality"]),
                 interval(row["spatial"]),
                 row["label"].removesuffix(" for everything"),
             )
@@ -90,7 +112,8 @@ def _scientific(value: float) -> str:
 def write_csv(ranking: dict[str, Any], path: Path) -> None:
     """Write the components as a CSV file, one row each, intervals in columns of their own."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, CSV_COLUMNS, extrasaction="ignore", lineterminator="\n")
+    columns = (*CSV_COLUMNS, *(PATCHED_COLUMNS if is_patched(ranking) else ()))
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for row in ranking["components"]:
         flat = dict(row)
@@ -101,6 +124,9 @@ def write_csv(ranking: dict[str, Any], path: Path) -> None:
                 f"{name}_high": row[name]["high"],
                 f"{name}_relative": row["relative"][name],
             }
+        for name, share in row.get("patched", {}).items():
+            flat |= {name: share["value"], f"{name}_low": share["low"]}
+            flat[f"{name}_high"] = share["high"]
         writer.writerow(flat)
     runs.write_text(path, text.getvalue())
 
@@ -118,7 +144,7 @@ def write_heatmap(ranking: dict[str, Any], blocks: list[str], path: Path) -> Non
         100 * cells,
         blocks,
         columns,
-        "spatial margin lost without the component",
+        effect(ranking),
         "% of the baseline's margin",
         path,
     )

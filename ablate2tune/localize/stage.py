@@ -11,12 +11,14 @@ from ablate2tune.components import Component
 from ablate2tune.components.heads import Heads
 from ablate2tune.errors import UserError
 from ablate2tune.localize.bars import write_bars
-from ablate2tune.localize.condition import Condition
-from ablate2tune.localize.examples import split_groups
+from ablate2tune.localize.condition import Condition, block_mode
+from ablate2tune.localize.depth import depth_finding
+from ablate2tune.localize.examples import Split, split_groups
 from ablate2tune.localize.explore import explore
 from ablate2tune.localize.follow_up import Finding
 from ablate2tune.localize.heads import head_conditions
 from ablate2tune.localize.information import Information, check_information
+from ablate2tune.localize.phrases import of_equal_length
 from ablate2tune.localize.racing import BUDGET, BUDGET_SCREENED
 from ablate2tune.localize.ranking import NO_SKILL, RANKED, SCHEMA, Analysis, Ranking, Row
 from ablate2tune.localize.show import write_csv, write_heatmap
@@ -65,8 +67,7 @@ def localize(
             where="localize.mode = mean",
             mend="set localize.mode=zero",
         )
-    calibration_groups = 0 if config.mode == "zero" else config.calibration_groups
-    split = split_groups(records, config.groups, calibration_groups, seed)
+    split, notes = _choose(denoiser, records, config, seed)
     information = check_information(
         denoiser,
         [*split.measured, *split.calibration],
@@ -82,7 +83,8 @@ def localize(
     sweep.plan(sweep.baseline_cost)
     analysis = sweep.baseline()
     if not analysis.has_skill and config.rank_by != "gradient":
-        return _finish(folder, sweep, analysis, information, {}, [], {}, None)
+        findings = _depth(denoiser, sweep, information, split, [])
+        return _finish(folder, sweep, analysis, information, notes, {}, [], {}, None, findings)
     reseeded = sweep.reseeded() if config.noise_floor else None
 
     # 3) Ablations that do not do what they say are left out by name.
@@ -92,7 +94,7 @@ def localize(
 
     # 4) Blocks, then the sub-layers of the best of them.
     blocks = [
-        (block, Condition((block.address,), "skip"))
+        (block, Condition((block.address,), block_mode(config.mode)))
         for block in sweep.catalogue.blocks
         if block.address in passed
     ]
@@ -134,7 +136,37 @@ def localize(
     # 6) What follows the ranking: pictures of it, token positions, joint conditions.
     parts = [block for block, _ in blocks]
     findings = explore(denoiser, sweep, analysis, rows, parts, split.measured, folder)
-    return _finish(folder, sweep, analysis, information, levels, rows, left_out, reseeded, findings)
+    findings += _depth(denoiser, sweep, information, split, rows)
+    return _finish(
+        folder, sweep, analysis, information, notes, levels, rows, left_out, reseeded, findings
+    )
+
+
+def _choose(
+    denoiser: Denoiser, records: Sequence[SceneRecord], config: LocalizeConfig, seed: int
+) -> tuple[Split, list[str]]:
+    """The scenes to measure and to calibrate on, and what to tell the user about the choice."""
+    notes: list[str] = []
+    if config.mode == "patch":
+        training = [record for record in records if record.split == "train"]
+        records = of_equal_length(denoiser, training)
+        kept, groups = ({record.group_id for record in part} for part in (records, training))
+        notes.append(
+            f"patching: {len(kept)} of {len(groups)} contrast groups have captions and foils of "
+            "equally many tokens; only these are measured"
+        )
+    calibrated = config.mode in ("mean", "resample")
+    calibration_groups = config.calibration_groups if calibrated else 0
+    return split_groups(records, config.groups, calibration_groups, seed), notes
+
+
+def _depth(
+    denoiser: Denoiser, sweep: Sweep, information: Information, split: Split, rows: Sequence[Row]
+) -> list[Finding]:
+    if sweep.config.information != "depth" or not sweep.processes.is_first:
+        return []
+    parts = split.measured, split.calibration
+    return [depth_finding(denoiser, sweep, information, *parts, rows)]
 
 
 def _heads(sweep: Sweep, block: Component) -> int:
@@ -153,6 +185,7 @@ def _finish(
     sweep: Sweep,
     analysis: Analysis,
     information: Information,
+    notes: Sequence[str],
     levels: dict[str, Measured],
     rows: Sequence[Row],
     left_out: dict[str, str],
@@ -183,9 +216,8 @@ def _finish(
             sweep.seed,
         ),
     }
-    ranking = Ranking(
-        data, information.as_dict(), tuple(found.message for found in findings if found.message)
-    )
+    messages = [found.message for found in findings if found.message]
+    ranking = Ranking(data, information.as_dict(), (*notes, *messages))
     if not sweep.processes.is_first:
         return ranking
     write_csv(data, folder / "ranking.csv")

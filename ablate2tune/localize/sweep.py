@@ -127,8 +127,8 @@ class Sweep:
 
     def _small_batches(self) -> Iterator[Batch]:
         """A few rows at each noise level and draw."""
-        chunk = self._all[:2]
-        for batch in batches(self.examples, self._levels, chunk, self._denoiser.device):
+        chunk, device = self._all[:2], self._denoiser.device
+        for batch in batches(self.examples, self._levels, chunk, device, others=True):
             yield batch[: len(chunk)]
 
     def run_levels(self) -> None:

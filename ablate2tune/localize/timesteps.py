@@ -23,9 +23,10 @@ def timesteps_finding(analysis: Analysis, rows: Sequence[Row], sigmas: Sequence[
         sigmas: the noise levels, in the order of the recipe.
     """
     best = sorted(rows, key=lambda row: row.rank)[:SHOWN]
+    effect = "restored by" if any(row.mode == "patch" for row in best) else "lost without"
     data = {
         "schema": SCHEMA,
-        "figure": "margin lost without the component, at each noise level",
+        "figure": f"margin {effect} the component, at each noise level",
         "confidence": analysis.confidence,
         "sigmas": list(sigmas),
         "components": [

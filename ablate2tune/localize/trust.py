@@ -48,7 +48,7 @@ def trust(
         "agreement": {level: _agreement(rows, level) for level in levels},
         "screening": {level: _screening(analysis, measured) for level, measured in levels.items()},
         "interaction_gaps": [gap.as_dict() for gap in gaps],
-        "warnings": [*_warnings(analysis, rows, floor), *_redundant(gaps)],
+        "warnings": [*_warnings(analysis, rows, floor), *_redundant(gaps, rows)],
     }
 
 
@@ -108,7 +108,15 @@ def _gaps(analysis: Analysis, levels: dict[str, Measured]) -> list[Gap]:
     return [gap for gap in gaps if gap is not None]
 
 
-def _redundant(gaps: Sequence[Gap]) -> list[str]:
+def _redundant(gaps: Sequence[Gap], rows: Sequence[Row]) -> list[str]:
+    if any(row.mode == "patch" for row in rows):
+        return [
+            f"{gap.block}: patched whole it restores {gap.block_impact:.2e} of the margin, its "
+            f"sub-layers one by one {gap.sum_of_sublayers:.2e} in all; they work together, so "
+            "their single patches understate them"
+            for gap in gaps
+            if gap.redundant
+        ]
     return [
         f"{gap.block}: without it the margin falls by {gap.block_impact:.2e}, its sub-layers one "
         f"by one sum to {gap.sum_of_sublayers:.2e}; they stand in for each other, so their single "

@@ -41,9 +41,11 @@ class LocalizeConfig(Settings):
     """Noise levels of the margin probe."""
     noises: Positive = 1
     """Noise draws per example and noise level."""
-    mode: Literal["mean", "zero", "resample"] = "mean"
+    mode: Literal["mean", "zero", "resample", "patch"] = "mean"
     """What replaces the output of a sub-layer or head: its mean over calibration scenes, zero, or
-    its output for one calibration scene drawn for each example; blocks are always skipped."""
+    its output for one calibration scene drawn for each example; blocks are skipped. patch: blocks,
+    sub-layers and heads get what they give for the same noised picture under its other caption,
+    and components are ranked by the share of the margin that this restores."""
     top_blocks: Positive = 3
     """Blocks whose sub-layers are swept."""
     heads: bool = False
@@ -51,6 +53,9 @@ class LocalizeConfig(Settings):
     tokens: list[Literal["relation", "subject", "object"]] = []
     """Phrases of the caption: each block is also skipped at the text positions of each of these
     alone, to see which positions it matters for."""
+    information: Literal["conditioning", "depth"] = "conditioning"
+    """Where linear probes look for relation and role: in the prompt embeddings; or also in the text
+    and the image stream after every block, at every noise level and at pure noise."""
     rank_by: Literal["impact", "specificity", "gradient"] = "impact"
     """Order of the ranking: spatial impact; relative spatial minus relative control impact; or,
     also for a model without the skill, what an adapter on the component could gain."""
@@ -100,6 +105,10 @@ class LocalizeConfig(Settings):
             raise ValueError("joint.level = head needs heads: true")
         if self.heads and self.rank_by == "gradient":
             raise ValueError("heads have no adapter of their own; rank_by must not be gradient")
+        if self.mode == "patch" and (self.strips or self.joint.sufficient):
+            raise ValueError(
+                "strips and joint.sufficient take components away; mode patch does not"
+            )
         if len(set(self.tokens)) < len(self.tokens):
             raise ValueError("tokens: a phrase comes twice")
         return self
