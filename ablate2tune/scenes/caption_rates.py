@@ -90,8 +90,8 @@ def possible(row: Mapping[str, Any], rates: CaptionRates) -> list[str]:
     for rate, relation, named in claims:
         if rate <= ROUNDING:
             continue
-        forms = [None] if rates.natural < 1 else []
-        forms += templates(relation, named) if rates.natural else []
+        forms: list[str | None] = [None] if rates.natural < 1 else []
+        forms += templates(relation, named) if rates.natural else ()
         for form in forms:
             texts += [compose(relation, named, form)] if rates.bare < 1 else []
             texts += [compose(relation, named, form, bare=True)] if rates.bare else []

@@ -10,10 +10,11 @@ BOXES = {
     "low": [0.1, 0.5, 0.4, 0.9],
     "high": [0.1, 0.1, 0.4, 0.5],
     "large": [0.0, 0.0, 0.9, 0.9],
-    "left": [0.1, 0.5, 0.2, 0.9],
-    "right": [0.8, 0.5, 0.9, 0.9],
-    "left of the middle": [0.4, 0.5, 0.5, 0.9],
-    "right of the middle": [0.5, 0.5, 0.6, 0.9],
+    # Eighths, so that equal sizes are equal numbers.
+    "left": [0.0, 0.5, 0.125, 0.75],
+    "right": [0.875, 0.5, 1.0, 0.75],
+    "left of the middle": [0.375, 0.5, 0.5, 0.75],
+    "right of the middle": [0.5, 0.5, 0.625, 0.75],
 }
 
 
