@@ -210,7 +210,7 @@ def adapted(denoiser: FluxDenoiser, adapter: Path) -> Iterator[None]:
 
 
 def _measure(
-    judge: Judge, records: Sequence[SceneRecord], prompts: Sequence[Prompt], how: Resampling
+    judge: Judge, records: list[SceneRecord], prompts: Sequence[Prompt], how: Resampling
 ) -> dict[str, Any]:
     """The judge's own error, once it is known to know every object that will be asked for."""
     for prompt in prompts:

@@ -24,7 +24,6 @@ SMALL = [
     "scenes.samples=1", "scenes.objects=[ball, cube]", "scenes.colours=[red, green, blue]",
     "scenes.holdout=0.5", "localize.groups=6", "localize.calibration_groups=3",
     "localize.top_blocks=1", "localize.batch_size=12", "localize.bootstrap=100",
-    "localize.sigmas=[0.9, 0.7]", "localize.noise_floor=false",
     "train.if_no_skill=all", "train.rank=2", "train.steps=2", "train.batch_size=2",
     "train.validation_images=2", "train.sample_prompts=1", "compare.prompts=6",
     "compare.plain_prompts=2", "compare.steps=1", "compare.calibration_images=4",
