@@ -14,6 +14,7 @@ from ablate2tune.compare.verdicts import Verdict, give_verdict
 from ablate2tune.errors import UserError
 from ablate2tune.scenes.dataset import SceneRecord
 from ablate2tune.scenes.vocabulary import OPPOSITE
+from ablate2tune.seeding import numpy_generator
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,20 @@ def calibrate(
             for relation in sorted({record.relation for record in records})
         },
     )
+
+
+def calibration_sample(records: Sequence[SceneRecord], count: int, seed: int) -> list[SceneRecord]:
+    """Whole contrast groups, drawn by seed, up to `count` scenes (one group at least)."""
+    groups: dict[str, list[SceneRecord]] = {}
+    for record in records:
+        groups.setdefault(record.group_id, []).append(record)
+    names = sorted(groups)
+    drawn: list[SceneRecord] = []
+    for i in numpy_generator(seed, "judge calibration").permutation(len(names)):
+        if drawn and len(drawn) + len(groups[names[i]]) > count:
+            break
+        drawn += groups[names[i]]
+    return drawn
 
 
 def scene_prompt(record: SceneRecord) -> Prompt:

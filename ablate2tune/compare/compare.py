@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ablate2tune import runs
-from ablate2tune.compare.calibration import calibrate, check_label
+from ablate2tune.compare.calibration import calibrate, calibration_sample, check_label
 from ablate2tune.compare.grid import Pair, choose_rows, draw_grid
 from ablate2tune.compare.judges import load_judge
 from ablate2tune.compare.metrics import (
@@ -23,13 +23,13 @@ from ablate2tune.compare.metrics import (
 )
 from ablate2tune.compare.prompts import plain_prompts, relation_prompts
 from ablate2tune.compare.relations import Detection
-from ablate2tune.compare.sampling import Job, make_images, plan, read_images
+from ablate2tune.compare.sampling import Job, make_images, plan
 from ablate2tune.compare.verdicts import Verdict, give_verdict
 from ablate2tune.errors import UserError
+from ablate2tune.pictures import read_images
 from ablate2tune.pipelines import FluxDenoiser
 from ablate2tune.recipe import CompareConfig, ScenesConfig
 from ablate2tune.scenes.dataset import SceneRecord, load_images
-from ablate2tune.seeding import numpy_generator
 
 SCHEMA = "ablate2tune/scores/1"
 ARMS = ("before", "after")
@@ -113,7 +113,7 @@ def compare(
 
     # 1. What the judge's word is worth.
     how = Resampling(seed, config.bootstrap, config.confidence)
-    records = _calibration_sample(calibration_records, config.calibration_images, seed)
+    records = calibration_sample(calibration_records, config.calibration_images, seed)
     images = load_images(records) if records else np.zeros((0, 1, 1, 3), np.uint8)
     calibration = calibrate(judge, records, images, how, JUDGED_AT_ONCE)
 
@@ -207,20 +207,6 @@ def _check_adapter(adapter: Path) -> None:
             where=str(adapter / WEIGHTS),
             mend="train it first: `ablate2tune train RECIPE`",
         )
-
-
-def _calibration_sample(records: Sequence[SceneRecord], count: int, seed: int) -> list[SceneRecord]:
-    """Whole contrast groups, drawn by seed, up to `count` scenes (one group at least)."""
-    groups: dict[str, list[SceneRecord]] = {}
-    for record in records:
-        groups.setdefault(record.group_id, []).append(record)
-    names = sorted(groups)
-    drawn: list[SceneRecord] = []
-    for i in numpy_generator(seed, "judge calibration").permutation(len(names)):
-        if drawn and len(drawn) + len(groups[names[i]]) > count:
-            break
-        drawn += groups[names[i]]
-    return drawn
 
 
 def _row(arm: str, job: Job, found: list[Detection], verdict: Verdict) -> dict[str, Any]:
