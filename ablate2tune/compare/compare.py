@@ -11,7 +11,7 @@ import numpy as np
 from ablate2tune import runs
 from ablate2tune.compare.calibration import calibrate, calibration_sample, check_label
 from ablate2tune.compare.grid import Pair, choose_rows, draw_grid
-from ablate2tune.compare.judges import load_judge
+from ablate2tune.compare.judges import JUDGED_AT_ONCE, load_judge
 from ablate2tune.compare.metrics import (
     Difference,
     Figures,
@@ -34,8 +34,6 @@ from ablate2tune.scenes.dataset import SceneRecord, load_images
 SCHEMA = "ablate2tune/scores/1"
 ARMS = ("before", "after")
 WEIGHTS = "pytorch_lora_weights.safetensors"
-JUDGED_AT_ONCE = 64
-"""Images per forward pass of the judge; fixed, so that verdicts do not depend on resumption."""
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ from ablate2tune.compare.relations import Box, Detection
 from ablate2tune.errors import UserError
 
 SCHEMA = "ablate2tune/judge/1"
+JUDGED_AT_ONCE = 64
+"""Images per forward pass of a judge; fixed, so that verdicts do not depend on resumption."""
 MEND = "set compare.judge to a judge's folder; the embedded one is checkpoints/testbed-judge"
 
 

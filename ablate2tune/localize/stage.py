@@ -9,8 +9,8 @@ import numpy as np
 from ablate2tune import runs
 from ablate2tune.components import Component
 from ablate2tune.components.heads import Heads
-from ablate2tune.errors import UserError
 from ablate2tune.localize.bars import write_bars
+from ablate2tune.localize.calibration import check_mode
 from ablate2tune.localize.condition import Condition
 from ablate2tune.localize.examples import split_groups
 from ablate2tune.localize.explore import explore
@@ -59,12 +59,7 @@ def localize(
             family whose tokens have no fixed positions.
     """
     # 1) Choose and encode; whether the conditioning carries the distinction comes first.
-    if config.mode == "mean" and denoiser.mean_obstacle:
-        raise UserError(
-            f"{denoiser.mean_obstacle}, so a mean per position has no meaning",
-            where="localize.mode = mean",
-            mend="set localize.mode=zero",
-        )
+    check_mode(denoiser, config.mode)
     calibration_groups = 0 if config.mode == "zero" else config.calibration_groups
     split = split_groups(records, config.groups, calibration_groups, seed)
     information = check_information(
