@@ -186,14 +186,17 @@ def test_agreement_is_spearman_of_the_two_rankings(both):
 
 def test_pictures_and_rows_are_used_again(both, monkeypatch):
     denoiser, records, judging, folder, sources = both
-    before = {path: path.stat().st_mtime_ns for path in folder.glob("own-images/*/*")}
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("own-images/*/*.png")}
+    rows = verdicts(folder)
 
     def never(*_, **__):
         raise AssertionError("sampled again")
 
     monkeypatch.setattr(denoiser, "sample", never)
     again = localize_on_own(denoiser, records, CONFIG, SEED, folder, judging)
-    assert {path: path.stat().st_mtime_ns for path in folder.glob("own-images/*/*")} == before
+    after = {path: path.stat().st_mtime_ns for path in folder.glob("own-images/*/*.png")}
+    assert after == before
+    assert verdicts(folder) == rows
     assert again.own.data == sources.own.data
     assert again.primary.data == sources.primary.data
 
@@ -269,7 +272,7 @@ def test_correlation_against_scipy_in_every_resample():
 def test_correlation_of_the_same_and_of_too_few():
     values = np.random.default_rng(0).normal(size=(5, 8)) * 0.01 + np.arange(5)[:, None]
     same = correlation(impacts(values), impacts(values), 50, 0.95, 0)
-    assert same == {"value": 1.0, "low": 1.0, "high": 1.0, "n": 5}
+    assert same == pytest.approx({"value": 1, "low": 1, "high": 1, "n": 5})
     turned = correlation(impacts(values), impacts(-values), 50, 0.95, 0)
     assert turned is not None
     assert turned["value"] == pytest.approx(-1)
