@@ -30,7 +30,8 @@ class Terminal:
 
     def __init__(self, quiet: bool = False):
         self.quiet = quiet
-        self.console = Console(quiet=quiet, highlight=False)
+        # Without markup, which would swallow addresses such as attn[heads=3].
+        self.console = Console(quiet=quiet, highlight=False, markup=False)
 
     def say(self, message: object) -> None:
         """Print one line, or a rich table, between the bars."""

@@ -12,8 +12,8 @@ from ablate2tune.compare.table import scores_table
 from ablate2tune.compare.tracking import track
 from ablate2tune.components.discovery import discover
 from ablate2tune.errors import UserError
-from ablate2tune.localize.show import table as ranking_table
-from ablate2tune.localize.stage import Ranking, localize
+from ablate2tune.localize.probes import AnyRanking, judges, needs_scenes, rank
+from ablate2tune.localize.probes import table as ranking_table
 from ablate2tune.localize.targets import choose_targets, falls_back
 from ablate2tune.pipelines import FluxDenoiser, check_model_path, family_of, load_denoiser
 from ablate2tune.progress import Terminal
@@ -80,24 +80,30 @@ def check_data_stage(recipe: Recipe, terminal: Terminal) -> Evidence:
     return evidence
 
 
-def localize_stage(recipe: Recipe, terminal: Terminal) -> Ranking | None:
+def localize_stage(recipe: Recipe, terminal: Terminal) -> AnyRanking | None:
     """Rank components by ablation; None if the stage was already done with these inputs."""
     check_model_path(recipe.model.path)
-    records = _records(recipe)
-    inputs = _inputs(recipe, localize=recipe.localize.model_dump(mode="json"))
+    settings, compare = recipe.localize, recipe.compare
+    scenes = needs_scenes(settings, compare)
+    records = _records(recipe) if scenes else []
+    inputs = _inputs(recipe, scenes, localize=settings.model_dump(mode="json"))
+    if judges(settings, compare):
+        inputs["judge"] = _fingerprint(compare.judge) if compare.judge else None
+    if settings.probe == "generate" and settings.generate.pairs:
+        inputs["pairs"] = content_hash(*settings.generate.pairs.glob("metadata.jsonl"))
     run = _run(recipe)
     if run.is_done("localize", inputs):
         terminal.say("localize: done before, inputs unchanged")
         return None
 
-    def work(folder: Path) -> Ranking:
+    def work(folder: Path) -> list[AnyRanking]:
         denoiser = load_denoiser(recipe.model)
-        training = [record for record in records if record.split == "train"]
         with terminal.bar("localize") as progress:
-            return localize(
+            return rank(
                 denoiser,
-                training,
-                recipe.localize,
+                records,
+                settings,
+                compare,
                 recipe.seed,
                 folder,
                 progress,
@@ -106,13 +112,14 @@ def localize_stage(recipe: Recipe, terminal: Terminal) -> Ranking | None:
 
     if is_main_process():
         with run.stage("localize", inputs) as folder:
-            ranking = work(folder)
+            rankings = work(folder)
     else:
-        ranking = work(run.folder("localize"))
-    terminal.say(ranking_table(ranking.data))
-    for message in ranking.messages():
-        terminal.say(message)
-    return ranking
+        rankings = work(run.folder("localize"))
+    for ranking in rankings:
+        terminal.say(ranking_table(ranking))
+        for message in ranking.messages():
+            terminal.say(message)
+    return rankings[0]
 
 
 def train_stage(recipe: Recipe, terminal: Terminal) -> TrainOutcome:
@@ -282,15 +289,21 @@ def _records(recipe: Recipe) -> list[SceneRecord]:
     return read_dataset(recipe.data_folder)
 
 
-def _inputs(recipe: Recipe, **settings: Any) -> dict[str, Any]:
-    """What a stage's results depend on: seed, model, data set, and the stage's own settings."""
+def _inputs(recipe: Recipe, scenes: bool = True, **settings: Any) -> dict[str, Any]:
+    """What a stage's results depend on: seed, model, data set, and the stage's own settings.
+
+    Args:
+        recipe: the run.
+        scenes: whether they depend on the rendered scenes.
+        settings: the stage's own.
+    """
     return {
         "seed": recipe.seed,
         "model": {
             **recipe.model.model_dump(mode="json"),
             "content": _fingerprint(Path(recipe.model.path)),
         },
-        "data": content_hash(*index_files(recipe.data_folder)),
+        **({"data": content_hash(*index_files(recipe.data_folder))} if scenes else {}),
         **settings,
     }
 

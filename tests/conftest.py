@@ -1,12 +1,15 @@
 """Shared fixtures: a tiny random FLUX pipeline saved to disk, loaded as a user would; and a small
 hand-made data set, pictures of noise with the rows that a rendered one has."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from transformers import AutoTokenizer, CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig
 
 from ablate2tune.pipelines import FluxDenoiser, load_denoiser
 from ablate2tune.recipe import ModelConfig
@@ -81,3 +84,44 @@ def _records(folder: Path, groups: int, size: int, split: str) -> list[SceneReco
                 )
             )
     return records
+
+
+@pytest.fixture(scope="session")
+def tiny_clip_folder(tiny_flux_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random CLIPModel of 16 px with a tokenizer beside it."""
+    folder = tmp_path_factory.mktemp("tiny-clip")
+    words = AutoTokenizer.from_pretrained(tiny_flux_folder / "tokenizer")
+    small = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2,
+             "num_attention_heads": 2}  # fmt: skip
+    torch.manual_seed(2)
+    text = CLIPTextConfig(
+        **small, vocab_size=len(words), max_position_embeddings=20,
+        bos_token_id=words.bos_token_id, eos_token_id=words.eos_token_id,
+        pad_token_id=words.pad_token_id,
+    )  # fmt: skip
+    vision = CLIPVisionConfig(**small, image_size=16, patch_size=4)
+    config = CLIPConfig(
+        text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=6
+    )
+    CLIPModel(config).save_pretrained(folder)
+    words.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def make_pairs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+    """Makes a folder of that many pictures of noise, of two sizes, with captions."""
+
+    def make(count: int) -> Path:
+        folder = tmp_path_factory.mktemp("pairs")
+        rng, rows = np.random.default_rng(8), []
+        for number in range(count):
+            pixels = rng.integers(0, 256, (40 + 4 * (number % 2), 40, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"{number:03d}.png")
+            caption = f"a {COLOURS[number % len(COLOURS)]} {KINDS[number % len(KINDS)]}"
+            rows.append({"file_name": f"{number:03d}.png", "text": caption})
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / "metadata.jsonl").write_text(lines, encoding="utf-8")
+        return folder
+
+    return make

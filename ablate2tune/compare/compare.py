@@ -26,9 +26,10 @@ from ablate2tune.compare.metrics import (
 )
 from ablate2tune.compare.prompts import Prompt, plain_prompts, relation_prompts
 from ablate2tune.compare.relations import Detection
-from ablate2tune.compare.sampling import Job, make_images, plan, read_images
+from ablate2tune.compare.sampling import Job, make_images, plan
 from ablate2tune.compare.verdicts import Verdict, give_verdict
 from ablate2tune.errors import UserError
+from ablate2tune.pictures import read_images
 from ablate2tune.pipelines import FluxDenoiser
 from ablate2tune.recipe import CompareConfig, ScenesConfig
 from ablate2tune.scenes.dataset import SceneRecord, load_images

@@ -23,6 +23,20 @@ from ablate2tune.scenes.dataset import SceneRecord
 SCHEMA = "ablate2tune/means/2"
 
 
+def check_mode(denoiser: Denoiser, mode: str) -> None:
+    """Refuse means where they have no meaning.
+
+    Raises:
+        UserError: mode "mean" on a family whose tokens have no fixed positions.
+    """
+    if mode == "mean" and denoiser.mean_obstacle:
+        raise UserError(
+            f"{denoiser.mean_obstacle}, so a mean per position has no meaning",
+            where="localize.mode = mean",
+            mend="set localize.mode=zero",
+        )
+
+
 class Calibration:
     """Calibration scenes, encoded when they are first needed, and the means taken from them."""
 

@@ -1,15 +1,30 @@
 """The processes of `accelerate launch`: who measures which batch, and how rows come together."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from accelerate import PartialState
 from accelerate.utils import gather_object
 
 from ablate2tune import runs
-from ablate2tune.localize.results import Results
 from ablate2tune.pipelines import Denoiser
+
+
+class RowFile(Protocol):
+    """A file of rows that processes bring together."""
+
+    def rows(self) -> list[dict[str, Any]]:
+        """All rows that are known."""
+        ...
+
+    def merge(self, rows: Sequence[dict[str, Any]], write: bool) -> None:
+        """Take rows of another process; `write` appends the new ones to the file."""
+        ...
+
+
+R = TypeVar("R", bound=RowFile)
 
 
 class Processes:
@@ -40,13 +55,17 @@ class Processes:
         """Where this process appends rows of a file: the file itself, or `results.1.jsonl`."""
         return path if self.is_first else path.with_name(f"{path.stem}.{self.index}{path.suffix}")
 
-    def exchange(self, results: Results, rows: list[dict[str, Any]]) -> None:
+    def exchange(self, results: RowFile, rows: list[dict[str, Any]]) -> None:
         """Give all processes the rows that each of them measured; the first writes them."""
         if self.count == 1:
             return
         results.merge(gather_object(rows), write=self.is_first)
 
-    def open(self, results: Results, path: Path) -> Results:
+    def gather(self, found: list[Any]) -> list[Any]:
+        """What all processes found, one after the other."""
+        return found if self.count == 1 else gather_object(found)
+
+    def open(self, results: R, path: Path) -> R:
         """Bring together what killed runs of any number of processes left behind."""
         own = self.own_file(path)
         parts = path.parent.glob(f"{path.stem}.*{path.suffix}") if self.is_first else [own]

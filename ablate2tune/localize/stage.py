@@ -9,8 +9,8 @@ import numpy as np
 from ablate2tune import runs
 from ablate2tune.components import Component
 from ablate2tune.components.heads import Heads
-from ablate2tune.errors import UserError
 from ablate2tune.localize.bars import write_bars
+from ablate2tune.localize.calibration import check_mode
 from ablate2tune.localize.condition import Condition, block_mode
 from ablate2tune.localize.depth import depth_finding
 from ablate2tune.localize.examples import Split, split_groups
@@ -61,12 +61,7 @@ def localize(
             family whose tokens have no fixed positions.
     """
     # 1) Choose and encode; whether the conditioning carries the distinction comes first.
-    if config.mode == "mean" and denoiser.mean_obstacle:
-        raise UserError(
-            f"{denoiser.mean_obstacle}, so a mean per position has no meaning",
-            where="localize.mode = mean",
-            mend="set localize.mode=zero",
-        )
+    check_mode(denoiser, config.mode)
     split, notes = _choose(denoiser, records, config, seed)
     information = check_information(
         denoiser,

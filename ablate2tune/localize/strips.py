@@ -1,22 +1,19 @@
 """Image strips: what the model draws whole, and without each of the top components."""
 
-import io
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from torch import nn
 
 from ablate2tune import runs
-from ablate2tune.ablation import Support, ablated
-from ablate2tune.ablation.streams import bound_arguments
 from ablate2tune.localize.condition import Condition
 from ablate2tune.localize.follow_up import Finding
 from ablate2tune.localize.ranking import Row
+from ablate2tune.localize.sampling import ablated_sampling, calibrated_timesteps
 from ablate2tune.localize.sweep import Sweep
+from ablate2tune.pictures import png
 from ablate2tune.pipelines import Denoiser
 from ablate2tune.seeding import seed_for
 
@@ -51,13 +48,14 @@ def make_strips(
     seeds = [seed_for(sweep.seed, "strip", place) for place in range(len(captions))]
     addresses = [a for c in conditions if c.mode == "mean" for a in c.addresses]
     sweep.calibration.provide(sweep.engine, addresses, write=sweep.processes.is_first)
+    known = calibrated_timesteps(denoiser, sweep.run_levels) if addresses else []
     columns = []
     for number, condition in enumerate(conditions):
-        with ablated_sampling(denoiser, sweep, condition):
+        with ablated_sampling(denoiser, condition, sweep.engine.means, known):
             pictures = denoiser.sample(list(captions), seeds, config.strip_steps)
         files = [f"strips/{number:02d}-{place:02d}.png" for place in range(len(captions))]
         for file, picture in zip(files, pictures, strict=True):
-            runs.write_bytes(folder / file, _png(Image.fromarray(picture)))
+            runs.write_bytes(folder / file, png(picture))
         name = condition.addresses[0] if condition.addresses else WHOLE
         columns.append({"component": name, "mode": condition.mode, "files": files})
     data = {
@@ -69,46 +67,6 @@ def make_strips(
         "columns": columns,
     }
     return Finding("strips", data, draw_strips)
-
-
-@contextmanager
-def ablated_sampling(denoiser: Denoiser, sweep: Sweep, condition: Condition) -> Iterator[None]:
-    """Within this context the denoiser samples with the condition's components ablated."""
-    means = sweep.engine.means
-    tracking: Any = nullcontext()
-    if condition.mode == "mean":
-        known = calibrated_timesteps(denoiser, sweep)
-
-        def nearest(timestep: float) -> None:
-            means.sigma_index = int(np.argmin(np.abs(np.array(known) - timestep)))
-
-        tracking = timesteps_told(denoiser.model, nearest)
-    with tracking, ablated(denoiser.model, condition.ablations, support=Support(means)):
-        yield
-
-
-def calibrated_timesteps(denoiser: Denoiser, sweep: Sweep) -> list[float]:
-    """The timestep that the model is given at each of the recipe's noise levels."""
-    seen: list[float] = []
-    with timesteps_told(denoiser.model, seen.append):
-        sweep.run_levels()
-    return seen
-
-
-@contextmanager
-def timesteps_told(model: nn.Module, tell: Callable[[float], None]) -> Iterator[None]:
-    """Tell the timestep, in the model's own units, before each of its forwards."""
-
-    def before(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
-        bound = bound_arguments(module, args, kwargs)
-        name = next(name for name in bound if name.startswith("timestep"))
-        tell(float(bound[name].flatten()[0]))
-
-    handle = model.register_forward_pre_hook(before, with_kwargs=True)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 def draw_strips(data: dict[str, Any], path: Path) -> None:
@@ -137,10 +95,4 @@ def draw_strips(data: dict[str, Any], path: Path) -> None:
             page.paste(picture.resize((width, height), Image.Resampling.NEAREST), (left, top))
     for y, prompt in enumerate(data["prompts"]):
         draw.text((GAP, LABEL + y * row + 2), prompt, "gray", font)
-    runs.write_bytes(path, _png(page))
-
-
-def _png(image: Image.Image) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, format="PNG")
-    return stream.getvalue()
+    runs.write_bytes(path, png(np.asarray(page)))

@@ -7,7 +7,7 @@ names the file, the key, the value and the nearest valid key.
 
 from ablate2tune.recipe.compare import CompareConfig, ZeroShotConfig
 from ablate2tune.recipe.loading import Recipe, load_recipe, load_settings
-from ablate2tune.recipe.localize import JointConfig, LocalizeConfig
+from ablate2tune.recipe.localize import GenerateConfig, JointConfig, LocalizeConfig, OwnImagesConfig
 from ablate2tune.recipe.model import ModelConfig
 from ablate2tune.recipe.scenes import ALL_OBJECTS, PRESETS, CaptionRates, ScenesConfig
 from ablate2tune.recipe.settings import Fraction, Positive, Settings, Sigma
@@ -19,9 +19,11 @@ __all__ = [
     "CaptionRates",
     "CompareConfig",
     "Fraction",
+    "GenerateConfig",
     "JointConfig",
     "LocalizeConfig",
     "ModelConfig",
+    "OwnImagesConfig",
     "Positive",
     "Recipe",
     "ScenesConfig",

@@ -1,5 +1,6 @@
 """The section `localize`."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -30,9 +31,64 @@ class JointConfig(Settings):
         return self
 
 
+class GenerateConfig(Settings):
+    """Probe `generate`: pictures drawn with and without each component, same prompts and seeds."""
+
+    groups: Annotated[int, Field(ge=2)] = 24
+    """Contrast groups whose captions are drawn and judged, where `compare.judge` is set."""
+    pairs: Path | None = None
+    """Folder of (image, caption) pairs as `datasets` calls an imagefolder: pictures, and a
+    metadata.jsonl with `file_name` and `text`. Their captions are drawn; the pictures are what
+    FID and frechet_clip compare with."""
+    pair_count: Annotated[int, Field(ge=2)] | None = None
+    """So many of the pairs, drawn by seed; all by default. Distances compare only at equal
+    numbers of pictures."""
+    seeds: Positive = 1
+    """Pictures per caption."""
+    steps: Positive = 16
+    """Sampling steps."""
+    true_cfg_scale: Annotated[float, Field(ge=1)] = 1.0
+    """Classifier-free guidance against the empty prompt for calls that have it; 1 is off."""
+    batch_size: Positive = 50
+    """Pictures per call of the pipeline."""
+    sublayers: Literal["top", "all", "none"] = "top"
+    """Whose sub-layers are swept after the blocks: those of the `top_blocks` best blocks, or of
+    every block, as a table per layer needs."""
+    clip: str = "openai/clip-vit-base-patch32"
+    """Folder or hub name of the CLIP model of clip_score and frechet_clip."""
+    fid: Literal["auto", "on", "off"] = "auto"
+    """FID with torch-fidelity's InceptionV3; auto: where torch-fidelity is installed."""
+    inception: Path | None = None
+    """File of InceptionV3's weights; torch-fidelity fetches its own by default."""
+
+
+class OwnImagesConfig(Settings):
+    """The model's own pictures as examples of the margin probe (`images`: own or both)."""
+
+    seeds: Positive = 4
+    """Pictures of a caption at most; the first that the judge verifies is kept."""
+    steps: Positive = 16
+    """Sampling steps."""
+    true_cfg_scale: Annotated[float, Field(ge=1)] = 1.0
+    """Classifier-free guidance against the empty prompt for calls that have it; 1 is off."""
+    batch_size: Positive = 50
+    """Pictures per call of the pipeline."""
+    min_groups: Annotated[int, Field(ge=4)] = 16
+    """Contrast groups with a verified picture under which no ranking is made of them; a quarter of
+    it for calibration."""
+
+
 class LocalizeConfig(Settings):
     """How components are ranked."""
 
+    probe: Literal["margin", "generate"] = "margin"
+    """What components are ranked by: margins between captions and foils, without sampling; or
+    pictures that are sampled without each component and judged."""
+    images: Literal["rendered", "own", "both"] = "rendered"
+    """What the margins are measured on: rendered pictures; pictures that the model made of the
+    same captions and `compare.judge` verified; or both, each ranked and their agreement told."""
+    own: OwnImagesConfig = OwnImagesConfig()
+    """The model's own pictures."""
     groups: Positive = 96
     """Contrast groups that the margins are measured on."""
     calibration_groups: Positive = 64
@@ -90,6 +146,8 @@ class LocalizeConfig(Settings):
     """Captions that are drawn, from as many measured contrast groups."""
     strip_steps: Positive = 16
     """Sampling steps of these pictures."""
+    generate: GenerateConfig = GenerateConfig()
+    """The probe `generate`."""
     joint: JointConfig = JointConfig()
     """What several components do together."""
     follow_up_groups: Annotated[int, Field(ge=4)] = 48
@@ -111,4 +169,25 @@ class LocalizeConfig(Settings):
             )
         if len(set(self.tokens)) < len(self.tokens):
             raise ValueError("tokens: a phrase comes twice")
+        return self
+
+    @model_validator(mode="after")
+    def _check_probe(self) -> "LocalizeConfig":
+        if self.probe == "margin":
+            return self
+        if self.images != "rendered":
+            raise ValueError(f"images = {self.images} belongs to probe = margin; leave it out")
+        if self.mode == "resample":
+            raise ValueError("probe = generate cannot resample while sampling; use mean or zero")
+        if self.rank_by == "gradient" or self.report_gradient:
+            raise ValueError("probe = generate has no gradient; rank_by must not be gradient")
+        margins = {
+            "heads": self.heads,
+            "tokens": self.tokens,
+            "strips": self.strips,
+            "joint": self.joint != JointConfig(),
+        }
+        for key, wanted in margins.items():
+            if wanted:
+                raise ValueError(f"{key} belongs to probe = margin; leave it out")
         return self

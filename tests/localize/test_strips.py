@@ -8,8 +8,9 @@ import torch
 from PIL import Image
 from test_localize import CONFIG, SEED, SIGMAS, favour  # type: ignore[import-not-found]
 
+from ablate2tune.localize.sampling import timesteps_told
 from ablate2tune.localize.stage import localize
-from ablate2tune.localize.strips import WHOLE, timesteps_told
+from ablate2tune.localize.strips import WHOLE
 
 
 @pytest.fixture(scope="module")

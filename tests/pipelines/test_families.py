@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from tiny_pipelines import FAMILIES, Family, drawn
+from tiny_parts import drawn
+from tiny_pipelines import FAMILIES, Family
 
 from ablate2tune import pipelines, stages
 from ablate2tune.ablation import ablated

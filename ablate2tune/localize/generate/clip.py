@@ -1,0 +1,125 @@
+"""CLIP features of pictures and captions (Radford et al. 2021, arXiv:2103.00020), and CLIP score.
+
+Pictures are prepared by PIL and numpy as CLIP was trained: shortest side to the model's size,
+bicubic, centre crop, CLIP's own mean and standard deviation.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors import SafetensorError
+from torch import Tensor
+from transformers import AutoTokenizer, CLIPModel
+
+from ablate2tune.errors import UserError
+
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
+"""Of CLIP's training pictures, per channel; OpenAI's `clip/clip.py`."""
+BATCH = 64
+"""Pictures or captions per forward; fixed, so that figures do not depend on resumption."""
+WHERE = "localize.generate.clip"
+
+
+class Clip:
+    """A CLIP model in float32."""
+
+    def __init__(self, name: str, device: torch.device | str = "cpu"):
+        """Load a folder or a hub name.
+
+        Raises:
+            UserError: it cannot be loaded or is no CLIP model.
+        """
+        try:
+            model = CLIPModel.from_pretrained(name, dtype=torch.float32)
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(name)
+        except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(
+                f"cannot load the CLIP model ({reason})",
+                where=f"{WHERE} = {name}",
+                mend="set it to a local folder of a CLIPModel with its tokenizer",
+            ) from error
+        self._model: Any = model.eval().requires_grad_(False)
+        self._model.to(device)
+        self._device, self.name = torch.device(device), name
+        self._size = int(self._model.config.vision_config.image_size)
+        self._tokens = int(self._model.config.text_config.max_position_embeddings)
+
+    def describe(self) -> dict[str, Any]:
+        """Which model it is: its name and a hash of its weights."""
+        digest = hashlib.sha256()
+        for key, value in sorted(self._model.state_dict().items()):
+            digest.update(key.encode())
+            digest.update(value.cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        return {"model": self.name, "content": digest.hexdigest()[:16]}
+
+    @torch.no_grad()
+    def image_features(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Projected features, not normalised: float64 (n, features).
+
+        Args:
+            images: uint8, (height, width, 3) each; sizes may differ.
+        """
+        parts = []
+        for start in range(0, len(images), BATCH):
+            pixels = torch.stack([prepared(x, self._size) for x in images[start : start + BATCH]])
+            found = self._model.get_image_features(pixel_values=pixels.to(self._device))
+            parts.append(found.pooler_output.double().cpu().numpy())
+        return np.concatenate(parts)
+
+    @torch.no_grad()
+    def text_features(self, texts: Sequence[str]) -> np.ndarray:
+        """Projected features, not normalised: float64 (n, features); long texts are cut."""
+        parts = []
+        for start in range(0, len(texts), BATCH):
+            tokens = self._tokenizer(
+                list(texts[start : start + BATCH]),
+                padding="max_length",
+                truncation=True,
+                max_length=self._tokens,
+                return_tensors="pt",
+            ).to(self._device)
+            found = self._model.get_text_features(
+                input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]
+            )
+            parts.append(found.pooler_output.double().cpu().numpy())
+        return np.concatenate(parts)
+
+
+def prepared(image: np.ndarray, size: int) -> Tensor:
+    """A picture as CLIP takes it: float32 (3, size, size).
+
+    As OpenAI's preprocessing: the shortest side is resized to `size` (bicubic, with antialiasing),
+    the centre is cut out, and each channel is standardised.
+
+    Args:
+        image: uint8, (height, width, 3).
+        size: pixels.
+    """
+    height, width = image.shape[:2]
+    short = min(height, width)
+    new = (int(size * width / short), int(size * height / short))
+    resized = Image.fromarray(image).resize(new, Image.Resampling.BICUBIC)
+    left, top = round((new[0] - size) / 2), round((new[1] - size) / 2)
+    pixels = np.asarray(resized.crop((left, top, left + size, top + size)), np.float32) / 255
+    standard = (pixels - np.array(MEAN, np.float32)) / np.array(STD, np.float32)
+    return torch.from_numpy(np.ascontiguousarray(standard.transpose(2, 0, 1)))
+
+
+def clip_scores(images: np.ndarray, texts: np.ndarray) -> np.ndarray:
+    """Cosine of each picture with its own caption, (n,), in [-1, 1].
+
+    The "CLIP score" of Diffusion-Transformer-Ablations. Hessel et al. (2021, arXiv:2104.08718)
+    multiply it by 2.5, torchmetrics by 100, and both cut it off at 0.
+
+    Args:
+        images: features, (n, features).
+        texts: features, (n, features).
+    """
+    norms = np.linalg.norm(images, axis=1) * np.linalg.norm(texts, axis=1)
+    return (images * texts).sum(1) / norms

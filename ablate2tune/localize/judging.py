@@ -1,0 +1,75 @@
+"""A judge and its own error, for the evidence of `localize` that rests on sampled pictures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from ablate2tune import runs
+from ablate2tune.compare.calibration import Calibration, calibrate, calibration_sample
+from ablate2tune.compare.judges import JUDGED_AT_ONCE, Judge, load_judge
+from ablate2tune.compare.metrics import Resampling
+from ablate2tune.recipe import ZeroShotConfig
+from ablate2tune.scenes.dataset import SceneRecord, load_images
+
+
+class Judging(NamedTuple):
+    """Who judges pictures, and how often it is wrong."""
+
+    judge: Judge
+    calibration: Calibration | None
+    """Its error on rendered test scenes; None where there are none."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As in the result files."""
+        known = None if self.calibration is None else self.calibration.as_dict()
+        return {**self.judge.describe(), "calibration": known}
+
+    def line(self) -> str:
+        """The judge's error, for people."""
+        if self.calibration is None:
+            return "the judge's own error is unknown: the data set has no test scenes"
+        wrong = self.calibration.verdict_error
+        return (
+            f"the judge gives {100 * (wrong.value or 0):.1f} % wrong verdicts on "
+            f"{self.calibration.images} rendered scenes"
+        )
+
+
+def judging(
+    chosen: Path | ZeroShotConfig | None,
+    records: Sequence[SceneRecord],
+    images: int,
+    how: Resampling,
+    device: torch.device,
+) -> Judging:
+    """Load a judge and measure it on rendered scenes whose truth is known.
+
+    Args:
+        chosen: the judge's folder, or the models of a zero-shot judge, which is asked for the
+            objects of these records.
+        records: the data set; its test scenes, which no margin and no mean is taken from, tell the
+            judge's error.
+        images: so many of them at most.
+        how: resampling of the contrast groups.
+        device: where it runs.
+
+    Raises:
+        UserError: there is no judge, or it does not know an object of the scenes.
+    """
+    labels = {f"{r.subject_colour} {r.subject}" for r in records}
+    labels |= {f"{r.object_colour} {r.object}" for r in records}
+    judge = load_judge(chosen, device, sorted(labels))
+    test = [record for record in records if record.split == "test"]
+    drawn = calibration_sample(test, images, how.seed)
+    if not drawn:
+        return Judging(judge, None)
+    return Judging(judge, calibrate(judge, drawn, load_images(drawn), how, JUDGED_AT_ONCE))
+
+
+def judge_hash(judging: Judging) -> str:
+    """Hash of the judge: its folder's content, or what it says of itself."""
+    description = judging.judge.describe()
+    folder = description.get("folder")
+    return runs.content_hash(description.get("kind"), Path(folder) if folder else description)

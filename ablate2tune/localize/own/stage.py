@@ -1,0 +1,151 @@
+"""The margin probe on the model's own pictures, alone or beside the rendered ones."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ablate2tune import runs
+from ablate2tune.errors import UserError
+from ablate2tune.localize.examples import Split, split_groups
+from ablate2tune.localize.identity import model_hash
+from ablate2tune.localize.judging import Judging
+from ablate2tune.localize.own.agreement import agreement, draw_agreement, line
+from ablate2tune.localize.own.pictures import OwnImages, draw_own
+from ablate2tune.localize.processes import Processes
+from ablate2tune.localize.ranking import Ranking
+from ablate2tune.localize.stage import localize
+from ablate2tune.pipelines import Denoiser, Progress
+from ablate2tune.recipe import LocalizeConfig
+from ablate2tune.scenes.dataset import SceneRecord
+
+SCHEMA = "ablate2tune/own-images/1"
+
+
+class Sources(NamedTuple):
+    """Rankings by source of examples."""
+
+    primary: Ranking
+    """The one in `ranking.json`: of rendered pictures where they are asked for."""
+    own: Ranking | None
+    """Of the model's own pictures, where it is not the primary one."""
+
+
+def localize_on_own(
+    denoiser: Denoiser,
+    records: Sequence[SceneRecord],
+    config: LocalizeConfig,
+    seed: int,
+    folder: Path,
+    judging: Judging,
+    on_progress: Progress | None = None,
+    cache: Path | None = None,
+) -> Sources:
+    """Rank components on pictures that the model made and the judge verified.
+
+    The captions are those of the groups that the rendered sweep measures and calibrates on; a
+    group stays on its side. With `images: both` the rendered sweep comes first and its files lie
+    in `folder`, those of the other in `folder/own`; agreement.json and agreement.png compare them.
+    The pictures lie below `folder/own-images`, their counts in own-images.json.
+
+    Args:
+        denoiser: the model.
+        records: the data set; its training scenes are used.
+        config: as for `localize`; `own` says how pictures are sampled.
+        seed: of the groups, the noise and the resampling.
+        folder: where the files go.
+        judging: the judge.
+        on_progress: told (done, in all): pictures, then block evaluations.
+        cache: folder of calibrated means, shared between runs.
+
+    Raises:
+        UserError: what `localize` raises; the judge cannot read the scenes; or, with
+            `images: own`, too few contrast groups have a verified picture.
+    """
+    both = config.images == "both"
+    rendered = None
+    if both:
+        rendered = localize(denoiser, records, config, seed, folder, on_progress, cache)
+    calibrates = config.mode != "zero"
+    split = split_groups(
+        records, config.groups, config.calibration_groups if calibrates else 0, seed
+    )
+    processes = Processes(denoiser)
+    own = draw_own(
+        denoiser,
+        [*split.measured, *split.calibration],
+        config.own,
+        seed,
+        folder / "own-images",
+        model_hash(denoiser),
+        judging,
+        processes,
+        on_progress,
+    )
+    if processes.is_first:
+        runs.write_json(folder / "own-images.json", _counts(own, split, judging))
+    notes = [own.line(), judging.line()]
+    shortage = _shortage(own, split, config)
+    if shortage and rendered is None:
+        raise UserError(
+            shortage,
+            where="localize.images = own",
+            mend="raise localize.own.seeds or localize.groups, or set images=rendered",
+        )
+    if shortage and rendered is not None:
+        return Sources(_noted(rendered, [*notes, f"{shortage}; only rendered are ranked"]), None)
+    fewer = {"groups": own.groups(split.measured)}
+    if calibrates:
+        fewer["calibration_groups"] = own.groups(split.calibration)
+    place = folder / "own" if both else folder
+    ranking = localize(
+        denoiser, own.records, config.model_copy(update=fewer), seed, place, on_progress, cache
+    )
+    if rendered is None:
+        return Sources(_noted(ranking, notes), None)
+    found = agreement(
+        folder,
+        place,
+        [rendered.data, ranking.data],
+        config.bootstrap,
+        config.confidence,
+        seed,
+    )
+    if processes.is_first:
+        runs.write_json(folder / "agreement.json", found)
+        draw_agreement(found, folder / "agreement.png")
+    return Sources(_noted(rendered, [*notes, line(found)]), ranking)
+
+
+def _noted(ranking: Ranking, notes: Sequence[str]) -> Ranking:
+    return replace(ranking, notes=(*ranking.notes, *notes))
+
+
+def _shortage(own: OwnImages, split: Split, config: LocalizeConfig) -> str | None:
+    """Why no ranking can be made of the verified pictures; None if one can."""
+    needs = [("", split.measured, config.own.min_groups)]
+    if split.calibration:
+        needs.append(("calibration ", split.calibration, max(1, config.own.min_groups // 4)))
+    for kind, records, least in needs:
+        found, asked = own.groups(records), len({record.group_id for record in records})
+        if found < least:
+            return (
+                f"{found} of {asked} {kind}groups have a picture of the model's own that the judge "
+                f"verified ({len(own.records)} of {own.drawn} pictures kept), {least} are needed"
+            )
+    return None
+
+
+def _counts(own: OwnImages, split: Split, judging: Judging) -> dict[str, Any]:
+    """The contents of `own-images.json`."""
+    return {
+        "schema": SCHEMA,
+        "captions": own.captions,
+        "drawn": own.drawn,
+        "kept": len(own.records),
+        "rejected": own.rejected,
+        "groups": own.groups(split.measured),
+        "calibration_groups": own.groups(split.calibration),
+        "pictures": sorted({str(record.folder.name) for record in own.records}),
+        "judge": judging.as_dict(),
+    }

@@ -1,0 +1,115 @@
+"""Pictures sampled to files: fixed batches, written as they come, resumable.
+
+Floating-point sums may differ in the last bit between batch sizes, which can move a pixel by one.
+So the batches are fixed by the list of pictures alone, and a batch that lacks any whole picture is
+made again as a whole: an interrupted command ends with the same bytes as an uninterrupted one.
+"""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ablate2tune import runs
+from ablate2tune.errors import UserError
+from ablate2tune.pipelines import Denoiser
+
+
+class Picture(NamedTuple):
+    """A picture to sample."""
+
+    text: str
+    """The prompt."""
+    image_seed: int
+    """Seed of its noise: `torch.Generator().manual_seed(image_seed)`."""
+    path: Path
+    """The PNG."""
+
+
+def is_made(denoiser: Denoiser, batch: Sequence[Picture]) -> bool:
+    """Whether all pictures of a batch are there and whole."""
+    size = (denoiser.config.width, denoiser.config.height)
+    return all(is_whole(picture.path, size) for picture in batch)
+
+
+def sample_batch(
+    denoiser: Denoiser, batch: Sequence[Picture], steps: int, true_cfg_scale: float = 1.0
+) -> np.ndarray:
+    """Sample one batch in one call; out of memory on CUDA, in two halves.
+
+    Args:
+        denoiser: the model as it now is, adapted or ablated.
+        batch: the same pictures at every run.
+        steps: sampling steps.
+        true_cfg_scale: guidance against the empty prompt; 1 is off.
+
+    Returns:
+        uint8, (batch, height, width, 3).
+
+    Raises:
+        UserError: a single picture does not fit.
+    """
+    try:
+        return denoiser.sample(
+            [picture.text for picture in batch],
+            [picture.image_seed for picture in batch],
+            steps=steps,
+            true_cfg_scale=true_cfg_scale,
+            batch_size=len(batch),
+        )
+    except torch.OutOfMemoryError:
+        pass
+    # Outside the handler, so that the failed call's tensors are released.
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if len(batch) == 1:
+        raise UserError(
+            "out of memory with a single picture",
+            where="model",
+            mend="use a smaller image size, model.dtype=bfloat16 or a larger device",
+        )
+    half = len(batch) // 2
+    parts = (batch[:half], batch[half:])
+    return np.concatenate([sample_batch(denoiser, part, steps, true_cfg_scale) for part in parts])
+
+
+def write_batch(batch: Sequence[Picture], images: np.ndarray) -> None:
+    """Write the pictures of a batch, each as a whole file.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
+    for picture, image in zip(batch, images, strict=True):
+        runs.write_bytes(picture.path, png(image))
+
+
+def remove_left_overs(folder: Path) -> None:
+    """Remove what a killed process had begun to write."""
+    for left_over in folder.glob(".*.tmp"):
+        left_over.unlink()
+
+
+def is_whole(path: Path, size: tuple[int, int]) -> bool:
+    """Whether a picture of this width and height is there and decodes to its end."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return image.size == size
+    except (OSError, SyntaxError, ValueError):
+        return False
+
+
+def read_images(paths: Sequence[Path]) -> np.ndarray:
+    """Pictures of one size as uint8 (n, height, width, 3)."""
+    return np.stack([np.asarray(Image.open(path).convert("RGB")) for path in paths])
+
+
+def png(image: np.ndarray) -> bytes:
+    """A uint8 (height, width, 3) picture as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="PNG")
+    return buffer.getvalue()

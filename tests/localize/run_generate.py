@@ -1,0 +1,24 @@
+"""Ranks by pictures in a process of its own: run_generate.py MODEL FOLDER CONFIG."""
+
+import sys
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+
+from ablate2tune.localize.generate.stage import localize_by_pictures
+from ablate2tune.pipelines import load_denoiser
+from ablate2tune.recipe import LocalizeConfig, ModelConfig
+
+model, folder, config = sys.argv[1:]
+torch.set_num_threads(1)
+localize_by_pictures(
+    load_denoiser(
+        ModelConfig(path=model, device="cpu", height=32, width=32, max_sequence_length=16)
+    ),
+    [],
+    LocalizeConfig.model_validate_json(config),
+    11,
+    Path(folder),
+)
+print(f"one of {PartialState().num_processes}")
