@@ -5,7 +5,8 @@ from collections import defaultdict
 import numpy as np
 import pytest
 import torch
-from tiny_pipelines import FAMILIES, Family, drawn
+from tiny_parts import drawn
+from tiny_pipelines import FAMILIES, Family
 
 from ablate2tune.components import discover
 from ablate2tune.localize.condition import Condition
