@@ -134,6 +134,21 @@ def columns_shared(a: Cloud, b: Cloud) -> float:
     return common / min(s[1] - s[0] + 1 for s in spans)
 
 
+def outline_cut(a: Cloud, b: Cloud) -> float:
+    """Fraction of b's visible rows in which b ends, to the left or right, at a nearer pixel of a.
+
+    There a hides what b has behind it, however few columns of b are seen beside a.
+    """
+    front = {(int(r), int(c)): d for (r, c), d in zip(a.pixels, a.depth, strict=True)}
+    rows = {
+        int(r)
+        for (r, c), d in zip(b.pixels, b.depth, strict=True)
+        for side in (-1, 1)
+        if front.get((int(r), int(c) + side), np.inf) < d
+    }
+    return len(rows) / len(np.unique(b.pixels[:, 0]))
+
+
 def drops(a: Cloud, b: Cloud) -> np.ndarray:
     """How far a's lower edge stands above what the picture shows right below it, if that is b.
 

@@ -23,6 +23,7 @@ from ablate2tune.scenes.geometry import (
     columns_shared,
     distance,
     drops,
+    outline_cut,
     shared,
     surrounded,
 )
@@ -110,12 +111,22 @@ def _left_of(a: Cloud, b: Cloud) -> list[Condition]:
     ]
 
 
+def _in_line(a: Cloud, b: Cloud) -> Condition:
+    """b is seen over a, or a cuts off what is seen of b: each by a quarter at least."""
+    rows = len(np.unique(b.pixels[:, 0]))
+    return max(
+        Condition("in one line of sight", columns_shared(a, b) - 0.25, _one_pixel(a, b)),
+        Condition("in one line of sight", outline_cut(a, b) - 0.25, 1 / rows),
+        key=lambda condition: condition.slack - condition.error,
+    )
+
+
 def _in_front_of(a: Cloud, b: Cloud) -> list[Condition]:
     pitch = _pitch(a, b)
     return [
         Condition("nearer", b.low[FORWARD] - a.low[FORWARD], pitch),
         Condition("nearer by its middle", b.middle[FORWARD] - a.middle[FORWARD], pitch),
-        Condition("in one line of sight", columns_shared(a, b) - 0.25, _one_pixel(a, b)),
+        _in_line(a, b),
         # The lower part of what stands behind is hidden.
         Condition("at one height", shared(a, b, UP), pitch),
     ]
@@ -135,13 +146,16 @@ def _depth_shared(a: Cloud, b: Cloud) -> float:
     return float(far - max(a.low[FORWARD], b.low[FORWARD]))
 
 
-def _over(a: Cloud, b: Cloud) -> list[Condition]:
-    """a's middle lies over b from left to right, and the two overlap in depth."""
+def _over(a: Cloud, b: Cloud, whole: Cloud | None = None) -> list[Condition]:
+    """a's middle lies over b from left to right, and the two overlap in depth.
+
+    Where b is a part that may be seen edge-on, its depth is that of the `whole`.
+    """
     pitch, middle = _pitch(a, b), a.middle[RIGHT]
     inside = min(middle - b.low[RIGHT], b.high[RIGHT] - middle)
     return [
         Condition("over its middle", inside, pitch),
-        Condition("at one depth", _depth_shared(a, b), pitch),
+        Condition("at one depth", _depth_shared(a, whole or b), pitch),
     ]
 
 
@@ -184,7 +198,7 @@ def _underneath(a: Cloud, b: Cloud) -> list[Condition]:
         return [Condition("something over it", -pitch)]
     return [
         Condition("something higher", higher, pitch),
-        *_over(a, top),
+        *_over(a, top, b),
         Condition("lower", b.middle[UP] - a.low[UP], pitch),
     ]
 

@@ -21,6 +21,11 @@ SHOWN = {
     ),
     "in line": ({"a": cube(0.1, -0.6), "b": cube(-0.1, 0.6)}, {}, {"in front of", "near"}),
     "behind": ({"a": cube(0.2, 0.6), "b": cube(0, -0.6)}, {}, {"behind", "near"}),
+    "cut off": ({"a": cube(0.3, 0.5), "b": cube(0, -0.6)}, {"elevation": 2}, {"behind"}),
+    "under an edge": (
+        {"a": cube(0.1, 0.1, 0, 0.35), "b": table(0, 0)}, {"elevation": 1, "target": (0, 0, 0.6)},
+        {"underneath"},
+    ),
     "stacked": (
         {"a": cube(0, 0, 0.6, 0.5), "b": cube(0, 0)}, {"elevation": 12}, {"on top of"},
     ),
