@@ -16,10 +16,12 @@ from dataclasses import asdict, replace
 import observe
 import relations
 from pictures import depth_png, mask_png, write_whole
-from stage import Stage, camera_to_world
+from stage import USUAL_TRANSFORM, Stage, camera_to_world
 
 SCHEMA = "ablate2tune/scene/1"
 ROLES = ("subject", "object", "third")
+LATER = ("view_transform",)
+"""Keys of a group that only some data sets have; they are kept in the sidecar as they are."""
 BYSTANDER_HIDES = 0.05
 """Fraction of an object that a bystander may hide."""
 
@@ -132,6 +134,7 @@ def sidecar(
         },
         "light": group["light"],
         "ground": group["ground"],
+        **{key: group[key] for key in LATER if key in group},
         "size": size,
         "samples": samples,
         "depth_unit": "millimetre along the optical axis; 0 = no surface",
@@ -159,6 +162,7 @@ def render_group(job: dict, stage: Stage, made: dict) -> dict:
         twins.append(twin)
     stage.light(group["light"], group["ground"])
     stage.surround(group.get("environment", "plain"), group.get("wall"))
+    stage.view(group.get("view_transform", USUAL_TRANSFORM))
     stage.aim(camera)
     for twin in twins:
         stage.place([(b, group["objects"][key]["colour"]) for key, b in twin.bodies.items()])

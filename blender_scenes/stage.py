@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import tempfile
 
 import bpy
 from materials import ENVIRONMENTS, Materials, ground_material, principled
@@ -19,6 +20,8 @@ from pictures import stripped
 NO_DENOISER = "none"
 NOISY_SAMPLES = 4
 """Samples are multiplied by this where there is no denoiser: 8 denoised look like 32 plain ones."""
+VIEW_TRANSFORMS = ("Standard", "Filmic", "AgX")
+USUAL_TRANSFORM = "Standard"
 GROUND_SIZE = 400.0
 SUN_ANGLE = math.radians(8)
 BOUNCES = 2
@@ -103,6 +106,19 @@ class Stage:
         self._camera.data.lens = camera.lens
         self._camera.matrix_world = Matrix(camera_to_world(camera))
 
+    def view(self, transform: str = USUAL_TRANSFORM) -> None:
+        """How radiance becomes a picture: one of `view_transforms`."""
+        self.scene.view_settings.view_transform = transform
+
+    def works(self) -> bool:
+        """Whether a small frame renders on the device that is set."""
+        with tempfile.TemporaryDirectory() as scratch:
+            try:
+                self.render(8, 1, 0, os.path.join(scratch, "frame.png"))
+            except (RuntimeError, OSError):  # Cycles' errors, or no picture was written
+                return False
+        return True
+
     def samples(self, asked: int) -> int:
         """Samples per pixel that are taken when some are asked for."""
         return asked if self.denoiser != NO_DENOISER else asked * NOISY_SAMPLES
@@ -129,6 +145,19 @@ def camera_to_world(camera: Camera) -> list[list[float]]:
     return [*rows, [0.0, 0.0, 0.0, 1.0]]
 
 
+def view_transforms(scene) -> list[str]:
+    """The view transforms of this Blender that are set by name alone."""
+    held, found = scene.view_settings.view_transform, []
+    for name in VIEW_TRANSFORMS:
+        try:
+            scene.view_settings.view_transform = name
+        except TypeError:  # not in this Blender
+            continue
+        found.append(name)
+    scene.view_settings.view_transform = held
+    return found
+
+
 def _sky(scene):
     world = bpy.data.worlds.new("sky")
     scene.world = world
@@ -140,7 +169,7 @@ def _sky(scene):
 
 
 def _render_settings(scene) -> str:
-    """Set Cycles on one CPU thread; returns the denoiser in use, or "none"."""
+    """Set Cycles, one CPU thread; returns the denoiser in use, or "none"."""
     render, cycles = scene.render, scene.cycles
     render.engine = "CYCLES"
     render.threads_mode, render.threads = "FIXED", 1
@@ -151,8 +180,7 @@ def _render_settings(scene) -> str:
     render.image_settings.file_format = "PNG"
     render.image_settings.color_mode = "RGB"
     render.image_settings.color_depth = "8"
-    scene.view_settings.view_transform = "Standard"
-    cycles.device = "CPU"
+    scene.view_settings.view_transform = USUAL_TRANSFORM
     cycles.max_bounces = cycles.diffuse_bounces = BOUNCES
     cycles.glossy_bounces = 1
     cycles.caustics_reflective = cycles.caustics_refractive = False

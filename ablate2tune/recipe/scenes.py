@@ -48,6 +48,11 @@ class ScenesConfig(Settings):
     """Surroundings to draw from, for world: natural."""
     bystanders: Annotated[int, Field(ge=0, le=3)] = 0
     """Further objects in a scene, at most, for world: natural; the relation is not about them."""
+    view_transforms: Annotated[list[Literal["Standard", "Filmic", "AgX"]], Field(min_length=1)] = [
+        "Standard"
+    ]
+    """How radiance becomes a picture, drawn for each group: Standard (clips), Filmic or AgX (soften
+    bright parts; AgX since Blender 4.0)."""
     size_exponent: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Displayed size = natural size ** this, for world: natural; 1: as they are."""
     assets: Path | None = None
@@ -62,6 +67,10 @@ class ScenesConfig(Settings):
     """Blender processes; one per core by default."""
     blender: str | None = None
     """A `blender` executable; the `bpy` module or a `blender` on PATH by default."""
+    device: Literal["auto", "cpu", "gpu"] = "cpu"
+    """What Cycles renders on. auto: a GPU on which a frame succeeds (OptiX, CUDA, HIP, Metal and
+    oneAPI are tried in this order), else the CPU; gpu: an error where there is none. The device
+    really used is recorded with every scene. Pixels from a GPU differ a little from a CPU's."""
     timeout: Annotated[float, Field(gt=0)] = 60.0
     """Seconds one contrast group may take before its worker is replaced."""
     worker_memory: Annotated[float, Field(gt=0)] = 4.0

@@ -21,13 +21,17 @@ from ablate2tune.scenes.sampling import (
     relation_of,
     sample_group,
     split_of,
+    view_transform,
 )
 from ablate2tune.scenes.worker_pool import JobError, WorkerPool
 
 SCHEMA = "ablate2tune/dataset/1"
-MACHINE_KEYS = {"folder", "workers", "blender", "timeout", "worker_memory", "preset"}
+MACHINE_KEYS = {"folder", "workers", "blender", "device", "timeout", "worker_memory", "preset"}
 """Settings that do not change what is rendered (a preset shows in size and samples)."""
-LATER_KEYS = ("world", "environments", "bystanders", "size_exponent", "assets")
+LATER_KEYS = (
+    *("world", "environments", "bystanders", "size_exponent", "assets"),
+    *("view_transforms",),
+)
 """Settings that older data sets do not name; at their defaults they are left out."""
 TOLD = 3
 """Damaged files that are named."""
@@ -35,7 +39,8 @@ TOLD = 3
 
 @dataclass(frozen=True)
 class RenderSummary:
-    """What a data set holds: images by split, rejected attempts by reason, Blender versions."""
+    """What a data set holds: images by split, rejected attempts by reason, Blender versions,
+    devices that rendered."""
 
     images: int
     rendered_now: int
@@ -45,6 +50,8 @@ class RenderSummary:
     relations: dict[str, int]
     rejections: dict[str, int]
     blender: list[str]
+    devices: list[str]
+    """ "CPU", or the backend and the name of a GPU."""
 
 
 def render_dataset(
@@ -114,7 +121,13 @@ def _render_groups(
     done = total - 2 * len(missing)
     stop = threading.Event()
     with WorkerPool(
-        config.blender, config.workers, config.timeout, config.assets, config.worker_memory
+        config.blender,
+        config.workers,
+        config.timeout,
+        config.assets,
+        config.worker_memory,
+        config.device,
+        config.view_transforms,
     ) as pool:
         futures = {
             pool.submit(_render_group, pool, stop, config, seed, folder, i): i for i in missing
@@ -182,6 +195,7 @@ def _render_group(
         if stop.is_set():
             return None
         group = sample(config, seed, index, attempt, split_of(config, index))
+        group.update(view_transform(config, seed, index))
         if attempt % POSES_PER_PAIR == 0:
             rejections.extend(group["refused"])
         job = {"group": group, "folder": str(folder.resolve()), "rejections": rejections}
@@ -205,7 +219,8 @@ def _finish(
     damaged: int,
 ) -> RenderSummary:
     """Write metadata.jsonl and dataset.json from the sidecars, in index order."""
-    records, rejections, blender = [], Counter[str](), set[str]()
+    records, rejections = [], Counter[str]()
+    blender, devices = set[str](), set[str]()
     for index in range(group_count(config)):
         if f"g{index:06d}" in failed:
             continue
@@ -214,6 +229,7 @@ def _finish(
         ]
         records.extend(twin["record"] for twin in twins)
         blender.update(twin["made_with"]["blender"] for twin in twins)
+        devices.update(twin["made_with"].get("device", "CPU") for twin in twins)
         rejections.update(twins[0]["rejections"])
     runs.write_jsonl(folder / "metadata.jsonl", records)
     summary = RenderSummary(
@@ -224,6 +240,7 @@ def _finish(
         relations=dict(sorted(Counter(r["relation"] for r in records).items())),
         rejections=dict(rejections.most_common()),
         blender=sorted(blender),
+        devices=sorted(devices),
     )
     runs.write_json(
         folder / "dataset.json",
@@ -235,6 +252,7 @@ def _finish(
             "relations": summary.relations,
             "rejections": summary.rejections,
             "blender": summary.blender,
+            "devices": summary.devices,
         },
     )
     return summary
