@@ -20,7 +20,7 @@ from stage import USUAL_TRANSFORM, Stage, camera_to_world
 
 SCHEMA = "ablate2tune/scene/1"
 ROLES = ("subject", "object", "third")
-LATER = ("view_transform",)
+LATER = ("view_transform", "sky_turn")
 """Keys of a group that only some data sets have; they are kept in the sidecar as they are."""
 BYSTANDER_HIDES = 0.05
 """Fraction of an object that a bystander may hide."""
@@ -161,7 +161,7 @@ def render_group(job: dict, stage: Stage, made: dict) -> dict:
             return {"status": "rejected", "reason": reason}
         twins.append(twin)
     stage.light(group["light"], group["ground"])
-    stage.surround(group.get("environment", "plain"), group.get("wall"))
+    stage.surround(group.get("environment", "plain"), group.get("wall"), group.get("sky_turn", 0.0))
     stage.view(group.get("view_transform", USUAL_TRANSFORM))
     stage.aim(camera)
     for twin in twins:

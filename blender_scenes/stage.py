@@ -12,10 +12,11 @@ import os
 import tempfile
 
 import bpy
-from materials import ENVIRONMENTS, Materials, ground_material, principled
+from materials import ENVIRONMENTS, Environment, Materials, ground_material, principled
 from mathutils import Matrix
 from observe import SENSOR, Camera, Placed
 from pictures import stripped
+from sky import Sky, map_of
 
 NO_DENOISER = "none"
 NOISY_SAMPLES = 4
@@ -42,7 +43,7 @@ class Stage:
         self._camera = self._link("camera", bpy.data.cameras.new("camera"))
         self._camera.data.sensor_width = SENSOR
         self.scene.camera = self._camera
-        self._sky = _sky(self.scene)
+        self._sky = Sky(self.scene, ENVIRONMENTS["plain"].sky)
         self.denoiser = _render_settings(self.scene)
 
     def _link(self, name: str, data) -> bpy.types.Object:
@@ -58,11 +59,19 @@ class Stage:
         self._ground_mesh = mesh
         self._link("ground", mesh)
 
-    def surround(self, environment: str, wall: float | None) -> None:
-        """Ground, sky and wall of an environment; the wall stands at a y coordinate (metres)."""
-        look = ENVIRONMENTS[environment]
+    def surround(self, environment: str, wall: float | None, turn: float = 0.0) -> None:
+        """Ground, sky and wall of an environment, after `light`.
+
+        The wall stands at a y coordinate (metres), an environment map is turned (degrees).
+        """
+        shown = map_of(environment)
+        look = ENVIRONMENTS[environment] if shown is None else Environment(shown["ground"], None)
         self._ground_mesh.materials[0] = self._materials.ground(look.ground) or self._ground
-        self._sky.inputs["Color"].default_value = (*look.sky, 1.0)
+        self._sun.hide_render = shown is not None and not shown["sun"]
+        if shown is None:
+            self._sky.show_colour(look.sky)
+        else:
+            self._sky.show_map(shown, turn)
         if self._wall is None:
             h = GROUND_SIZE / 2
             mesh = bpy.data.meshes.new("wall")
@@ -79,7 +88,7 @@ class Stage:
         tilt, turn = math.radians(90 - spec["sun_elevation"]), math.radians(spec["sun_azimuth"])
         self._sun.rotation_euler = (tilt, 0.0, turn)
         self._sun.data.energy = spec["sun_strength"]
-        self._sky.inputs["Strength"].default_value = spec["sky_strength"]
+        self._sky.set_strength(spec["sky_strength"])
         grey = ground["grey"]
         principled(self._ground).inputs["Base Color"].default_value = (grey, grey, grey, 1)
 
@@ -99,7 +108,8 @@ class Stage:
             shown.rotation_euler = (0.0, 0.0, body.yaw)
             shown.scale = (body.scale,) * 3
             for slot, surface in zip(shown.material_slots, model.surfaces, strict=True):
-                slot.material = self._materials.get(surface, colour)
+                named = isinstance(surface, str)
+                slot.material = self._materials.get(surface, colour) if named else surface
             shown.hide_render = False
 
     def aim(self, camera: Camera) -> None:
@@ -156,16 +166,6 @@ def view_transforms(scene) -> list[str]:
         found.append(name)
     scene.view_settings.view_transform = held
     return found
-
-
-def _sky(scene):
-    world = bpy.data.worlds.new("sky")
-    scene.world = world
-    world.use_nodes = True
-    world.cycles.sampling_method = "NONE"
-    background = next(n for n in world.node_tree.nodes if n.type == "BACKGROUND")
-    background.inputs["Color"].default_value = (*ENVIRONMENTS["plain"].sky, 1.0)
-    return background
 
 
 def _render_settings(scene) -> str:

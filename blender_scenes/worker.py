@@ -10,10 +10,12 @@ A job has one of the keys of `JOBS`. A contrast group is `{"group": SPEC, "folde
 `{"status": "rejected", "reason": ...}` if a twin does not show its relation,
 `{"status": "unwritable", "reason": ...}` if the folder is full or read-only, or
 `{"status": "failed", "reason": ...}`. A portrait of one object is `{"portrait": SPEC, "path":
-FILE}`. The first answer, before any job, is `{"status": "ready"}`, or `{"status": "unable",
-"reason": ..., "where": ..., "mend": ...}` where this Blender lacks what the settings ask for. The
-settings are JSON in the environment variable ABLATE2TUNE_WORKER: `device` (auto, cpu or gpu),
-`slot` (number of this process among several) and `view_transforms` (those that jobs will name).
+FILE}`. Either may bring `models` and `maps`, files of the user's own by name (see `imports` and
+`sky`). The first answer, before any job, is `{"status": "ready"}`, or `{"status": "unable",
+"reason": ..., "where": ..., "mend": ...}` where this Blender lacks what the settings ask for; a
+job whose files it cannot use is answered so too. The settings are JSON in the environment variable
+ABLATE2TUNE_WORKER: `device` (auto, cpu or gpu), `slot` (number of this process among several) and
+`view_transforms` (those that jobs will name).
 Answers carry a prefix, since Blender prints on the same stream.
 """
 
@@ -34,9 +36,12 @@ if HERE not in sys.path:  # Blender's --python does not add it
 
 import bpy  # noqa: E402
 import devices  # noqa: E402
+import imports  # noqa: E402
+import sky  # noqa: E402
 from groups import render_group  # noqa: E402
 from portrait import render_portrait  # noqa: E402
 from stage import USUAL_TRANSFORM, Stage, view_transforms  # noqa: E402
+from unable import UnableError  # noqa: E402
 
 JOBS = {"group": render_group, "portrait": render_portrait}
 
@@ -52,13 +57,6 @@ def scripts_hash() -> str:
 
 
 SETTINGS = {"device": "cpu", "slot": 0, "view_transforms": [USUAL_TRANSFORM]}
-
-
-class UnableError(Exception):
-    """This Blender lacks what the settings ask for."""
-
-    def __init__(self, reason: str, where: str, mend: str):
-        self.row = {"status": "unable", "reason": reason, "where": where, "mend": mend}
 
 
 def prepared(stage: Stage, settings: dict) -> str:
@@ -123,7 +121,11 @@ def main() -> None:
         try:
             job = json.loads(line)
             (kind,) = JOBS.keys() & job.keys()
+            imports.register(job.get("models", {}))
+            sky.register(job.get("maps", {}))
             answer(JOBS[kind](job, stage, made))
+        except UnableError as error:
+            answer(error.row)
         except OSError as error:
             answer({"status": "unwritable", "reason": error.strerror or str(error)})
         except Exception as error:

@@ -11,6 +11,7 @@ from ablate2tune.recipe.settings import Fraction, Positive, Settings
 
 PRESETS = {"draft64": (64, 8), "demo128": (128, 8), "train512": (512, 64), "train1024": (1024, 128)}
 """Width and height in pixels, and samples per pixel."""
+ENVIRONMENTS = ("plain", "studio", "room", "lawn", "street")
 ALL_OBJECTS = "all"
 """Stands for every asset in `scenes.objects`."""
 
@@ -44,8 +45,9 @@ class ScenesConfig(Settings):
     """plain: unit-sized objects of one colour on grey ground. natural: every asset, with variants,
     poses and sizes that relate as in life, environments, and more relations (above, below, inside,
     next to, near, far from, between)."""
-    environments: list[Literal["plain", "studio", "room", "lawn", "street"]] = ["plain"]
-    """Surroundings to draw from, for world: natural."""
+    environments: Annotated[list[str], Field(min_length=1)] = ["plain"]
+    """Surroundings to draw from, for world: natural: plain, studio, room, lawn, street, and the
+    environment maps in `assets` by their files' names."""
     bystanders: Annotated[int, Field(ge=0, le=3)] = 0
     """Further objects in a scene, at most, for world: natural; the relation is not about them."""
     view_transforms: Annotated[list[Literal["Standard", "Filmic", "AgX"]], Field(min_length=1)] = [
@@ -56,7 +58,8 @@ class ScenesConfig(Settings):
     size_exponent: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Displayed size = natural size ** this, for world: natural; 1: as they are."""
     assets: Path | None = None
-    """A folder of asset files of your own (see blender_scenes/assets/__init__.py)."""
+    """A folder of assets of your own: Python files (see blender_scenes/assets/__init__.py), GLB
+    models and environment maps, these with their licences (see docs/scenes.md)."""
     preset: Literal["draft64", "demo128", "train512", "train1024"] | None = None
     """Sets size and samples: 64 px 8 samples, 128 px 8, 512 px 64, 1024 px 128."""
     min_area: Fraction = 0.04
@@ -93,9 +96,20 @@ class ScenesConfig(Settings):
         colours: Sequence[str] = vocabulary.COLOURS
         if natural:
             from ablate2tune.scenes.catalogue import assets_module, catalogue
+            from ablate2tune.scenes.user_assets import user_assets
 
             kinds = [*catalogue(self.assets), ALL_OBJECTS]
             colours = assets_module().COLOURS
+            maps = user_assets(self.assets).maps
+            for name in set(maps) & set(ENVIRONMENTS):
+                raise ValueError(f"assets: {maps[name].path.name} has an environment's name")
+            surroundings = (*ENVIRONMENTS, *maps)
+            for name in self.environments:
+                if name not in surroundings:
+                    raise ValueError(
+                        f"environments: unknown environment {name!r}; "
+                        f"{did_you_mean(name, surroundings)}"
+                    )
         elif self.environments != ["plain"] or self.bystanders or self.assets:
             raise ValueError("environments, bystanders and assets need world: natural")
         contrast = vocabulary.CONTRAST if natural else vocabulary.OPPOSITE

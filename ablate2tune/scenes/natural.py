@@ -14,6 +14,7 @@ from ablate2tune.scenes.captions import captions, thing
 from ablate2tune.scenes.catalogue import assets_module, catalogue
 from ablate2tune.scenes.layout import Shape
 from ablate2tune.scenes.sampling import relation_of
+from ablate2tune.scenes.user_assets import file_notes, user_assets
 from ablate2tune.scenes.vocabulary import CONTRAST, is_holdout
 from ablate2tune.seeding import seed_for
 
@@ -94,6 +95,7 @@ def sample_natural_group(
         },
         "ground": {"grey": _draw(rng, 0.17, 0.4)},
         "environment": environment,
+        **_sky_turn(config, seed, index, environment),
         "wall": rear + deepest + _draw(rng, 1.0, 3.0) if environment in WALLED else None,
         "size": config.size,
         "samples": config.samples,
@@ -106,6 +108,30 @@ def kinds(config: ScenesConfig) -> list[str]:
     """The kinds of objects a recipe asks for."""
     known = catalogue(config.assets)
     return sorted(known) if ALL_OBJECTS in config.objects else list(dict.fromkeys(config.objects))
+
+
+def _sky_turn(config: ScenesConfig, seed: int, index: int, environment: str) -> dict[str, float]:
+    """The key of a group's spec that turns an environment map (degrees); none for others."""
+    if environment not in user_assets(config.assets).maps:
+        return {}
+    rng = random.Random(seed_for(seed, "natural sky", index))
+    return {"sky_turn": _draw(rng, 0, 360)}
+
+
+def files_of(config: ScenesConfig, group: dict[str, Any]) -> dict[str, Any]:
+    """The keys of a job that bring a group's files of the user's own; none if it has none."""
+    held = user_assets(config.assets)
+    used = {o["kind"] for o in group["objects"].values()}
+    models = {name: held.models[name].job() for name in sorted(used) if name in held.models}
+    maps = {n: m.job() for n, m in held.maps.items() if n == group.get("environment")}
+    return {**({"models": models} if models else {}), **({"maps": maps} if maps else {})}
+
+
+def user_files(config: ScenesConfig) -> dict[str, dict[str, str]]:
+    """Licences and checksums of the files of the user's own that a recipe's scenes may show."""
+    held = user_assets(config.assets)
+    models = [held.models[kind] for kind in kinds(config) if kind in held.models]
+    return file_notes(models, [m for n, m in held.maps.items() if n in config.environments])
 
 
 def _draw(rng: random.Random, low: float, high: float) -> float:

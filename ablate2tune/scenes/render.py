@@ -11,9 +11,10 @@ from typing import Any
 from ablate2tune import runs
 from ablate2tune.errors import UserError
 from ablate2tune.recipe import ScenesConfig
+from ablate2tune.scenes.card import write_card
 from ablate2tune.scenes.failures import FIRST, Failure, Failures
 from ablate2tune.scenes.folder_lock import lock
-from ablate2tune.scenes.natural import sample_natural_group
+from ablate2tune.scenes.natural import files_of, sample_natural_group, user_files
 from ablate2tune.scenes.resume import FOLDERS, TWINS, group_state
 from ablate2tune.scenes.sampling import (
     POSES_PER_PAIR,
@@ -152,7 +153,8 @@ def _identity(config: ScenesConfig, seed: int) -> dict[str, Any]:
     for key in LATER_KEYS:
         if held[key] == usual[key]:
             del held[key]
-    return {"config": held, "seed": seed}
+    files = user_files(config)
+    return {"config": held, "seed": seed, **({"files": files} if files else {})}
 
 
 def _claim(config: ScenesConfig, seed: int, folder: Path) -> None:
@@ -199,6 +201,7 @@ def _render_group(
         if attempt % POSES_PER_PAIR == 0:
             rejections.extend(group["refused"])
         job = {"group": group, "folder": str(folder.resolve()), "rejections": rejections}
+        job.update(files_of(config, group))
         try:
             answer = pool.ask(job)
         except JobError as error:
@@ -255,4 +258,5 @@ def _finish(
             "devices": summary.devices,
         },
     )
+    write_card(folder, user_files(config))
     return summary

@@ -97,8 +97,8 @@ class WorkerPool:
 
         Raises:
             JobError: workers died on this job again and again, or it failed inside Blender.
-            UserError: Blender does not start or lacks what the settings ask for, or the job's
-                files cannot be written.
+            UserError: Blender does not start, lacks what the settings ask for or cannot use a file
+                of the user's own, or the job's files cannot be written.
         """
         slot, worker = self._idle.get()
         deaths, log = 0, ""
@@ -126,6 +126,8 @@ class WorkerPool:
                 self.replaced += 1
         finally:
             self._idle.put((slot, worker))
+        if answer["status"] == "unable":
+            raise UserError(answer["reason"], where=answer["where"], mend=answer["mend"])
         if answer["status"] == "unwritable":
             raise UserError(
                 f"cannot write: {answer['reason']}",
