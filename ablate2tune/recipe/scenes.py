@@ -48,6 +48,11 @@ class ScenesConfig(Settings):
     environments: Annotated[list[str], Field(min_length=1)] = ["plain"]
     """Surroundings to draw from, for world: natural: plain, studio, room, lawn, street, and the
     environment maps in `assets` by their files' names."""
+    frame: Literal["camera", "object", "both"] = "camera"
+    """Whose left and whose front is meant, for world: natural. camera: the viewer's. object: that
+    of the second object, which then has a front (a car, a chair, a cat), for left of, right of, in
+    front of and behind; other relations know no frame. both: by turns. Unless it is camera, there
+    is a column `frame`, and captions say which is meant."""
     bystanders: Annotated[int, Field(ge=0, le=3)] = 0
     """Further objects in a scene, at most, for world: natural; the relation is not about them."""
     view_transforms: Annotated[list[Literal["Standard", "Filmic", "AgX"]], Field(min_length=1)] = [
@@ -112,6 +117,8 @@ class ScenesConfig(Settings):
                     )
         elif self.environments != ["plain"] or self.bystanders or self.assets:
             raise ValueError("environments, bystanders and assets need world: natural")
+        elif self.frame != "camera":
+            raise ValueError(f"frame: {self.frame} needs world: natural")
         contrast = vocabulary.CONTRAST if natural else vocabulary.OPPOSITE
         for key, words, known in (
             ("objects", self.objects, kinds),
@@ -125,6 +132,9 @@ class ScenesConfig(Settings):
                     )
             if not words:
                 raise ValueError(f"{key}: at least one is needed")
+        if self.frame != "camera" and not set(self.relations) & set(vocabulary.DIRECTIONS):
+            directions = ", ".join(vocabulary.DIRECTIONS)
+            raise ValueError(f"frame: {self.frame} needs one of the relations {directions}")
         if len(self.colours) < 2:
             raise ValueError("colours: at least two are needed, the two objects never share one")
         for relation in self.relations:

@@ -9,9 +9,10 @@ from typing import Any
 
 from ablate2tune.errors import UserError
 from ablate2tune.recipe import ALL_OBJECTS, ScenesConfig
-from ablate2tune.scenes import layout
+from ablate2tune.scenes import frames, layout
 from ablate2tune.scenes.captions import captions, thing
 from ablate2tune.scenes.catalogue import assets_module, catalogue
+from ablate2tune.scenes.frames import any_side, arrange_by_front, frame_of, shows_front
 from ablate2tune.scenes.layout import Shape
 from ablate2tune.scenes.sampling import relation_of
 from ablate2tune.scenes.user_assets import file_notes, user_assets
@@ -41,10 +42,14 @@ def sample_natural_group(
     """
     relation = relation_of(config, index)
     chosen = random.Random(seed_for(seed, "natural pair", index, attempt // POSES_PER_PAIR))
-    shapes, colours = _draw_objects(chosen, config, relation, split)
+    frame = frame_of(config, index)
+    own = frame == "object"
+    shapes, colours = _draw_objects(chosen, config, relation, split, own)
     rng = random.Random(seed_for(seed, "natural scene", index, attempt))
     shapes = [shape.turned(_yaw(rng, shape)) for shape in shapes]
-    arranged = layout.arrange(rng, relation, shapes)
+    if own:
+        shapes[1] = any_side(rng, config, shapes[1])
+    arranged = (arrange_by_front if own else layout.arrange)(rng, relation, shapes)
     group_id = f"g{index:06d}"
     keys = "abc"[: len(shapes)]
     environment = rng.choice(config.environments)
@@ -53,6 +58,8 @@ def sample_natural_group(
               "variant": s.variant, "pose": s.pose}
         for key, s, c in zip(keys, arranged.shapes, colours, strict=True)
     }  # fmt: skip
+    for made in objects.values() if frame else ():
+        made["has_front"] = shows_front(config, made["kind"], made["variant"])
     rear = max(y for twin in arranged.twins for _, y, *_ in twin.places.values())
     deepest = max(s.reach for s in arranged.shapes)
     bystanders = _bystanders(rng, config, objects, arranged)
@@ -72,12 +79,14 @@ def sample_natural_group(
             "seed": seed,
             "split": split,
             "environment": environment,
+            **({"frame": frame} if frame else {}),
             **words,
         }
         for role in ("subject", "object", "third"):
             named = objects[roles[role]] if role in roles else {"kind": "", "colour": ""}
             record[role], record[f"{role}_colour"] = named["kind"], named["colour"]
-        twins.append({"relation": twin.relation, **roles, "places": places, "record": record})
+        twins.append({"relation": twin.relation, **roles, "places": places, "record": record,
+                      **({"frame": frame} if frame else {})})  # fmt: skip
     share = WIDE_AREA_SHARE if relation in WIDE else AREA_SHARE
     return {
         "schema": SCHEMA,
@@ -86,7 +95,7 @@ def sample_natural_group(
         "refused": [],
         "objects": objects,
         "twins": twins,
-        "camera": _camera(rng, relation),
+        "camera": _camera(rng, relation, own),
         "light": {
             "sun_azimuth": _draw(rng, -65, 65),
             "sun_elevation": _draw(rng, 35, 65),
@@ -146,8 +155,10 @@ def _yaw(rng: random.Random, shape: Shape) -> float:
     return _draw(rng, -55, 55) if shape.has_front else _draw(rng, 0, 360)
 
 
-def _camera(rng: random.Random, relation: str) -> dict[str, Any]:
+def _camera(rng: random.Random, relation: str, own: bool) -> dict[str, Any]:
     low, high = layout.ELEVATION.get(relation, layout.USUAL_ELEVATION)
+    if own:
+        low, high = frames.ELEVATION
     return {
         "azimuth": _draw(rng, -12, 12),
         "elevation": _draw(rng, low, high),
@@ -164,9 +175,12 @@ def _shape(rng: random.Random, config: ScenesConfig, kind: str) -> Shape:
 
 
 def _draw_objects(
-    rng: random.Random, config: ScenesConfig, relation: str, split: str
+    rng: random.Random, config: ScenesConfig, relation: str, split: str, own: bool
 ) -> tuple[list[Shape], list[str]]:
-    """Objects that can show a relation and its contrast, of pairs that belong to the split."""
+    """Objects that can show a relation and its contrast, of pairs that belong to the split.
+
+    With `own`, the relation is meant by the second object's front, so it needs one.
+    """
     names = kinds(config)
     known = catalogue(config.assets)
     count = 3 if relation == "between" else 2
@@ -184,11 +198,14 @@ def _draw_objects(
             colours.append(rng.choice(free))
         if len(colours) < count or not layout.suits(relation, shapes):
             continue
+        if own and not shows_front(config, shapes[1].kind, shapes[1].variant):
+            continue
         first, second = (f"{c} {s.kind}" for c, s in zip(colours[:2], shapes[:2], strict=True))
         if is_holdout(first, second, config.holdout) == (split == "test"):
             return shapes, colours
     raise UserError(
-        f"found no objects that can be shown {relation!r} one another in {DRAWS} draws",
+        f"found no objects that can be shown {relation!r} one another"
+        f"{' by their own fronts' if own else ''} in {DRAWS} draws",
         where="scenes.objects",
         mend=f"add objects, or leave out {relation!r} and {CONTRAST[relation]!r}",
     )
@@ -249,5 +266,6 @@ def _texts(
         named = [objects[key] for key in twin.roles]
         things = [thing(o["kind"], o["colour"], o["pose"], config.assets) for o in named]
         wrong = thing(kind, subject["colour"], "", config.assets)
-        made.append(captions(twin.relation, things, colour, wrong, rng))
+        frame = frame_of(config, index)
+        made.append(captions(twin.relation, things, colour, wrong, rng, frame))
     return made

@@ -31,7 +31,7 @@ MACHINE_KEYS = {"folder", "workers", "blender", "device", "timeout", "worker_mem
 """Settings that do not change what is rendered (a preset shows in size and samples)."""
 LATER_KEYS = (
     *("world", "environments", "bystanders", "size_exponent", "assets"),
-    *("view_transforms",),
+    *("view_transforms", "frame"),
 )
 """Settings that older data sets do not name; at their defaults they are left out."""
 TOLD = 3
