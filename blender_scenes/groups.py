@@ -14,12 +14,15 @@ import os
 from dataclasses import asdict, replace
 
 import observe
+import own_frame
 import relations
 from pictures import depth_png, mask_png, write_whole
-from stage import Stage, camera_to_world
+from stage import USUAL_TRANSFORM, Stage, camera_to_world
 
 SCHEMA = "ablate2tune/scene/1"
 ROLES = ("subject", "object", "third")
+LATER = ("view_transform", "sky_turn")
+"""Keys of a group that only some data sets have; they are kept in the sidecar as they are."""
 BYSTANDER_HIDES = 0.05
 """Fraction of an object that a bystander may hide."""
 
@@ -51,6 +54,7 @@ class Twin:
 
     def __init__(self, spec: dict, bodies: dict, camera: observe.Camera, group: dict):
         self.spec = spec
+        self.objects = group["objects"]
         self.roles = {role: spec[role] for role in ROLES if role in spec}
         named = list(self.roles.values())
         self.keys = [*named, *(key for key in bodies if key not in named)]
@@ -65,10 +69,27 @@ class Twin:
             return relations.slacks(relation, self.pair)
         return relations.between_slacks(self.pair, self.seen.pair(0, 2))
 
+    def own_slack(self, relation: str, i: int, j: int) -> dict[str, float]:
+        """Slacks of `named object i RELATION named object j` by the front of j."""
+        first, second = (self.bodies[self.keys[k]] for k in (i, j))
+        extents = [own_frame.own_extents(b.points(), second.yaw) for b in (first, second)]
+        views = self.seen.views[i], self.seen.views[j]
+        return own_frame.own_slacks(relation, *extents, views)
+
+    def own_slacks(self, i: int, j: int) -> dict[str, dict[str, float]]:
+        """By relation, where object j has a front that the set speaks of; else empty."""
+        if not self.objects[self.keys[j]].get("has_front"):
+            return {}
+        return {relation: self.own_slack(relation, i, j) for relation in own_frame.RELATIONS}
+
     def rejection(self, min_area: float) -> str | None:
         """Why the picture would not show its relation clearly; None if it does."""
         relation, views = self.spec["relation"], self.seen.views
-        if relation == "between":
+        if self.spec.get("frame") == "object":
+            # Its foil, the opposite side, is a whole object away.
+            slack = self.own_slack(relation, 0, 1)
+            why = relations.unclear(relation, views[:2], slack, min_area)
+        elif relation == "between":
             named = len(self.roles)
             why = relations.unclear(relation, views[:named], self.slack(relation), min_area)
         else:
@@ -83,13 +104,24 @@ class Twin:
     def every_relation(self) -> list[dict[str, str]]:
         """All relations that hold between any two named objects, asked for or not."""
         named = list(self.roles)
-        return [
-            {"subject": one, "relation": relation, "object": other}
-            for i, one in enumerate(named)
-            for j, other in enumerate(named)
-            if i != j
+        pairs = [(i, j) for i in range(len(named)) for j in range(len(named)) if i != j]
+        by_camera = [
+            {"subject": named[i], "relation": relation, "object": named[j]}
+            for i, j in pairs
             for relation in relations.relations_true(self.seen.pair(i, j), relations.ALL)
         ]
+        by_front = [
+            {"subject": named[i], "relation": relation, "object": named[j], "frame": "object"}
+            for i, j in pairs
+            for relation, slack in self.own_slacks(i, j).items()
+            if min(slack.values()) >= 0
+        ]
+        return by_camera + by_front
+
+
+def _front(made: dict, body: observe.Placed) -> dict:
+    """Where an object faces, as a unit vector on the ground, in sets that speak of fronts."""
+    return {"front": own_frame.front(body.yaw)} if made.get("has_front") else {}
 
 
 def sidecar(
@@ -112,6 +144,7 @@ def sidecar(
             label: {
                 **asdict(twin.bodies[key]),
                 "colour": group["objects"][key]["colour"],
+                **_front(group["objects"][key], twin.bodies[key]),
                 "hidden_fraction": 1 - seen.views[i].visible,
                 "hidden_by": {
                     other: seen.hides[j][i]
@@ -126,6 +159,7 @@ def sidecar(
         "relations_true": relations.relations_true(twin.pair),
         "relations_all": twin.every_relation(),
         "slack": {r: twin.slack(r) for r in asked},
+        **({"slack_own": twin.own_slacks(0, 1)} if "frame" in spec else {}),
         "camera": {
             **group["camera"],
             "intrinsics": [[focal, 0, size / 2], [0, focal, size / 2], [0, 0, 1]],
@@ -133,6 +167,7 @@ def sidecar(
         },
         "light": group["light"],
         "ground": group["ground"],
+        **{key: group[key] for key in LATER if key in group},
         "size": size,
         "samples": samples,
         "depth_unit": "millimetre along the optical axis; 0 = no surface",
@@ -161,7 +196,8 @@ def render_group(job: dict, stage: Stage, made: dict) -> dict:
     stage.denoise(group.get("denoise", True))
     made = {**made, "denoiser": stage.denoiser}
     stage.light(group["light"], group["ground"])
-    stage.surround(group.get("environment", "plain"), group.get("wall"))
+    stage.surround(group.get("environment", "plain"), group.get("wall"), group.get("sky_turn", 0.0))
+    stage.view(group.get("view_transform", USUAL_TRANSFORM))
     stage.aim(camera)
     for twin in twins:
         stage.place([(b, group["objects"][key]["colour"]) for key, b in twin.bodies.items()])

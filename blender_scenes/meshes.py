@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import bmesh
 import bpy
+import imports
 from assets import PLAIN, Builder, catalogue, draft
 from mathutils.bvhtree import BVHTree
 
@@ -21,14 +22,14 @@ class Built:
     """An asset in its own frame (metres).
 
     `corners` are the vertices that its bounds in any direction depend on, `columns` where thin
-    parts stand, `surfaces` the name of each material slot's surface, `colours` what it may be.
+    parts stand, `surfaces` the name of each material slot's surface, or a model's own material.
     """
 
     mesh: bpy.types.Mesh
     corners: list[tuple[float, float, float]]
     columns: list[tuple[float, float]]
     tree: BVHTree
-    surfaces: list[str]
+    surfaces: list[str | bpy.types.Material]
 
 
 _built: dict[tuple[str, str, str], Built] = {}
@@ -42,7 +43,12 @@ def built(kind: str, variant: str = PLAIN, pose: str = "standing") -> Built:
         KeyError: there is no such kind or variant.
     """
     key = (kind, variant, pose)
-    if key not in _built:
+    if key not in _built and imports.is_model(kind):
+        made = imports.imported(kind)
+        made.mesh.name = "-".join(key)
+        tree = BVHTree.FromPolygons(made.vertices, made.faces)
+        _built[key] = Built(made.mesh, _hull(made.vertices), made.columns, tree, made.surfaces)
+    elif key not in _built:
         if not _catalogue:
             _catalogue.update(catalogue(USER_FOLDERS))
         builder = draft(_catalogue[kind], variant, pose)

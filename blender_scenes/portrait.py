@@ -20,6 +20,7 @@ def render_portrait(job: dict, stage: Stage, made: dict) -> dict:
     yaw = math.radians(spec["yaw"])
     body = observe.Placed(spec["kind"], 1.0, yaw, 0.0, 0.0, 0.0, spec["variant"], spec["pose"])
     stage.light(LIGHT, {"grey": 0.3})
+    stage.surround("plain", None)
     stage.aim(observe.framed(body.points(), CAMERA))
     stage.place([(body, spec["colour"])])
     scratch = f"{job['path']}.{os.getpid()}.tmp"

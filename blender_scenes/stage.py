@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import math
 import os
+import tempfile
 
 import bpy
-from materials import ENVIRONMENTS, Materials, ground_material, principled
+from materials import ENVIRONMENTS, Environment, Materials, ground_material, principled
 from mathutils import Matrix
 from observe import SENSOR, Camera, Placed
 from pictures import stripped
+from sky import Sky, map_of
 
 NO_DENOISER = "none"
 NOISY_SAMPLES = 4
 """Samples are multiplied by this where there is no denoiser: 8 denoised look like 32 plain ones."""
+VIEW_TRANSFORMS = ("Standard", "Filmic", "AgX")
+USUAL_TRANSFORM = "Standard"
 GROUND_SIZE = 400.0
 SUN_ANGLE = math.radians(8)
 BOUNCES = 2
@@ -39,7 +43,7 @@ class Stage:
         self._camera = self._link("camera", bpy.data.cameras.new("camera"))
         self._camera.data.sensor_width = SENSOR
         self.scene.camera = self._camera
-        self._sky = _sky(self.scene)
+        self._sky = Sky(self.scene, ENVIRONMENTS["plain"].sky)
         self._best_denoiser = self.denoiser = _render_settings(self.scene)
 
     def _link(self, name: str, data) -> bpy.types.Object:
@@ -55,11 +59,19 @@ class Stage:
         self._ground_mesh = mesh
         self._link("ground", mesh)
 
-    def surround(self, environment: str, wall: float | None) -> None:
-        """Ground, sky and wall of an environment; the wall stands at a y coordinate (metres)."""
-        look = ENVIRONMENTS[environment]
+    def surround(self, environment: str, wall: float | None, turn: float = 0.0) -> None:
+        """Ground, sky and wall of an environment, after `light`.
+
+        The wall stands at a y coordinate (metres), an environment map is turned (degrees).
+        """
+        shown = map_of(environment)
+        look = ENVIRONMENTS[environment] if shown is None else Environment(shown["ground"], None)
         self._ground_mesh.materials[0] = self._materials.ground(look.ground) or self._ground
-        self._sky.inputs["Color"].default_value = (*look.sky, 1.0)
+        self._sun.hide_render = shown is not None and not shown["sun"]
+        if shown is None:
+            self._sky.show_colour(look.sky)
+        else:
+            self._sky.show_map(shown, turn)
         if self._wall is None:
             h = GROUND_SIZE / 2
             mesh = bpy.data.meshes.new("wall")
@@ -76,7 +88,7 @@ class Stage:
         tilt, turn = math.radians(90 - spec["sun_elevation"]), math.radians(spec["sun_azimuth"])
         self._sun.rotation_euler = (tilt, 0.0, turn)
         self._sun.data.energy = spec["sun_strength"]
-        self._sky.inputs["Strength"].default_value = spec["sky_strength"]
+        self._sky.set_strength(spec["sky_strength"])
         grey = ground["grey"]
         principled(self._ground).inputs["Base Color"].default_value = (grey, grey, grey, 1)
 
@@ -96,7 +108,8 @@ class Stage:
             shown.rotation_euler = (0.0, 0.0, body.yaw)
             shown.scale = (body.scale,) * 3
             for slot, surface in zip(shown.material_slots, model.surfaces, strict=True):
-                slot.material = self._materials.get(surface, colour)
+                named = isinstance(surface, str)
+                slot.material = self._materials.get(surface, colour) if named else surface
             shown.hide_render = False
 
     def aim(self, camera: Camera) -> None:
@@ -107,6 +120,19 @@ class Stage:
         """Use the denoiser, if Blender has one, or none."""
         self.denoiser = self._best_denoiser if wanted else NO_DENOISER
         self.scene.cycles.use_denoising = self.denoiser != NO_DENOISER
+
+    def view(self, transform: str = USUAL_TRANSFORM) -> None:
+        """How radiance becomes a picture: one of `view_transforms`."""
+        self.scene.view_settings.view_transform = transform
+
+    def works(self) -> bool:
+        """Whether a small frame renders on the device that is set."""
+        with tempfile.TemporaryDirectory() as scratch:
+            try:
+                self.render(8, 1, 0, os.path.join(scratch, "frame.png"))
+            except (RuntimeError, OSError):  # Cycles' errors, or no picture was written
+                return False
+        return True
 
     def samples(self, asked: int) -> int:
         """Samples per pixel that are taken when some are asked for."""
@@ -134,18 +160,21 @@ def camera_to_world(camera: Camera) -> list[list[float]]:
     return [*rows, [0.0, 0.0, 0.0, 1.0]]
 
 
-def _sky(scene):
-    world = bpy.data.worlds.new("sky")
-    scene.world = world
-    world.use_nodes = True
-    world.cycles.sampling_method = "NONE"
-    background = next(n for n in world.node_tree.nodes if n.type == "BACKGROUND")
-    background.inputs["Color"].default_value = (*ENVIRONMENTS["plain"].sky, 1.0)
-    return background
+def view_transforms(scene) -> list[str]:
+    """The view transforms of this Blender that are set by name alone."""
+    held, found = scene.view_settings.view_transform, []
+    for name in VIEW_TRANSFORMS:
+        try:
+            scene.view_settings.view_transform = name
+        except TypeError:  # not in this Blender
+            continue
+        found.append(name)
+    scene.view_settings.view_transform = held
+    return found
 
 
 def _render_settings(scene) -> str:
-    """Set Cycles on one CPU thread; returns the denoiser in use, or "none"."""
+    """Set Cycles, one CPU thread; returns the denoiser in use, or "none"."""
     render, cycles = scene.render, scene.cycles
     render.engine = "CYCLES"
     render.threads_mode, render.threads = "FIXED", 1
@@ -156,8 +185,7 @@ def _render_settings(scene) -> str:
     render.image_settings.file_format = "PNG"
     render.image_settings.color_mode = "RGB"
     render.image_settings.color_depth = "8"
-    scene.view_settings.view_transform = "Standard"
-    cycles.device = "CPU"
+    scene.view_settings.view_transform = USUAL_TRANSFORM
     cycles.max_bounces = cycles.diffuse_bounces = BOUNCES
     cycles.glossy_bounces = 1
     cycles.caustics_reflective = cycles.caustics_refractive = False

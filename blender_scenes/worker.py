@@ -10,7 +10,12 @@ A job has one of the keys of `JOBS`. A contrast group is `{"group": SPEC, "folde
 `{"status": "rejected", "reason": ...}` if a twin does not show its relation,
 `{"status": "unwritable", "reason": ...}` if the folder is full or read-only, or
 `{"status": "failed", "reason": ...}`. A portrait of one object is `{"portrait": SPEC, "path":
-FILE}`. The first answer, before any job, is `{"status": "ready"}`.
+FILE}`. Either may bring `models` and `maps`, files of the user's own by name (see `imports` and
+`sky`). The first answer, before any job, is `{"status": "ready"}`, or `{"status": "unable",
+"reason": ..., "where": ..., "mend": ...}` where this Blender lacks what the settings ask for; a
+job whose files it cannot use is answered so too. The settings are JSON in the environment variable
+ABLATE2TUNE_WORKER: `device` (auto, cpu or gpu), `slot` (number of this process among several) and
+`view_transforms` (those that jobs will name).
 Answers carry a prefix, since Blender prints on the same stream.
 """
 
@@ -30,9 +35,13 @@ if HERE not in sys.path:  # Blender's --python does not add it
     sys.path.insert(0, HERE)
 
 import bpy  # noqa: E402
+import devices  # noqa: E402
+import imports  # noqa: E402
+import sky  # noqa: E402
 from groups import render_group  # noqa: E402
 from portrait import render_portrait  # noqa: E402
-from stage import Stage  # noqa: E402
+from stage import USUAL_TRANSFORM, Stage, view_transforms  # noqa: E402
+from unable import UnableError  # noqa: E402
 
 JOBS = {"group": render_group, "portrait": render_portrait}
 
@@ -45,6 +54,35 @@ def scripts_hash() -> str:
             with open(os.path.join(folder, name), "rb") as file:
                 digest.update(file.read())
     return digest.hexdigest()
+
+
+SETTINGS = {"device": "cpu", "slot": 0, "view_transforms": [USUAL_TRANSFORM]}
+
+
+def prepared(stage: Stage, settings: dict) -> str:
+    """Apply the settings; returns the device in use.
+
+    Raises:
+        UnableError: there is no GPU although one is asked for, or no such view transform.
+    """
+    there = view_transforms(stage.scene)
+    for name in settings["view_transforms"]:
+        if name not in there:
+            raise UnableError(
+                f"Blender {bpy.app.version_string} has no view transform {name!r}",
+                "scenes.view_transforms",
+                f"it has {', '.join(there)}",
+            )
+    try:
+        return devices.choose(
+            settings["device"],
+            bpy.context.preferences.addons["cycles"].preferences,
+            stage.scene.cycles,
+            stage.works,
+            settings["slot"],
+        )
+    except devices.NoGpuError as error:
+        raise UnableError(str(error), "scenes.device = gpu", "set auto or cpu") from error
 
 
 def end_with_parent() -> None:
@@ -66,9 +104,15 @@ def main() -> None:
         answers.flush()
 
     stage = Stage()
+    settings = {**SETTINGS, **json.loads(os.environ.get("ABLATE2TUNE_WORKER", "{}"))}
+    try:
+        device = prepared(stage, settings)
+    except UnableError as error:
+        answer(error.row)
+        return
     made = {
         "blender": bpy.app.version_string,
-        "device": "CPU",
+        "device": device,
         "denoiser": stage.denoiser,
         "scripts_sha256": scripts_hash(),
     }
@@ -77,7 +121,11 @@ def main() -> None:
         try:
             job = json.loads(line)
             (kind,) = JOBS.keys() & job.keys()
+            imports.register(job.get("models", {}))
+            sky.register(job.get("maps", {}))
             answer(JOBS[kind](job, stage, made))
+        except UnableError as error:
+            answer(error.row)
         except OSError as error:
             answer({"status": "unwritable", "reason": error.strerror or str(error)})
         except Exception as error:

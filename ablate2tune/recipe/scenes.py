@@ -11,6 +11,7 @@ from ablate2tune.recipe.settings import Fraction, Positive, Settings
 
 PRESETS = {"draft64": (64, 8), "demo128": (128, 8), "train512": (512, 64), "train1024": (1024, 128)}
 """Width and height in pixels, and samples per pixel."""
+ENVIRONMENTS = ("plain", "studio", "room", "lawn", "street")
 ALL_OBJECTS = "all"
 """Stands for every asset in `scenes.objects`."""
 
@@ -72,14 +73,26 @@ class ScenesConfig(Settings):
     """plain: unit-sized objects of one colour on grey ground. natural: every asset, with variants,
     poses and sizes that relate as in life, environments, and more relations (above, below, inside,
     next to, near, far from, between)."""
-    environments: list[Literal["plain", "studio", "room", "lawn", "street"]] = ["plain"]
-    """Surroundings to draw from, for world: natural."""
+    environments: Annotated[list[str], Field(min_length=1)] = ["plain"]
+    """Surroundings to draw from, for world: natural: plain, studio, room, lawn, street, and the
+    environment maps in `assets` by their files' names."""
+    frame: Literal["camera", "object", "both"] = "camera"
+    """Whose left and whose front is meant, for world: natural. camera: the viewer's. object: that
+    of the second object, which then has a front (a car, a chair, a cat), for left of, right of, in
+    front of and behind; other relations know no frame. both: by turns. Unless it is camera, there
+    is a column `frame`, and captions say which is meant."""
     bystanders: Annotated[int, Field(ge=0, le=3)] = 0
     """Further objects in a scene, at most, for world: natural; the relation is not about them."""
+    view_transforms: Annotated[list[Literal["Standard", "Filmic", "AgX"]], Field(min_length=1)] = [
+        "Standard"
+    ]
+    """How radiance becomes a picture, drawn for each group: Standard (clips), Filmic or AgX (soften
+    bright parts; AgX since Blender 4.0)."""
     size_exponent: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Displayed size = natural size ** this, for world: natural; 1: as they are."""
     assets: Path | None = None
-    """A folder of asset files of your own (see blender_scenes/assets/__init__.py)."""
+    """A folder of assets of your own: Python files (see blender_scenes/assets/__init__.py), GLB
+    models and environment maps, these with their licences (see docs/scenes.md)."""
     preset: Literal["draft64", "demo128", "train512", "train1024"] | None = None
     """Sets size and samples: 64 px 8 samples, 128 px 8, 512 px 64, 1024 px 128."""
     min_area: Fraction = 0.04
@@ -97,6 +110,10 @@ class ScenesConfig(Settings):
     """Blender processes; one per core of the machine or of the cluster by default."""
     blender: str | None = None
     """A `blender` executable (on each node); the `bpy` module or a `blender` on PATH by default."""
+    device: Literal["auto", "cpu", "gpu"] = "cpu"
+    """What Cycles renders on. auto: a GPU on which a frame succeeds (OptiX, CUDA, HIP, Metal and
+    oneAPI are tried in this order), else the CPU; gpu: an error where there is none. The device
+    really used is recorded with every scene. Pixels from a GPU differ a little from a CPU's."""
     timeout: Annotated[float, Field(gt=0)] = 60.0
     """Seconds one contrast group may take before its worker is replaced."""
     worker_memory: Annotated[float, Field(gt=0)] = 4.0
@@ -119,11 +136,24 @@ class ScenesConfig(Settings):
         colours: Sequence[str] = vocabulary.COLOURS
         if natural:
             from ablate2tune.scenes.catalogue import assets_module, catalogue
+            from ablate2tune.scenes.user_assets import user_assets
 
             kinds = [*catalogue(self.assets), ALL_OBJECTS]
             colours = assets_module().COLOURS
+            maps = user_assets(self.assets).maps
+            for name in set(maps) & set(ENVIRONMENTS):
+                raise ValueError(f"assets: {maps[name].path.name} has an environment's name")
+            surroundings = (*ENVIRONMENTS, *maps)
+            for name in self.environments:
+                if name not in surroundings:
+                    raise ValueError(
+                        f"environments: unknown environment {name!r}; "
+                        f"{did_you_mean(name, surroundings)}"
+                    )
         elif self.environments != ["plain"] or self.bystanders or self.assets:
             raise ValueError("environments, bystanders and assets need world: natural")
+        elif self.frame != "camera":
+            raise ValueError(f"frame: {self.frame} needs world: natural")
         contrast = vocabulary.CONTRAST if natural else vocabulary.OPPOSITE
         for key, words, known in (
             ("objects", self.objects, kinds),
@@ -137,6 +167,9 @@ class ScenesConfig(Settings):
                     )
             if not words:
                 raise ValueError(f"{key}: at least one is needed")
+        if self.frame != "camera" and not set(self.relations) & set(vocabulary.DIRECTIONS):
+            directions = ", ".join(vocabulary.DIRECTIONS)
+            raise ValueError(f"frame: {self.frame} needs one of the relations {directions}")
         if len(self.colours) < 2:
             raise ValueError("colours: at least two are needed, the two objects never share one")
         for relation in self.relations:

@@ -20,8 +20,12 @@ ANSWER = "@@a2t "
 ENVIRONMENT = "ABLATE2TUNE_BLENDER"
 ASSETS = "ABLATE2TUNE_ASSETS"
 """Environment variable that names further folders of asset files to the worker script."""
+SETTINGS = "ABLATE2TUNE_WORKER"
+"""Environment variable with the worker script's settings (see blender_scenes/worker.py)."""
 OLDEST = (3, 4)
 START_TIMEOUT = 120.0
+GPU_START_TIMEOUT = 900.0
+"""Seconds for a start on a GPU, whose kernels may have to be compiled the first time."""
 VERSION_TIMEOUT = 60.0
 LOG_TAIL = 600
 """Bytes of a log that go into a message ..."""
@@ -119,6 +123,10 @@ class Worker:
     `made_with` tells Blender's version, device and denoiser once the process is ready. With `core`,
     the process stays on that CPU core: Blender's helper threads otherwise spin on the others, which
     doubled the CPU time of a 64-pixel frame (0.20 s against 0.09 s, Blender 5.0.1, 2 cores).
+
+    Raises:
+        UserError: this Blender lacks what the settings ask for (a GPU, a view transform).
+        WorkerDiedError: the process ended, or was not ready within `start_timeout` seconds.
     """
 
     def __init__(
@@ -126,6 +134,7 @@ class Worker:
         command: list[str],
         core: int | None = None,
         environment: dict[str, str] | None = None,
+        start_timeout: float | None = None,
     ):
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed in close)
         self._process = subprocess.Popen(
@@ -140,7 +149,9 @@ class Worker:
         )
         try:
             _pin(self._process.pid, core)
-            ready = self._read(START_TIMEOUT)
+            ready = self._read(start_timeout or START_TIMEOUT)
+            if ready["status"] == "unable":
+                raise UserError(ready["reason"], where=ready["where"], mend=ready["mend"])
         except BaseException:
             self.close()
             raise

@@ -42,7 +42,8 @@ def choose(row: Mapping[str, Any], rates: CaptionRates, rng: Random) -> Choice:
     """The caption of a scene for one draw.
 
     Args:
-        row: the scene's row of metadata, as in `metadata.jsonl`, `SceneRecord.row` or `datasets`.
+        row: the scene's row of metadata, as in `metadata.jsonl`, `SceneRecord.row` or `datasets`;
+            where it has a `frame`, captions with a relation say whose left or front is meant.
         rates: how often each kind is wanted.
         rng: four numbers are taken from it, whatever the rates, so that a change of one rate leaves
             the draws of the others where they were.
@@ -57,7 +58,7 @@ def choose(row: Mapping[str, Any], rates: CaptionRates, rng: Random) -> Choice:
     kind, natural_draw, bare_draw, pick = (rng.random() for _ in range(4))
     if kind < rates.dropped:
         return Choice("", True, False, False, False)
-    relation, things = row["relation"], things_of(row)
+    relation, things, frame = row["relation"], things_of(row), row.get("frame")
     kind -= rates.dropped
     foil = kind < rates.foil
     if foil:
@@ -65,9 +66,9 @@ def choose(row: Mapping[str, Any], rates: CaptionRates, rng: Random) -> Choice:
     elif kind < rates.foil + rates.no_relation:
         relation = None
     natural, bare = natural_draw < rates.natural, bare_draw < rates.bare
-    known = templates(relation, things)
+    known = templates(relation, things, frame)
     template = known[int(pick * len(known))] if natural else None
-    text = compose(relation, things, template, bare)
+    text = compose(relation, things, template, bare, frame)
     return Choice(text, not foil, relation is not None, natural, bare)
 
 
@@ -79,7 +80,7 @@ def possible(row: Mapping[str, Any], rates: CaptionRates) -> list[str]:
     >>> possible(row, CaptionRates(dropped=0.1, bare=0.5))
     ['', 'a red ball behind a blue cube', 'a ball behind a cube']
     """
-    things = things_of(row)
+    things, frame = things_of(row), row.get("frame")
     rest = 1 - rates.dropped - rates.foil - rates.no_relation
     claims = [
         (rates.foil, *reversed_claim(row["relation"], things)),
@@ -91,10 +92,10 @@ def possible(row: Mapping[str, Any], rates: CaptionRates) -> list[str]:
         if rate <= ROUNDING:
             continue
         forms: list[str | None] = [None] if rates.natural < 1 else []
-        forms += templates(relation, named) if rates.natural else ()
+        forms += templates(relation, named, frame) if rates.natural else ()
         for form in forms:
-            texts += [compose(relation, named, form)] if rates.bare < 1 else []
-            texts += [compose(relation, named, form, bare=True)] if rates.bare else []
+            texts += [compose(relation, named, form, False, frame)] if rates.bare < 1 else []
+            texts += [compose(relation, named, form, True, frame)] if rates.bare else []
     return list(dict.fromkeys(texts))
 
 

@@ -15,7 +15,7 @@ from random import Random
 from typing import Any
 
 from ablate2tune.scenes.catalogue import find_asset
-from ablate2tune.scenes.vocabulary import CONTRAST, SYMMETRIC, with_article
+from ablate2tune.scenes.vocabulary import CONTRAST, DIRECTIONS, SYMMETRIC, with_article
 
 TEMPLATES = (
     "{a} is {relation} {b}",
@@ -36,8 +36,11 @@ PAIR_TEMPLATES = (
 """Without the relation."""
 VERBS = ("standing", "sitting", "lying", "perching", "flying", "waving", "walking")
 """Poses that a natural caption says: "a black cat sitting on top of a car"."""
-
-
+OWN_SIDES = {
+    "in front of": "{a} on the side that {b} faces",
+    "behind": "{a} at the back of {b}",
+}
+"""Natural captions that say by themselves that the second object's own front is meant."""
 ROLES = ("subject", "object", "third")
 
 
@@ -86,15 +89,27 @@ def things_of(row: Mapping[str, Any]) -> list[Thing]:
     ]
 
 
-def templates(relation: str | None, things: list[Thing]) -> tuple[str, ...]:
-    """The natural templates for a relation of these things, or for none."""
+def templates(
+    relation: str | None, things: list[Thing], frame: str | None = None
+) -> tuple[str, ...]:
+    """The natural templates for a relation of these things, or for none.
+
+    Half of those for a front of the second object's own say so by themselves (`OWN_SIDES`).
+    """
     if relation is None:
         return PAIR_TEMPLATES
-    return PAIRWISE if len(things) > 2 else TEMPLATES
+    known = PAIRWISE if len(things) > 2 else TEMPLATES
+    if frame == "object" and relation in OWN_SIDES:
+        return known + (OWN_SIDES[relation],) * len(known)
+    return known
 
 
 def compose(
-    relation: str | None, things: list[Thing], template: str | None = None, bare: bool = False
+    relation: str | None,
+    things: list[Thing],
+    template: str | None = None,
+    bare: bool = False,
+    frame: str | None = None,
 ) -> str:
     """A caption of `things[0] RELATION things[1] (and things[2])`.
 
@@ -103,14 +118,20 @@ def compose(
         things: two things, or three for "between".
         template: one of `templates`; None makes the plain caption.
         bare: leave the colours out.
+        frame: "object" if the relation is meant by the second object's own front, "camera" if that
+            must be ruled out, None if there is nothing to tell apart. The caption says which.
+
+    >>> compose("left of", [Thing("cat", "grey"), Thing("car", "blue")], frame="object")
+    "a grey cat left of a blue car from the car's point of view"
     """
     phrases = [t.bare() if bare else t.phrase() for t in things]
     if relation is None:
         return (template or "{things}").format(things=_joined(phrases))
     rest = _joined(phrases[1:])
+    view = "" if template in OWN_SIDES.values() else _point_of_view(relation, things[1], frame)
     if template is None:
-        return f"{phrases[0]} {relation} {rest}"
-    return template.format(a=phrases[0], relation=things[0].doing(relation), b=rest)
+        return f"{phrases[0]} {relation} {rest}{view}"
+    return template.format(a=phrases[0], relation=things[0].doing(relation), b=rest) + view
 
 
 def reversed_claim(relation: str, things: list[Thing]) -> tuple[str, list[Thing]]:
@@ -121,7 +142,12 @@ def reversed_claim(relation: str, things: list[Thing]) -> tuple[str, list[Thing]
 
 
 def captions(
-    relation: str, things: list[Thing], false_colour: str, false_thing: Thing, rng: Random
+    relation: str,
+    things: list[Thing],
+    false_colour: str,
+    false_thing: Thing,
+    rng: Random,
+    frame: str | None = None,
 ) -> dict[str, str]:
     """True captions and foils of `things[0] RELATION things[1] (and things[2])`.
 
@@ -131,26 +157,37 @@ def captions(
         false_colour: a colour that nothing in the picture has.
         false_thing: a kind that nothing in the picture is, in the first thing's colour.
         rng: draws the natural caption's template.
+        frame: as in `compose`.
 
     Returns:
         `text` (plain), `text_natural`, `text_bare` (no attributes), `pair_text` (no relation),
         `foil` (relation reversed), `foil_swapped` (roles exchanged; the foil itself where the
-        relation holds both ways), `foil_colour`, `foil_object`.
+        relation holds both ways or is the second object's own), `foil_colour`, `foil_object`.
     """
     first, *others = things
     recoloured = Thing(first.kind, false_colour, first.pose, first.wording)
-    foil = compose(*reversed_claim(relation, things))
-    swapped = compose(relation, [others[0], first, *others[1:]])
+    natural = rng.choice(templates(relation, things, frame))
+    foil = compose(*reversed_claim(relation, things), frame=frame)
+    swapped = compose(relation, [others[0], first, *others[1:]], frame=frame)
+    # The first object may have no front, so the exchange of roles says nothing in that frame.
+    one_way = relation not in SYMMETRIC and frame != "object"
     return {
-        "text": compose(relation, things),
-        "text_natural": compose(relation, things, rng.choice(templates(relation, things))),
-        "text_bare": compose(relation, things, bare=True),
+        "text": compose(relation, things, frame=frame),
+        "text_natural": compose(relation, things, natural, frame=frame),
+        "text_bare": compose(relation, things, bare=True, frame=frame),
         "pair_text": compose(None, things),
         "foil": foil,
-        "foil_swapped": foil if relation in SYMMETRIC else swapped,
-        "foil_colour": compose(relation, [recoloured, *others]),
-        "foil_object": compose(relation, [false_thing, *others]),
+        "foil_swapped": swapped if one_way else foil,
+        "foil_colour": compose(relation, [recoloured, *others], frame=frame),
+        "foil_object": compose(relation, [false_thing, *others], frame=frame),
     }
+
+
+def _point_of_view(relation: str, other: Thing, frame: str | None) -> str:
+    """The end of a caption that says whose left, or whose front, is meant."""
+    if frame == "object":
+        return f" from the {other.kind}'s point of view"
+    return " as seen in the picture" if frame and relation in DIRECTIONS else ""
 
 
 def _joined(phrases: list[str]) -> str:

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 from ablate2tune.scenes.proof import RELATIONS
 
+OWN_FRAME = re.compile(r" from the ([^']+)'s point of view$")
+CAMERA_FRAME = " as seen in the picture"
 RELATION = re.compile(rf" ({'|'.join(sorted(RELATIONS, key=len, reverse=True))}) ")
 
 
@@ -15,6 +17,8 @@ class Claim(NamedTuple):
     relation: str
     labels: tuple[str, ...]
     """Subject, object and, for "between", the third."""
+    frame: str = "camera"
+    """ "object": by the object's own front."""
 
 
 def read_claim(text: str, objects: Mapping[str, Mapping[str, Any]]) -> Claim | None:
@@ -28,15 +32,21 @@ def read_claim(text: str, objects: Mapping[str, Mapping[str, Any]]) -> Claim | N
         None if an object that the caption names is not among them, so the caption is false.
 
     Raises:
-        ValueError: the caption states no relation.
+        ValueError: the caption states no relation, or takes the point of view of another object
+            than the one it relates to.
 
     >>> there = {"subject": {"kind": "ball", "colour": "red"},
     ...          "object": {"kind": "cube", "colour": "blue"}}
     >>> read_claim("a blue cube left of a red ball", there)
-    Claim(relation='left of', labels=('object', 'subject'))
+    Claim(relation='left of', labels=('object', 'subject'), frame='camera')
     >>> read_claim("a green ball left of a blue cube", there) is None
     True
     """
+    text = text.removesuffix(CAMERA_FRAME)
+    own = OWN_FRAME.search(text)
+    viewer = own[1] if own else None
+    if own:
+        text = text[: own.start()]
     found = RELATION.search(text)
     if found is None:
         raise ValueError(f"{text!r} states no relation")
@@ -49,7 +59,9 @@ def read_claim(text: str, objects: Mapping[str, Mapping[str, Any]]) -> Claim | N
         if label is None:
             return None
         labels.append(label)
-    return Claim(found[1], tuple(labels))
+    if viewer is not None and viewer != objects[labels[1]]["kind"]:
+        raise ValueError(f"{text!r} relates to no {viewer}, from whose point of view it speaks")
+    return Claim(found[1], tuple(labels), "object" if viewer else "camera")
 
 
 def _names(phrase: str, made: Mapping[str, Any]) -> bool:

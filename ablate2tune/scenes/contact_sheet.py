@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ablate2tune.errors import UserError
 from ablate2tune.scenes.catalogue import catalogue, find_asset
+from ablate2tune.scenes.user_assets import user_assets
 from ablate2tune.scenes.worker_pool import WorkerPool
 
 PER_ROW = 3
@@ -67,13 +68,19 @@ def contact_sheet(
         UserError: an asset is unknown, Blender is missing, or the file cannot be written.
     """
     shown = sorted(catalogue(folder)) if names is None else names
+    models = {name: model.job() for name, model in user_assets(folder).models.items()}
     specs = [spec for name in shown for spec in portraits(name, size, samples, folder)]
     with (
         tempfile.TemporaryDirectory() as scratch,
         WorkerPool(blender, workers, TIMEOUT, folder) as pool,
     ):
         jobs: list[dict[str, Any]] = [
-            {"portrait": spec, "path": str(Path(scratch) / f"{k}.png"), "folder": scratch}
+            {
+                "portrait": spec,
+                "path": str(Path(scratch) / f"{k}.png"),
+                "folder": scratch,
+                "models": models,
+            }
             for k, spec in enumerate(specs)
         ]
         futures = [pool.submit(pool.ask, job) for job in jobs]

@@ -37,12 +37,17 @@ def open_engine(config: ScenesConfig) -> Engine:
     Raises:
         UserError: Blender or Ray is missing, or the cluster cannot be reached.
     """
+    settings = (
+        config.blender,
+        config.workers,
+        config.timeout,
+        config.assets,
+        config.worker_memory,
+        config.device,
+        config.view_transforms,
+    )
     if config.engine == "ray":
         from ablate2tune.scenes.ray_pool import RayPool
 
-        return RayPool(
-            config.blender, config.workers, config.timeout, config.assets, config.worker_memory
-        )
-    return WorkerPool(
-        config.blender, config.workers, config.timeout, config.assets, config.worker_memory
-    )
+        return RayPool(*settings)
+    return WorkerPool(*settings)

@@ -12,6 +12,7 @@ from ablate2tune.scenes.claims import read_claim
 from ablate2tune.scenes.dataset import MEND, SceneRecord, load_depth, load_masks
 from ablate2tune.scenes.geometry import Cloud, clouds
 from ablate2tune.scenes.proof import Finding, decide
+from ablate2tune.scenes.proof_by_front import decide_by_front, read_pose
 
 SCHEMA = "ablate2tune/evidence/1"
 FOILS = ("foil", "foil_swapped", "foil_colour", "foil_object")
@@ -95,7 +96,8 @@ def check_captions(records: Sequence[SceneRecord]) -> Evidence:
     """Decide every scene's caption and foils from its depth map, its mask and its camera.
 
     The sidecar gives the camera, which mask value is which object, and the foils' words; none of
-    its measurements are read.
+    its measurements are read. For captions in an object's own frame it also gives that object's
+    place and front, which no picture can prove.
 
     Raises:
         UserError: a picture or a sidecar is missing or damaged, or a caption states no relation.
@@ -118,19 +120,25 @@ def check_scene(record: SceneRecord) -> SceneEvidence:
     seen = clouds(mask, depth, camera, values)
     captions = {**{name: words[name] for name in FOILS if name in words}, "text": record.text}
     try:
-        findings = {name: _judged(text, objects, seen) for name, text in captions.items()}
+        findings = {name: _judged(text, note, seen) for name, text in captions.items()}
+    except KeyError as error:
+        raise UserError(
+            f"the sidecar lacks {error}", where=str(record.sidecar_path), mend=MEND
+        ) from error
     except ValueError as error:
         raise UserError(str(error), where=str(record.sidecar_path)) from error
     caption = findings.pop("text")
     return SceneEvidence(record.scene_id, record.relation, caption, findings)
 
 
-def _judged(
-    text: str, objects: Mapping[str, Mapping[str, Any]], seen: Mapping[str, Cloud]
-) -> Finding:
-    claim = read_claim(text, objects)
+def _judged(text: str, note: Mapping[str, Any], seen: Mapping[str, Cloud]) -> Finding:
+    claim = read_claim(text, note["objects"])
     if claim is None:
         return Finding("contradicted", "names an object that is not there")
+    if claim.frame == "object":
+        one, other = claim.labels
+        pose = read_pose(note["objects"][other], note["camera"])
+        return decide_by_front(claim.relation, seen.get(one), seen.get(other), pose)
     return decide(claim.relation, [seen.get(label) for label in claim.labels])
 
 

@@ -20,7 +20,8 @@ def gallery_page(records: list[SceneRecord]) -> str:
     scenes = []
     for record in records:
         note = record.sidecar()
-        slack = note["slack"][note["relation_asserted"]]
+        own = note.get("record", {}).get("frame") == "object"
+        slack = note["slack_own" if own else "slack"][note["relation_asserted"]]
         tightest = min(slack, key=slack.__getitem__)
         scenes.append({
             "id": record.scene_id,

@@ -108,9 +108,13 @@ def _unprojected(
     x = (columns + 0.5 - k[0, 2]) / k[0, 0] * depth
     y = (rows + 0.5 - k[1, 2]) / k[1, 1] * depth
     world = np.stack([x, -y, -depth], axis=1) @ pose[:3, :3].T + pose[:3, 3]
+    return np.concatenate([world[:, :2] @ ground_axes(pose).T, world[:, 2:]], axis=1)
+
+
+def ground_axes(pose: np.ndarray) -> np.ndarray:
+    """(2, 2): unit vectors to the right and forward on the ground, of a camera's pose (4 x 4)."""
     ahead = -pose[:2, 2] / np.linalg.norm(pose[:2, 2])
-    aside = np.array([ahead[1], -ahead[0]])
-    return np.stack([world[:, :2] @ aside, world[:, :2] @ ahead, world[:, 2]], axis=1)
+    return np.array([[ahead[1], -ahead[0]], ahead])
 
 
 def distance(a: Cloud, b: Cloud, axes: tuple[int, ...] = (RIGHT, FORWARD, UP)) -> float:

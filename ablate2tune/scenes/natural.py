@@ -9,11 +9,13 @@ from typing import Any
 
 from ablate2tune.errors import UserError
 from ablate2tune.recipe import ALL_OBJECTS, ScenesConfig
-from ablate2tune.scenes import layout
+from ablate2tune.scenes import frames, layout
 from ablate2tune.scenes.captions import Thing, captions, thing
 from ablate2tune.scenes.catalogue import assets_module, catalogue
+from ablate2tune.scenes.frames import any_side, arrange_by_front, frame_of, shows_front
 from ablate2tune.scenes.layout import Shape
 from ablate2tune.scenes.sampling import relation_of
+from ablate2tune.scenes.user_assets import file_notes, user_assets
 from ablate2tune.scenes.vocabulary import CONTRAST, is_holdout
 from ablate2tune.seeding import seed_for
 
@@ -46,12 +48,16 @@ def sample_natural_group(
     """
     relation = relation_of(config, index)
     chosen = random.Random(seed_for(seed, "natural pair", index, attempt // POSES_PER_PAIR))
-    shapes, colours = _draw_objects(chosen, config, relation, split)
+    frame = frame_of(config, index)
+    own = frame == "object"
+    shapes, colours = _draw_objects(chosen, config, relation, split, own)
     rng = random.Random(seed_for(seed, "natural scene", index, attempt))
     shapes = [shape.turned(_yaw(rng, shape)) for shape in shapes]
-    camera = _camera(rng, relation)
+    if own:
+        shapes[1] = any_side(rng, config, shapes[1])
+    camera = _camera(rng, relation, own)
     throw = camera["lens"] / FILM / camera["fill"]
-    arranged = layout.arrange(rng, relation, shapes, throw)
+    arranged = (arrange_by_front if own else layout.arrange)(rng, relation, shapes, throw)
     group_id = f"g{index:06d}"
     keys = "abc"[: len(shapes)]
     environment = rng.choice(config.environments)
@@ -60,6 +66,8 @@ def sample_natural_group(
               "variant": s.variant, "pose": s.pose}
         for key, s, c in zip(keys, arranged.shapes, colours, strict=True)
     }  # fmt: skip
+    for made in objects.values() if frame else ():
+        made["has_front"] = shows_front(config, made["kind"], made["variant"])
     rear = max(y for twin in arranged.twins for _, y, *_ in twin.places.values())
     deepest = max(s.reach for s in arranged.shapes)
     bystanders = _bystanders(rng, config, objects, arranged)
@@ -79,6 +87,7 @@ def sample_natural_group(
             "seed": seed,
             "split": split,
             "environment": environment,
+            **({"frame": frame} if frame else {}),
             **words,
         }
         for role in ("subject", "object", "third"):
@@ -86,7 +95,8 @@ def sample_natural_group(
             record[role], record[f"{role}_colour"] = named["kind"], named["colour"]
             spoken = _thing(named, config) if role in roles else Thing("", "", wording="")
             record[f"{role}_pose"], record[f"{role}_wording"] = spoken.pose, spoken.wording
-        twins.append({"relation": twin.relation, **roles, "places": places, "record": record})
+        twins.append({"relation": twin.relation, **roles, "places": places, "record": record,
+                      **({"frame": frame} if frame else {})})  # fmt: skip
     share = WIDE_AREA_SHARE if relation in WIDE else AREA_SHARE
     return {
         "schema": SCHEMA,
@@ -104,6 +114,7 @@ def sample_natural_group(
         },
         "ground": {"grey": _draw(rng, 0.17, 0.4)},
         "environment": environment,
+        **_sky_turn(config, seed, index, environment),
         "wall": rear + deepest + _draw(rng, 1.0, 3.0) if environment in WALLED else None,
         "size": config.size,
         "samples": config.samples,
@@ -116,6 +127,30 @@ def kinds(config: ScenesConfig) -> list[str]:
     """The kinds of objects a recipe asks for."""
     known = catalogue(config.assets)
     return sorted(known) if ALL_OBJECTS in config.objects else list(dict.fromkeys(config.objects))
+
+
+def _sky_turn(config: ScenesConfig, seed: int, index: int, environment: str) -> dict[str, float]:
+    """The key of a group's spec that turns an environment map (degrees); none for others."""
+    if environment not in user_assets(config.assets).maps:
+        return {}
+    rng = random.Random(seed_for(seed, "natural sky", index))
+    return {"sky_turn": _draw(rng, 0, 360)}
+
+
+def files_of(config: ScenesConfig, group: dict[str, Any]) -> dict[str, Any]:
+    """The keys of a job that bring a group's files of the user's own; none if it has none."""
+    held = user_assets(config.assets)
+    used = {o["kind"] for o in group["objects"].values()}
+    models = {name: held.models[name].job() for name in sorted(used) if name in held.models}
+    maps = {n: m.job() for n, m in held.maps.items() if n == group.get("environment")}
+    return {**({"models": models} if models else {}), **({"maps": maps} if maps else {})}
+
+
+def user_files(config: ScenesConfig) -> dict[str, dict[str, str]]:
+    """Licences and checksums of the files of the user's own that a recipe's scenes may show."""
+    held = user_assets(config.assets)
+    models = [held.models[kind] for kind in kinds(config) if kind in held.models]
+    return file_notes(models, [m for n, m in held.maps.items() if n in config.environments])
 
 
 def _draw(rng: random.Random, low: float, high: float) -> float:
@@ -131,12 +166,15 @@ def _yaw(rng: random.Random, shape: Shape) -> float:
     return _draw(rng, -55, 55) if shape.has_front else _draw(rng, 0, 360)
 
 
-def _camera(rng: random.Random, relation: str) -> dict[str, Any]:
+def _camera(rng: random.Random, relation: str, own: bool) -> dict[str, Any]:
     """A camera whose frame has room around the objects, which lie anywhere in it.
 
-    Where they always lay in the middle, a rim that one relation leaves free would tell it.
+    Where they always lay in the middle, a rim that one relation leaves free would tell it. With
+    `own`, the relation is meant by the second object's front.
     """
     low, high = layout.ELEVATION.get(relation, layout.USUAL_ELEVATION)
+    if own:
+        low, high = frames.ELEVATION
     fill = _draw(rng, *FILL)
     room = (WITHIN - fill) / 2
     return {
@@ -155,9 +193,12 @@ def _shape(rng: random.Random, config: ScenesConfig, kind: str) -> Shape:
 
 
 def _draw_objects(
-    rng: random.Random, config: ScenesConfig, relation: str, split: str
+    rng: random.Random, config: ScenesConfig, relation: str, split: str, own: bool
 ) -> tuple[list[Shape], list[str]]:
-    """Objects that can show a relation and its contrast, of pairs that belong to the split."""
+    """Objects that can show a relation and its contrast, of pairs that belong to the split.
+
+    With `own`, the relation is meant by the second object's front, so it needs one.
+    """
     names = kinds(config)
     known = catalogue(config.assets)
     count = 3 if relation == "between" else 2
@@ -175,11 +216,14 @@ def _draw_objects(
             colours.append(rng.choice(free))
         if len(colours) < count or not layout.suits(relation, shapes):
             continue
+        if own and not shows_front(config, shapes[1].kind, shapes[1].variant):
+            continue
         first, second = (f"{c} {s.kind}" for c, s in zip(colours[:2], shapes[:2], strict=True))
         if is_holdout(first, second, config.holdout) == (split == "test"):
             return shapes, colours
     raise UserError(
-        f"found no objects that can be shown {relation!r} one another in {DRAWS} draws",
+        f"found no objects that can be shown {relation!r} one another"
+        f"{' by their own fronts' if own else ''} in {DRAWS} draws",
         where="scenes.objects",
         mend=f"add objects, or leave out {relation!r} and {CONTRAST[relation]!r}",
     )
@@ -244,5 +288,6 @@ def _texts(
         named = [objects[key] for key in twin.roles]
         things = [_thing(o, config) for o in named]
         wrong = thing(kind, subject["colour"], "", config.assets)
-        made.append(captions(twin.relation, things, colour, wrong, rng))
+        frame = frame_of(config, index)
+        made.append(captions(twin.relation, things, colour, wrong, rng, frame))
     return made

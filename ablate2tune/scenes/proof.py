@@ -63,7 +63,11 @@ def decide(relation: str, objects: Sequence[Cloud | None]) -> Finding:
     Raises:
         KeyError: an unknown relation.
     """
-    definition = RELATIONS[relation]
+    return settle(objects, RELATIONS[relation])
+
+
+def settle(objects: Sequence[Cloud | None], definition: Callable[..., list[Condition]]) -> Finding:
+    """What the conditions of a definition say of some objects (see this module)."""
     if any(cloud is None for cloud in objects):
         return Finding("contradicted", "an object is not in the picture")
     seen = [cloud for cloud in objects if cloud is not None]

@@ -7,13 +7,14 @@ when its process or its node dies; scenes are drawn and files written here.
 import importlib
 import logging
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from ablate2tune import runs
 from ablate2tune.errors import UserError
-from ablate2tune.scenes.ray_worker import Outcome, Setup, render
+from ablate2tune.scenes.ray_worker import Outcome, Setup, render, with_paths
 from ablate2tune.scenes.worker_pool import RETRIES, JobError
 
 WHERE = "scenes.engine = ray"
@@ -28,8 +29,10 @@ class RayPool:
         blender: a Blender executable on every node, or None to look for one there.
         workers: jobs at a time, or None for one per CPU that the cluster has now.
         timeout: seconds a job may take before its Blender process is stopped.
-        assets: a folder of further asset files; they are sent to the nodes.
+        assets: a folder of further assets; its files are sent to the nodes.
         memory: gigabytes a Blender process may hold after a job; a larger one is replaced.
+        device: "cpu", "gpu", or "auto" for a GPU where Cycles finds one on a node.
+        view_transforms: those that jobs name.
 
     Raises:
         UserError: Ray is not installed, or the cluster cannot be reached.
@@ -42,6 +45,8 @@ class RayPool:
         timeout: float,
         assets: Path | None = None,
         memory: float | None = None,
+        device: str = "cpu",
+        view_transforms: Sequence[str] = ("Standard",),
     ):
         self.replaced = 0
         """Processes that were replaced because they had grown too large."""
@@ -51,7 +56,10 @@ class RayPool:
             _connect(self._ray)
         files = sorted(p for p in assets.iterdir() if p.is_file()) if assets else None
         content = tuple((p.name, p.read_bytes()) for p in files) if files is not None else None
-        self._setup = self._ray.put(Setup(blender, timeout, memory, content))
+        self._names = {str(p.resolve()): p.name for p in files or ()}
+        self._setup = self._ray.put(
+            Setup(blender, timeout, memory, content, device, tuple(view_transforms))
+        )
         self._task = self._ray.remote(num_cpus=1, max_retries=RETRIES)(render)
         self._running: set[Any] = set()
         self._made_with: dict[str, str] | None = None
@@ -101,7 +109,7 @@ class RayPool:
         with self._lock:
             if self._stopped:
                 raise JobError(job, "the run was stopped", "the run was stopped", "")
-            task = self._task.remote(self._setup, job)
+            task = self._task.remote(self._setup, with_paths(job, self._names.__getitem__))
             self._running.add(task)
         try:
             return self._ray.get(task)
@@ -120,11 +128,16 @@ class RayPool:
                 self._running.discard(task)
 
     def _count(self, node: str, made_with: dict[str, str], replaced: int) -> None:
-        """Add to the count of replaced processes, and see that all nodes render alike."""
+        """Add to the count of replaced processes, and see that all nodes render alike.
+
+        They may render on different devices: each scene's sidecar tells on which.
+        """
         with self._lock:
             self.replaced += replaced
             self._made_with = self._made_with or made_with
-            other = [k for k in made_with if made_with[k] != self._made_with.get(k)]
+            other = [
+                k for k in made_with if k != "device" and made_with[k] != self._made_with.get(k)
+            ]
         if other:
             key = other[0]
             raise UserError(

@@ -4,14 +4,21 @@ The group is rendered into a scratch folder of the node, and its files go back a
 """
 
 import fcntl
+import os
 import socket
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from ablate2tune.errors import UserError
 from ablate2tune.scenes.resume import FOLDERS, PICTURES
 from ablate2tune.scenes.worker_pool import JobError, WorkerPool, usable_cores
+
+FILES = ("models", "maps")
+"""Keys of a job that bring files of the user's own, by name."""
+NO_GPUS = "CUDA_VISIBLE_DEVICES"
+"""Ray sets it to nothing for a task that asks for no GPUs; then Cycles would find none."""
 
 
 class Setup(NamedTuple):
@@ -22,6 +29,8 @@ class Setup(NamedTuple):
     memory: float | None
     assets: tuple[tuple[str, bytes], ...] | None
     """Name and content of each file of the user's asset folder."""
+    device: str = "cpu"
+    view_transforms: tuple[str, ...] = ("Standard",)
 
 
 class Outcome(NamedTuple):
@@ -49,6 +58,8 @@ class _Held:
     pool: WorkerPool | None = None
     core: IO[str] | None = None
     """The lock on the core that Blender is pinned to."""
+    assets: Path | None = None
+    """Where the user's asset files lie on this node."""
 
 
 def render(setup: Setup, job: dict[str, Any]) -> Outcome:
@@ -60,13 +71,27 @@ def render(setup: Setup, job: dict[str, Any]) -> Outcome:
         with tempfile.TemporaryDirectory(prefix="ablate2tune-") as scratch:
             for kind in FOLDERS:
                 (Path(scratch) / kind).mkdir()
-            answer = pool.ask({**job, "folder": scratch})
+            found = with_paths(job, lambda name: str((_Held.assets or Path()) / name))
+            answer = pool.ask({**found, "folder": scratch})
             files = _files(Path(scratch), job) if answer["status"] == "accepted" else ()
     except JobError as error:
         return Outcome(node, failure=(error.what, error.reason, error.log))
     except (UserError, OSError) as error:
         return Outcome(node, error=str(error))
     return Outcome(node, answer, files, pool.made_with, pool.replaced - before)
+
+
+def with_paths(job: dict[str, Any], place: Callable[[str], str]) -> dict[str, Any]:
+    """A job whose files of the user's own lie at `place` of their paths.
+
+    They travel by their names in the folder of assets, which lies elsewhere on each node.
+    """
+    moved = {
+        key: {name: {**made, "path": place(made["path"])} for name, made in job[key].items()}
+        for key in FILES
+        if key in job
+    }
+    return {**job, **moved}
 
 
 def _files(folder: Path, job: dict[str, Any]) -> tuple[tuple[str, bytes], ...]:
@@ -84,8 +109,20 @@ def _pool(setup: Setup) -> WorkerPool:
         if _Held.pool is not None:
             _Held.pool.__exit__()
             _Held.pool = None
+        if setup.device != "cpu" and not os.environ.get(NO_GPUS):
+            os.environ.pop(NO_GPUS, None)
+        _Held.assets = _unpacked(setup)
+        core = _own_core()
         _Held.pool = WorkerPool(
-            setup.blender, 1, setup.timeout, _unpacked(setup), setup.memory, [_own_core()]
+            setup.blender,
+            1,
+            setup.timeout,
+            _Held.assets,
+            setup.memory,
+            setup.device,
+            setup.view_transforms,
+            [core],
+            usable_cores().index(core) if core in usable_cores() else os.getpid(),
         )
         _Held.setup = setup
     return _Held.pool

@@ -12,10 +12,11 @@ from ablate2tune import runs
 from ablate2tune.errors import UserError
 from ablate2tune.recipe import ScenesConfig
 from ablate2tune.scenes.caption_rates import kept_rates
+from ablate2tune.scenes.card import write_card
 from ablate2tune.scenes.engine import Engine, open_engine
 from ablate2tune.scenes.failures import FIRST, Failure, Failures
 from ablate2tune.scenes.folder_lock import lock
-from ablate2tune.scenes.natural import sample_natural_group
+from ablate2tune.scenes.natural import files_of, sample_natural_group, user_files
 from ablate2tune.scenes.resume import FOLDERS, TWINS, group_state
 from ablate2tune.scenes.sampling import (
     POSES_PER_PAIR,
@@ -23,15 +24,20 @@ from ablate2tune.scenes.sampling import (
     relation_of,
     sample_group,
     split_of,
+    view_transform,
 )
 from ablate2tune.scenes.worker_pool import JobError
 
 SCHEMA = "ablate2tune/dataset/1"
 MACHINE_KEYS = {
-    "folder", "engine", "workers", "blender", "timeout", "worker_memory", "preset", "captions",
+    "folder", "engine", "workers", "blender", "device", "timeout", "worker_memory", "preset",
+    "captions",
 }  # fmt: skip
 """Settings that do not change what is rendered (a preset shows in size and samples)."""
-LATER_KEYS = ("world", "environments", "bystanders", "size_exponent", "assets", "denoise")
+LATER_KEYS = (
+    *("world", "environments", "bystanders", "size_exponent", "assets", "denoise"),
+    *("view_transforms", "frame"),
+)
 """Settings that older data sets do not name; at their defaults they are left out."""
 TOLD = 3
 """Damaged files that are named."""
@@ -39,7 +45,8 @@ TOLD = 3
 
 @dataclass(frozen=True)
 class RenderSummary:
-    """What a data set holds: images by split, rejected attempts by reason, Blender versions."""
+    """What a data set holds: images by split, rejected attempts by reason, Blender versions,
+    devices that rendered."""
 
     images: int
     rendered_now: int
@@ -49,6 +56,8 @@ class RenderSummary:
     relations: dict[str, int]
     rejections: dict[str, int]
     blender: list[str]
+    devices: list[str]
+    """ "CPU", or the backend and the name of a GPU."""
 
 
 def render_dataset(
@@ -141,7 +150,8 @@ def _identity(config: ScenesConfig, seed: int) -> dict[str, Any]:
     for key in LATER_KEYS:
         if held[key] == usual[key]:
             del held[key]
-    return {"config": held, "seed": seed}
+    files = user_files(config)
+    return {"config": held, "seed": seed, **({"files": files} if files else {})}
 
 
 def _claim(config: ScenesConfig, seed: int, folder: Path) -> None:
@@ -186,9 +196,11 @@ def _render_group(
         group = sample(config, seed, index, attempt, split_of(config, index))
         if not config.denoise:
             group["denoise"] = False
+        group.update(view_transform(config, seed, index))
         if attempt % POSES_PER_PAIR == 0:
             rejections.extend(group["refused"])
         job = {"group": group, "folder": str(folder.resolve()), "rejections": rejections}
+        job.update(files_of(config, group))
         try:
             answer = engine.ask(job)
         except JobError as error:
@@ -209,7 +221,8 @@ def _finish(
     damaged: int,
 ) -> RenderSummary:
     """Write metadata.jsonl and dataset.json from the sidecars, in index order."""
-    records, rejections, blender = [], Counter[str](), set[str]()
+    records, rejections = [], Counter[str]()
+    blender, devices = set[str](), set[str]()
     for index in range(group_count(config)):
         if f"g{index:06d}" in failed:
             continue
@@ -218,6 +231,7 @@ def _finish(
         ]
         records.extend(twin["record"] for twin in twins)
         blender.update(twin["made_with"]["blender"] for twin in twins)
+        devices.update(twin["made_with"].get("device", "CPU") for twin in twins)
         rejections.update(twins[0]["rejections"])
     runs.write_jsonl(folder / "metadata.jsonl", records)
     summary = RenderSummary(
@@ -228,6 +242,7 @@ def _finish(
         relations=dict(sorted(Counter(r["relation"] for r in records).items())),
         rejections=dict(rejections.most_common()),
         blender=sorted(blender),
+        devices=sorted(devices),
     )
     runs.write_json(
         folder / "dataset.json",
@@ -240,6 +255,8 @@ def _finish(
             "relations": summary.relations,
             "rejections": summary.rejections,
             "blender": summary.blender,
+            "devices": summary.devices,
         },
     )
+    write_card(folder, user_files(config))
     return summary

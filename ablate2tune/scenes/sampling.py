@@ -71,6 +71,13 @@ def group_count(config: ScenesConfig) -> int:
     return config.images // 2 + config.test_images // 2
 
 
+def view_transform(config: ScenesConfig, seed: int, index: int) -> dict[str, str]:
+    """The key of a group's spec that names its view transform; none for the usual one alone."""
+    if config.view_transforms == ["Standard"]:
+        return {}
+    return {"view_transform": _rng(seed, "view transform", index).choice(config.view_transforms)}
+
+
 def sample_group(
     config: ScenesConfig, seed: int, index: int, attempt: int, split: str
 ) -> dict[str, Any]:

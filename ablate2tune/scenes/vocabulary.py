@@ -25,6 +25,8 @@ CONTRAST = {
     "between": "between",
 }
 """What the other twin of a group shows; for "between", another object is in the middle."""
+DIRECTIONS = ("left of", "right of", "in front of", "behind")
+"""Relations that can also be meant by the second object's own front."""
 SYMMETRIC = ("next to", "near", "far from")
 """Relations that hold both ways."""
 

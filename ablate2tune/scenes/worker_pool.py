@@ -1,14 +1,23 @@
 """Several Blender processes that render groups side by side."""
 
+import json
 import os
 import queue
 import threading
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from ablate2tune.errors import UserError
-from ablate2tune.scenes.blender import ASSETS, Worker, WorkerDiedError, find_blender
+from ablate2tune.scenes.blender import (
+    ASSETS,
+    GPU_START_TIMEOUT,
+    SETTINGS,
+    Worker,
+    WorkerDiedError,
+    find_blender,
+)
 
 RETRIES = 2
 """Fresh workers tried for a job whose worker died, before the render gives up."""
@@ -34,8 +43,11 @@ class WorkerPool:
         timeout: seconds a job may take before its process is stopped.
         assets: a folder of further asset files for the processes.
         memory: gigabytes a process may hold after a job; a larger one is replaced.
+        device: "cpu", "gpu", or "auto" for a GPU where Cycles finds one.
+        view_transforms: those that jobs name.
         cores: the CPU cores that the processes are pinned to in turn (None: not pinned); by default
             all that this process may use.
+        slot: number of the first process; processes take GPUs in turn by their numbers.
     """
 
     def __init__(
@@ -45,7 +57,10 @@ class WorkerPool:
         timeout: float,
         assets: Path | None = None,
         memory: float | None = None,
+        device: str = "cpu",
+        view_transforms: Sequence[str] = ("Standard",),
         cores: list[int | None] | None = None,
+        slot: int = 0,
     ):
         self._memory = memory * 2**30 if memory else None
         self.replaced = 0
@@ -55,11 +70,14 @@ class WorkerPool:
         self._command = find_blender(blender)
         self._timeout = timeout
         self._environment = {ASSETS: str(assets.resolve())} if assets else {}
-        cores = cores or usable_cores()
-        count = workers or len(cores)
-        self._idle: queue.SimpleQueue[tuple[int | None, Worker | None]] = queue.SimpleQueue()
-        for slot in range(count):
-            self._idle.put((cores[slot % len(cores)], None))  # started by its first job
+        self._settings = {"device": device, "view_transforms": list(view_transforms)}
+        self._start_timeout = None if device == "cpu" else GPU_START_TIMEOUT
+        self._cores = cores or usable_cores()
+        self._first_slot = slot
+        count = workers or len(self._cores)
+        self._idle: queue.SimpleQueue[tuple[int, Worker | None]] = queue.SimpleQueue()
+        for number in range(count):
+            self._idle.put((number, None))  # started by its first job
         self._alive: set[Worker] = set()
         self._lock = threading.Lock()
         self._stopped = False
@@ -84,14 +102,15 @@ class WorkerPool:
 
         Raises:
             JobError: workers died on this job again and again, or it failed inside Blender.
-            UserError: Blender does not start, or the job's files cannot be written.
+            UserError: Blender does not start, lacks what the settings ask for or cannot use a file
+                of the user's own, or the job's files cannot be written.
         """
-        core, worker = self._idle.get()
+        number, worker = self._idle.get()
         deaths, log = 0, ""
         try:
             while True:
                 try:
-                    worker = worker or self._start(core)
+                    worker = worker or self._start(number)
                     answer = worker.ask(job, self._timeout)
                     break
                 except WorkerDiedError as death:
@@ -111,7 +130,9 @@ class WorkerPool:
                 worker = None
                 self.replaced += 1
         finally:
-            self._idle.put((core, worker))
+            self._idle.put((number, worker))
+        if answer["status"] == "unable":
+            raise UserError(answer["reason"], where=answer["where"], mend=answer["mend"])
         if answer["status"] == "unwritable":
             raise UserError(
                 f"cannot write: {answer['reason']}",
@@ -123,8 +144,14 @@ class WorkerPool:
             raise JobError(job, reason, reason, log)
         return answer
 
-    def _start(self, core: int | None) -> Worker:
-        worker = Worker(self._command, core, self._environment)
+    def _start(self, number: int) -> Worker:
+        settings = json.dumps({**self._settings, "slot": self._first_slot + number})
+        worker = Worker(
+            self._command,
+            self._cores[number % len(self._cores)],
+            {**self._environment, SETTINGS: settings},
+            self._start_timeout,
+        )
         self.made_with = worker.made_with
         with self._lock:
             self._alive.add(worker)

@@ -45,10 +45,11 @@ class Asset:
 
     `name` is its noun, `build(builder, parameters, pose)` its mesh, `variants` its parameters by
     variant, `colours` the colours it may have, `wording` how a colour is said ("{colour} {name}"),
-    `has_front` whether its front faces -y, `holds` the variants that things fit into, `solid_top`
-    whether things can stand on it, `shelters` the free height (metres) below a variant, `floats`
-    whether it may hang in the air, `flies` in which poses it needs no ground, `plain` the mesh of
-    the variant "plain", if there is one.
+    `has_front` whether its front faces -y, `one_sided` whether that front shows from ahead only,
+    `faceless` the variants whose front and back look alike, `holds` the variants that things fit
+    into, `solid_top` whether things can stand on it, `shelters` the free height (metres) below a
+    variant, `floats` whether it may hang in the air, `flies` in which poses it needs no ground,
+    `plain` the mesh of the variant "plain", if there is one.
     """
 
     name: str
@@ -58,6 +59,8 @@ class Asset:
     colours: tuple[str, ...] = PAINTS
     wording: str = "{colour} {name}"
     has_front: bool = False
+    one_sided: bool = False
+    faceless: tuple[str, ...] = ()
     holds: tuple[str, ...] = ()
     solid_top: bool = False
     shelters: Mapping[str, float] = field(default_factory=dict)

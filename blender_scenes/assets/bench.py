@@ -58,5 +58,6 @@ ASSET = Asset(
      "stone": Bench(1.3, "stone", False), "garden": Bench(1.4, "wood", True, True)},
     colours=("brown", "green", "white", "red", "blue"),
     has_front=True,
+    faceless=("plain", "stone"),
     shelters={"park": 0.36, "plain": 0.36, "stone": 0.35, "garden": 0.36},
 )  # fmt: skip

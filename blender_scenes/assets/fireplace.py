@@ -128,5 +128,6 @@ ASSET = Asset(
     },
     colours=("red", "white", "grey", "brown"),
     has_front=True,
+    one_sided=True,
     solid_top=True,
 )

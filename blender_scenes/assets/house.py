@@ -86,4 +86,5 @@ ASSET = Asset(
      "town": House(6.0, 4.4, 3, 3, 0.0, chimney=False)},
     colours=("white", "yellow", "red", "blue", "green", "orange", "grey", "brown"),
     has_front=True,
+    one_sided=True,
 )  # fmt: skip

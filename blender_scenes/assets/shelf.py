@@ -64,6 +64,8 @@ ASSET = Asset(
      "narrow": Shelf(0.5, 0.32, 1.6, 4, 0.06, True, 0.7)},
     colours=("brown", "white", "black", "blue", "green", "red"),
     has_front=True,
+    one_sided=True,
+    faceless=("rack",),
     solid_top=True,
     shelters={"rack": 0.40},
 )  # fmt: skip
