@@ -43,7 +43,7 @@ SHIFT = 15.0
 RANK = 32
 SHARPNESS = 100.0
 """Of the preference for the true caption, per unit of margin."""
-WEIGHT = 5.0
+WEIGHT = 100.0
 """Of that preference beside the loss under the true caption."""
 CHANGES: dict[str, Any] = {
     "rank_by": "specificity", "mode": "zero", "top_blocks": 1, "noise_floor": False,
