@@ -251,19 +251,24 @@ def _next_to(a: Cloud, b: Cloud) -> list[Condition]:
     ]
 
 
-def _near(a: Cloud, b: Cloud) -> list[Condition]:
-    close = Condition("close", NEAR * _breadth(a, b) - distance(a, b, GROUND), _pitch(a, b))
-    return [_apart(a, b), close]
+def _gap(a: Cloud, b: Cloud) -> float:
+    """Distance on the ground (metres).
 
-
-def _far_from(a: Cloud, b: Cloud) -> list[Condition]:
-    # The far side of the nearer object is hidden; it is taken to be as deep as it is wide.
+    The far side of the nearer object is hidden; it is taken to be as deep as it is wide.
+    """
     nearer = a if a.low[FORWARD] < b.low[FORWARD] else b
     step = abs(a.middle - b.middle)
     in_depth = step[FORWARD] / max(1e-9, float(np.hypot(step[RIGHT], step[FORWARD])))
     hidden = in_depth * max(0.0, nearer.extent[RIGHT] - nearer.extent[FORWARD])
-    gap = distance(a, b, GROUND) - hidden
-    return [Condition("distant", gap - FAR * _breadth(a, b), _pitch(a, b))]
+    return distance(a, b, GROUND) - hidden
+
+
+def _near(a: Cloud, b: Cloud) -> list[Condition]:
+    return [_apart(a, b), Condition("close", NEAR * _breadth(a, b) - _gap(a, b), _pitch(a, b))]
+
+
+def _far_from(a: Cloud, b: Cloud) -> list[Condition]:
+    return [Condition("distant", _gap(a, b) - FAR * _breadth(a, b), _pitch(a, b))]
 
 
 def _between(a: Cloud, b: Cloud, c: Cloud) -> list[Condition]:
