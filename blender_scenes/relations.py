@@ -36,6 +36,8 @@ CONTACT = 0.012
 """Two surfaces this close touch (metres)."""
 CLEARANCE = 0.005
 """Free height under something that stands over an object without touching it (metres)."""
+GAP_SEEN = 0.016
+"""What is above something leaves free between the two in the picture (fraction of the frame)."""
 FRAME_MARGIN = 0.02
 """Every box keeps this distance from the frame's edge (fraction of the frame)."""
 
@@ -186,6 +188,7 @@ def _above(pair: Pair) -> dict[str, float]:
     rests = _rests(a, b, pair.first_over_second)
     return {
         "clear": a.up[0] - b.up[1] - 0.05,
+        "gap_seen": b.box[1] - a.box[3] - GAP_SEEN,
         "centre_over": rests["centre_over"],
         "first_visible": a.visible - 0.90,
         "second_visible": b.visible - 0.80,

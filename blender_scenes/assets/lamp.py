@@ -25,7 +25,7 @@ def build(b: Builder, lamp: Lamp, pose: str) -> None:
     b.rod((0, 0, 0), (0, 0, 0.025), 0.75 * r, 0.6 * r, "metal", 32)
     tall = h > 1.0
     if tall:
-        b.rod((0, 0, 0.02), (0, 0, h - 0.9 * r), 0.016, 0.016, "metal")
+        b.rod((0, 0, 0.02), (0, 0, h - 0.9 * r), 0.026, 0.026, "metal")
     else:
         b.lathe(
             [

@@ -150,7 +150,7 @@ def holding(relations, pair):
 
 
 def test_above_is_over_and_clear(make, relations):
-    high = {**HIGH, "up": (1.2, 2.2)}
+    high = {**HIGH, "up": (1.2, 2.2), "box": (0.3, 0.1, 0.7, 0.40)}
     pair = make(high, LOW, over=relations.Over(0.2, 0.6), under=relations.Over(-2.2, 0.6))
     assert "above" in holding(relations, pair) and "below" in holding(relations, pair.swapped())
     assert "on top of" not in holding(relations, pair)
@@ -158,6 +158,8 @@ def test_above_is_over_and_clear(make, relations):
     assert relations.rejection("above", pair, 0.04) is None
     aside = make({**high, "right": (0.1, 1.1)}, LOW, over=relations.Over(0.2, 0.3))
     assert relations.rejection("above", aside, 0.04) == "above: centre_over"
+    closed = make({**high, "box": (0.3, 0.1, 0.7, 0.45)}, LOW, over=relations.Over(0.2, 0.6))
+    assert relations.rejection("above", closed, 0.04) == "above: gap_seen"
 
 
 def test_inside_needs_walls_around(make, relations):
