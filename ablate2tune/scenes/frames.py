@@ -9,12 +9,13 @@ import random
 
 from ablate2tune.recipe import ScenesConfig
 from ablate2tune.scenes.catalogue import find_asset
-from ablate2tune.scenes.layout import Arrangement, Shape, Spot, TwinLayout
+from ablate2tune.scenes.layout import Arrangement, Shape, TwinLayout
 from ablate2tune.scenes.sampling import relation_of
 from ablate2tune.scenes.vocabulary import CONTRAST, DIRECTIONS
 
 ELEVATION = (24.0, 38.0)
 """Camera's angle above the horizon (degrees), for an object that turns any side to the camera."""
+COS, SIN = (f(math.radians(sum(ELEVATION) / 2)) for f in (math.cos, math.sin))
 ONE_SIDED = 60.0
 """Largest yaw (degrees) of an object whose front cannot be told from behind."""
 
@@ -46,7 +47,10 @@ def arrange_by_front(
 ) -> Arrangement:
     """Places for `first RELATION second` by the second's front and for the contrast.
 
-    The second stays, the first stands before its front and behind its back, or at either hand.
+    The first stands before the second's front and behind its back, or at either hand. An object
+    that shows its front alone would have the first in the rear, or to the right, for one relation
+    only; so what stands in the rear is enlarged as perspective makes it smaller (`throw` as in
+    `layout.arrange`), and the two as a whole are in the same place.
     """
     a, b = shapes
     turn = math.radians(b.yaw)
@@ -54,18 +58,53 @@ def arrange_by_front(
     in_depth = relation in ("in front of", "behind")
     toward, across = (front, left) if in_depth else (left, front)
     half, width = b.half[::-1] if in_depth else b.half
-    away = half + a.reach + rng.uniform(0.1, 0.4) * (half + a.reach) / 2
+    spare = rng.uniform(0.1, 0.4) * (half + a.reach) / 2
     slip = rng.uniform(-0.2, 0.2) * width
-    ahead, opposite = (
-        (side * away * toward[0] + slip * across[0], side * away * toward[1] + slip * across[1])
-        for side in (1, -1)
-    )
-    places: list[dict[str, Spot]] = [
-        {"a": (x, y, None, 0.0), "b": (0.0, 0.0, None, 0.0)} for x, y in (ahead, opposite)
-    ]
+
+    def apart(side: int, away: float) -> tuple[float, float]:
+        """From the second to the first, along x and y."""
+        x, y = (side * away * t + slip * c for t, c in zip(toward, across, strict=True))
+        return x, y
+
+    away = half + a.reach + spare
+    distance = _distance(apart(1, away), a, b, throw)
+    sides = (1, -1)
+    spots = [_centred(apart(side, away), a, b) for side in sides]
+    grown = [(a, b)]
+    for _ in range(2):
+        grown = [
+            (a.resized(1 + y * COS / distance), b.resized(1 + z * COS / distance))
+            for (_, y), (_, z) in spots
+        ]
+        away = max(c.reach + half * d.scale / b.scale for c, d in grown) + spare
+        spots = [
+            _centred(apart(side, away), c, d) for side, (c, d) in zip(sides, grown, strict=True)
+        ]
     first = "in front of" if in_depth else "left of"
-    relations = (first, CONTRAST[first])
     one, two = (
-        TwinLayout(name, ("a", "b"), spots) for name, spots in zip(relations, places, strict=True)
+        TwinLayout(
+            name,
+            ("a", "b"),
+            {key: (x, y, None, 0.0) for key, (x, y) in zip("ab", at, strict=True)},
+            {"a": c.scale / a.scale, "b": d.scale / b.scale},
+        )
+        for name, at, (c, d) in zip((first, CONTRAST[first]), spots, grown, strict=True)
     )
     return Arrangement(shapes, (one, two) if relation == first else (two, one))
+
+
+def _distance(apart: tuple[float, float], a: Shape, b: Shape, throw: float) -> float:
+    """The camera's distance (metres), from what its frame must hold."""
+    x, y = map(abs, apart)
+    high = max(a.height, b.height) * COS + (y + a.along + b.along) * SIN
+    return throw * max(x + a.across + b.across, high) + y / 2 * COS
+
+
+def _centred(apart: tuple[float, float], a: Shape, b: Shape) -> list[tuple[float, float]]:
+    """Places of two so far apart, with what the frame shows of both around the origin."""
+    x, y = apart
+    left, right = min(x - a.across, -b.across), max(x + a.across, b.across)
+    low = min(y - a.along, -b.along)
+    high = max(y + a.along + a.height * COS / SIN, b.along + b.height * COS / SIN)
+    dx, dy = (left + right) / 2, (low + high) / 2
+    return [(x - dx, y - dy), (-dx, -dy)]

@@ -9,11 +9,18 @@ WORKER = """
 import hashlib, io, json, os, pathlib, sys, time
 from PIL import Image
 behaviour = json.loads(sys.argv[1])
+settings = json.loads(os.environ.get("ABLATE2TUNE_WORKER", "{}"))
+gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "all")
 def answer(row): print("@@a2t " + json.dumps(row), flush=True)
-answer({"status": "ready"})
+answer({"status": "ready", "device": settings.get("device", ""), "slot": settings.get("slot", ""),
+        "view_transforms": " ".join(settings.get("view_transforms", [])), "gpus": gpus})
 for line in sys.stdin:
     job = json.loads(line)
     group = job["group"]
+    brought = [f for key in ("models", "maps") for f in job.get(key, {}).values()]
+    if any(pathlib.Path(file["path"]).read_bytes() != file["content"].encode() for file in brought):
+        answer({"status": "failed", "reason": "another file"})
+        continue
     what = behaviour.get(group["group_id"], behaviour.get(group["twins"][0]["relation"]))
     if what in ("kill parent", "kill node") and not os.path.exists(sys.argv[2]):
         pathlib.Path(sys.argv[2]).touch()

@@ -123,3 +123,45 @@ def test_rates_that_are_not_right(set_by_hand):
         read_rates(set_by_hand)
     with pytest.raises(ValueError, match=r"foil . no_relation must not exceed 1"):
         ScenesConfig.model_validate({"captions": {"dropped": 0.5, "foil": 0.4, "no_relation": 0.2}})
+
+
+CHAIR = {**ROW, "relation": "behind", "object": "chair", "frame": "object"}
+VIEW = "from the chair's point of view"
+
+
+@pytest.mark.parametrize(
+    "rates, text",
+    [
+        ({}, f"an orange cat behind a blue chair {VIEW}"),
+        ({"bare": 1.0}, f"a cat behind a chair {VIEW}"),
+        ({"foil": 1.0}, f"an orange cat in front of a blue chair {VIEW}"),
+        ({"no_relation": 1.0}, "an orange cat and a blue chair"),
+        ({"dropped": 1.0}, ""),
+    ],
+)
+def test_captions_of_a_row_with_a_frame_by_hand(rates, text):
+    assert {choice.text for choice in drawn(CaptionRates.model_validate(rates), CHAIR)} == {text}
+
+
+@pytest.mark.parametrize("frame", ["object", "camera"])
+def test_every_caption_with_a_relation_says_its_frame(frame):
+    rates = CaptionRates(dropped=0.1, foil=0.2, no_relation=0.3, natural=0.5, bare=0.25)
+    row, own = {**CHAIR, "frame": frame}, ("back of", "faces")
+    ends = {"object": (VIEW, *own), "camera": ("as seen in the picture",)}[frame]
+    choices = drawn(rates, row)
+    assert {choice.text for choice in choices} == set(possible(row, rates))
+    for choice in choices:
+        assert any(end in choice.text for end in ends) == choice.relation, choice
+    natural = [c for c in choices if c.natural and c.relation]
+    by_side = sum(any(words in c.text for words in own) for c in natural) / len(natural)
+    assert by_side == pytest.approx(0.5 if frame == "object" else 0, abs=0.06)
+    for choice in natural:
+        claims = {True: "behind", False: "in front of"}[choice.true]
+        side = {True: "at the back of", False: "faces"}[choice.true]
+        assert claims in choice.text or side in choice.text
+
+
+def test_relations_without_directions_know_no_frame():
+    row = {**ROW, "frame": "camera"}
+    rates = CaptionRates(natural=0.5, bare=0.5)
+    assert possible(row, rates) == possible(ROW, rates)

@@ -1,6 +1,7 @@
 """What one process of a cluster does, and what is said without Ray; no cluster is needed."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from ablate2tune.errors import UserError
 from ablate2tune.recipe import ScenesConfig
 from ablate2tune.scenes import ray_worker
 from ablate2tune.scenes.engine import open_engine
-from ablate2tune.scenes.ray_worker import Setup, render
+from ablate2tune.scenes.ray_worker import Setup, render, with_paths
 
 GROUP = {
     "group_id": "g000004",
@@ -57,6 +58,62 @@ def test_one_blender_serves_many_jobs_and_another_setup_gets_its_own(held, tmp_p
     assert ray_worker._Held.pool is not first
     folder = Path(ray_worker._Held.pool._environment["ABLATE2TUNE_ASSETS"])
     assert (folder / "mine.py").read_text() == "ASSET = 1"
+
+
+def test_models_and_maps_are_found_where_the_assets_were_sent(held, tmp_path):
+    """The pretended worker reads the files, and none of them lies where the sender has it."""
+    sent = (("chest.glb", b"glTF"), ("meadow.hdr", b"#?RADIANCE"))
+    names = {f"/sender/{name}": name for name, _ in sent}
+    job = {
+        "group": GROUP, "folder": "", "rejections": [],
+        "models": {"tool chest": {"path": "/sender/chest.glb", "turn": 0, "content": "glTF"}},
+        "maps": {"meadow": {"path": "/sender/meadow.hdr", "content": "#?RADIANCE"}},
+    }  # fmt: skip
+    outcome = render(setup(tmp_path, assets=sent), with_paths(job, names.__getitem__))
+    assert outcome.answer == {"status": "accepted"}, outcome
+    assert job["models"]["tool chest"]["path"] == "/sender/chest.glb"
+    assert with_paths({"group": GROUP}, names.__getitem__) == {"group": GROUP}
+
+
+@pytest.mark.parametrize("device, gpus", [("cpu", ""), ("gpu", "all")])
+def test_a_node_is_told_device_and_view_transforms(held, monkeypatch, tmp_path, device, gpus):
+    """Ray hides the GPUs from a task that asks for none; Blender must see them."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setattr(ray_worker, "usable_cores", lambda: [None])
+    monkeypatch.setattr(ray_worker.tempfile, "tempdir", str(tmp_path))
+    asked = setup(tmp_path)._replace(device=device, view_transforms=("Standard", "AgX"))
+    outcome = render(asked, {"group": GROUP, "folder": "", "rejections": []})
+    assert outcome.made_with is not None
+    assert outcome.made_with["device"] == device and outcome.made_with["gpus"] == gpus
+    assert outcome.made_with["view_transforms"] == "Standard AgX"
+
+
+def test_processes_of_one_node_take_its_gpus_in_turn(held, monkeypatch, tmp_path):
+    slots, locks, cores = [], [], sorted(os.sched_getaffinity(0))[:1]
+    monkeypatch.setattr(ray_worker.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(ray_worker, "usable_cores", lambda: [997, 998, *cores])
+    for taken in range(3):
+        monkeypatch.setattr(ray_worker._Held, "core", None)  # as in another process
+        pool = ray_worker._pool(setup(tmp_path)._replace(timeout=5.0 + taken))
+        slots.append((pool._first_slot, pool._cores))
+        locks.append(ray_worker._Held.core)
+    assert slots == [(0, [997]), (1, [998]), (2, cores)]
+    for lock in locks:
+        lock.close()
+
+
+def test_the_ray_engine_is_opened_with_what_the_local_one_is(monkeypatch, tmp_path):
+    opened = {}
+
+    def note(name):
+        return lambda *settings: opened.setdefault(name, settings)
+
+    monkeypatch.setattr("ablate2tune.scenes.ray_pool.RayPool", note("ray"))
+    monkeypatch.setattr("ablate2tune.scenes.engine.WorkerPool", note("local"))
+    for engine in ("ray", "local"):
+        open_engine(ScenesConfig(engine=engine, device="auto", view_transforms=["AgX"], workers=3))
+    assert opened["ray"] == opened["local"]
+    assert opened["ray"] == (None, 3, 60.0, None, 4.0, "auto", ["AgX"])
 
 
 def test_a_group_that_fails_and_a_node_that_cannot_render(held, tmp_path):
