@@ -19,6 +19,7 @@ from ablate2tune.pipelines import FluxDenoiser, check_model_path, family_of, loa
 from ablate2tune.progress import Terminal
 from ablate2tune.recipe import Recipe, ZeroShotConfig
 from ablate2tune.runs import RunDir, content_hash, read_json
+from ablate2tune.scenes.caption_rates import kept_rates, read_rates
 from ablate2tune.scenes.dataset import SceneRecord, index_files, read_dataset
 from ablate2tune.scenes.evidence import Evidence, check_captions, write_evidence
 from ablate2tune.scenes.priors import prior_check
@@ -133,6 +134,7 @@ def train_stage(recipe: Recipe, terminal: Terminal) -> TrainOutcome:
     ranking_path = recipe.run_folder / "localize" / "ranking.json"
     ranked = recipe.train.targets in ("top", "bottom")
     inputs = _inputs(recipe, train=recipe.train.model_dump(mode="json"))
+    inputs |= kept_rates(read_rates(recipe.data_folder))
     ranking: dict[str, Any] = {"components": []}
     if ranked:
         if not ranking_path.exists():

@@ -19,6 +19,7 @@ from ablate2tune import runs
 from ablate2tune.errors import UserError
 from ablate2tune.pipelines import FluxDenoiser, Progress
 from ablate2tune.recipe import TrainConfig
+from ablate2tune.scenes.caption_rates import read_rates
 from ablate2tune.scenes.dataset import SceneRecord
 from ablate2tune.seeding import seed_for
 from ablate2tune.train import plan
@@ -109,7 +110,8 @@ def train(
     split = plan.split_records(records, config.validation_images)
     names = check_targets(model, targets)
     everything = split.train + split.validation
-    captions = [caption for r in everything for caption in plan.captions_of(r, config)]
+    rates = read_rates(everything[0].folder)
+    captions = [caption for r in everything for caption in plan.captions_of(r, config, rates)]
     if main:
         encode_examples(denoiser, everything, captions, folder / "cache" / "examples.safetensors")
     accelerator.wait_for_everyone()
@@ -188,7 +190,9 @@ def train(
     for step in range(start + 1, config.steps + 1):
         clock = time.perf_counter()
         optimizer.param_groups[0]["lr"] = plan.learning_rate_at(step, config)
-        whole = plan.batch_at(seed, step, split.train, cache.latents.shape[1:], config, shift)
+        whole = plan.batch_at(
+            seed, step, split.train, cache.latents.shape[1:], config, shift, rates
+        )
         mine = whole.part(accelerator.process_index, world)
 
         optimizer.zero_grad(set_to_none=True)

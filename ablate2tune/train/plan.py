@@ -6,16 +6,21 @@ A step draws its whole global batch; processes take slices of it, so their numbe
 import math
 from collections import Counter
 from collections.abc import Sequence
+from random import Random
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from ablate2tune.errors import UserError
-from ablate2tune.recipe import TrainConfig
+from ablate2tune.recipe import CaptionRates, TrainConfig
+from ablate2tune.scenes.caption_rates import choose, possible
 from ablate2tune.scenes.dataset import SceneRecord
-from ablate2tune.seeding import numpy_generator, torch_generator
+from ablate2tune.seeding import numpy_generator, seed_for, torch_generator
 from ablate2tune.train.loss import sample_sigmas
+
+USUAL = CaptionRates()
+"""Every caption is the plain one, with the relation."""
 
 
 class Split(NamedTuple):
@@ -73,19 +78,36 @@ def split_records(records: Sequence[SceneRecord], validation_images: int) -> Spl
     return split
 
 
-def captions_of(record: SceneRecord, config: TrainConfig) -> list[str]:
-    """Every caption that training may choose for an example."""
+def captions_of(record: SceneRecord, config: TrainConfig, rates: CaptionRates = USUAL) -> list[str]:
+    """Every caption that training may choose for an example; its plain one in any case.
+
+    Args:
+        record: the example.
+        config: fractions of empty captions and of those without the relation.
+        rates: how often the rest is worded in which way (`scenes.captions` of its data set).
+    """
     plain = [record.pair_text] if config.plain_captions else []
-    return [record.text, *plain, *([""] if config.caption_dropout else [])]
+    others = [] if rates == USUAL else possible(record.row, rates)
+    dropped = [""] if config.caption_dropout else []
+    return list(dict.fromkeys([record.text, *plain, *others, *dropped]))
 
 
-def choose_caption(record: SceneRecord, draw: float, config: TrainConfig) -> str:
-    """The caption for a uniform draw in [0, 1): empty, then without the relation, then in full."""
+def choose_caption(
+    record: SceneRecord,
+    draw: float,
+    config: TrainConfig,
+    rates: CaptionRates = USUAL,
+    rng: Random | None = None,
+) -> str:
+    """The caption for a uniform draw in [0, 1): empty, then without the relation, then in full.
+
+    In full it is the plain caption, or what `rng` draws by the data set's `rates`.
+    """
     if draw < config.caption_dropout:
         return ""
     if draw < config.caption_dropout + config.plain_captions:
         return record.pair_text
-    return record.text
+    return record.text if rates == USUAL or rng is None else choose(record.row, rates, rng).text
 
 
 def examples_at(seed: int, step: int, batch_size: int, count: int) -> list[int]:
@@ -113,6 +135,7 @@ def batch_at(
     latent_shape: torch.Size,
     config: TrainConfig,
     shift: float,
+    rates: CaptionRates = USUAL,
 ) -> Batch:
     """The global batch of a step.
 
@@ -123,14 +146,24 @@ def batch_at(
         latent_shape: (tokens, channels).
         config: batch size, caption fractions, density of sigma.
         shift: shift of the noise levels (see `sample_sigmas`).
+        rates: how often which caption is read (`scenes.captions` of the data set).
     """
     size = config.batch_size
     examples = examples_at(seed, step, size, len(records))
     draws = torch.rand(size, generator=torch_generator(seed, "train caption", step)).tolist()
-    chosen = zip(examples, draws, strict=True)
+    captions = [
+        choose_caption(
+            records[index],
+            draw,
+            config,
+            rates,
+            Random(seed_for(seed, "train wording", step, place)),
+        )
+        for place, (index, draw) in enumerate(zip(examples, draws, strict=True))
+    ]
     return Batch(
         examples=examples,
-        captions=[choose_caption(records[index], draw, config) for index, draw in chosen],
+        captions=captions,
         sigma=sample_sigmas(
             size, config.timesteps, shift, torch_generator(seed, "train sigma", step)
         ),

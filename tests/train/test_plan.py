@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from ablate2tune.errors import UserError
-from ablate2tune.recipe import TrainConfig
+from ablate2tune.recipe import CaptionRates, TrainConfig
 from ablate2tune.scenes.dataset import SceneRecord
 from ablate2tune.train.plan import (
     batch_at,
+    captions_of,
     choose_caption,
     examples_at,
     learning_rate_at,
@@ -53,6 +54,27 @@ def test_caption_fractions(records: list[SceneRecord]):
     assert choose_caption(record, 0.25, config) == "a red ball and a green cube"
     assert choose_caption(record, 0.74, config) == "a red ball and a green cube"
     assert choose_caption(record, 0.75, config) == "a red ball left of a green cube"
+
+
+def test_captions_by_the_data_sets_rates(records: list[SceneRecord]):
+    config, shape = TrainConfig(plain_captions=0.0, batch_size=60), torch.Size((4, 16))
+    rates = CaptionRates(foil=0.3, bare=0.5)
+    batch = batch_at(3, 1, records, shape, config, 1.0, rates)
+    assert batch.captions == batch_at(3, 1, records, shape, config, 1.0, rates).captions
+    seen = {
+        (records[i].scene_id, text) for i, text in zip(batch.examples, batch.captions, strict=True)
+    }
+    known = {(r.scene_id, text) for r in records for text in captions_of(r, config, rates)}
+    assert seen <= known
+    first = {text for scene, text in seen if scene == records[0].scene_id}
+    assert first <= {
+        "a red ball left of a green cube", "a ball left of a cube",
+        "a red ball right of a green cube", "a ball right of a cube",
+    }  # fmt: skip
+    foils = sum(text in (r.foil for r in records) for text in batch.captions)
+    bare = sum(len(text.split()) < 7 for text in batch.captions)
+    assert 0 < foils < 30 and 15 < bare < 45
+    assert set(batch_at(3, 1, records, shape, config, 1.0).captions) == {r.text for r in records}
 
 
 def test_validation_takes_whole_groups_from_the_end(records: list[SceneRecord]):
