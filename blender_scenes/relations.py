@@ -240,7 +240,7 @@ def _near(pair: Pair) -> dict[str, float]:
     gap = ground_gap(a, b)
     return {
         "apart": gap - 0.01,
-        "close": 0.8 * _breadth(a, b) - gap,
+        "close": 0.65 * _breadth(a, b) - gap,
         "first_visible": a.visible - 0.50,
         "second_visible": b.visible - 0.50,
     }

@@ -203,6 +203,8 @@ def _underneath(a: Cloud, b: Cloud) -> list[Condition]:
     return [
         Condition("something higher", higher, pitch),
         *_over(a, top, b),
+        # A seat carries what stands before its back.
+        Condition("not carried by it", b.low[UP] + 0.2 * b.extent[UP] - a.low[UP], pitch),
         Condition("lower", b.middle[UP] - a.low[UP], pitch),
     ]
 

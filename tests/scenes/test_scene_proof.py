@@ -101,6 +101,13 @@ def test_not_between_what_it_stands_off_from():
     assert decide("between", seen(bodies, {})).verdict == "contradicted"
 
 
+def test_what_a_seat_carries_is_not_underneath_its_back():
+    chair = [Block(0, 0, 0, 0.7, 0.7, 0.4), Block(0, 0.3, 0.4, 0.7, 0.1, 0.6)]
+    pair = seen({"a": cube(0, -0.1, 0.4, 0.3), "b": chair}, {"elevation": 12})
+    assert decide("on top of", pair).verdict == "confirmed"
+    assert decide("underneath", pair).verdict == "contradicted"
+
+
 def test_a_gap_that_shows_ground_is_no_contact():
     lifted = seen({"a": cube(0, 0, 0.9, 0.5), "b": cube(0, 0)}, {"elevation": 6})
     assert decide("on top of", lifted) == ("contradicted", "touching")
