@@ -79,7 +79,7 @@ class Information:
         )
         return (
             "information check: the prompt embeddings carry the relation and who stands where "
-            f"(probes right in {best:.0%} or more, chance {CHANCE:.0%})"
+            f"(the weaker probe is right in {best:.0%}, chance {CHANCE:.0%})"
         )
 
     def as_dict(self) -> dict[str, Any]:

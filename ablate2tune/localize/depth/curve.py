@@ -136,9 +136,9 @@ def _said(depth: Mapping[str, Any], question: str) -> str:
     if not best["above_chance"]:
         return f"{name[question]} cannot be read from the {best['stream']} stream (best {shown})"
     first, last = _stretch(depth["blocks"], rows, best)
+    span = first if first == last else f"{first} to {last}"
     return (
-        f"{name[question]} can be read from the {best['stream']} stream after {first} to {last} "
-        f"(best {shown})"
+        f"{name[question]} can be read from the {best['stream']} stream after {span} (best {shown})"
     )
 
 
