@@ -4,10 +4,11 @@
     python benchmarks/planted.py recipes/testbed.yaml
 
 First the testbed is made relation-blind: it learns to predict under any relation what it predicts
-under the caption without one, so relation words mean nothing to it. Then, for each block in turn, a
-LoRA on that block alone is taught to tell true captions from those with the opposite relation, and
-merged; the skill now lies in that block's weights by construction. `localize` ranks the blocks of
-each such model by specificity, without being told. Finished models and sweeps are kept in --out and
+under the caption without one. How much of the skill is left is printed: a plant shows only by the
+margin that it adds. Then, for each block in turn, a LoRA on that block alone is taught to tell
+true captions from those with the opposite relation, and merged; what the model gains lies in that
+block's weights by construction. `localize` ranks the blocks of each such model by specificity,
+without being told. Finished models and sweeps are kept in --out and
 not made again; figures go to planted.json.
 """
 
@@ -99,7 +100,7 @@ def ranked(
 def make_blind(
     recipe: Recipe, records: list[SceneRecord], steps: int, out: Path, terminal: Terminal
 ) -> None:
-    """Distil the model into itself: any relation's prediction is that of the pair's caption."""
+    """Distil the model into itself: under any relation it predicts as under the pair's caption."""
     denoiser = _load(recipe, Path(recipe.model.path))
     teacher = _load(recipe, Path(recipe.model.path))
     latents = denoiser.encode_images(load_images(records))

@@ -294,15 +294,11 @@ class Analysis:
 
 
 @dataclass(frozen=True)
-class Ranking:
-    """What `localize` found: the contents of its files."""
+class RankingFile:
+    """A ranking, by whatever evidence: the contents of ranking.json."""
 
     data: dict[str, Any]
     """ranking.json."""
-    information: dict[str, Any]
-    """information.json."""
-    notes: tuple[str, ...] = ()
-    """What the follow-ups found, one line each."""
 
     @property
     def verdict(self) -> str:
@@ -313,6 +309,16 @@ class Ranking:
     def has_skill(self) -> bool:
         """Whether there was a skill to localize."""
         return self.verdict == RANKED
+
+
+@dataclass(frozen=True)
+class Ranking(RankingFile):
+    """What `localize` found by margins: the contents of its files."""
+
+    information: dict[str, Any]
+    """information.json."""
+    notes: tuple[str, ...] = ()
+    """What the follow-ups found, one line each."""
 
     def messages(self) -> list[str]:
         """What to tell the user beside the table, one line each."""

@@ -96,8 +96,8 @@ def choose_caption(
     record: SceneRecord,
     draw: float,
     config: TrainConfig,
-    rates: CaptionRates = USUAL,
-    rng: Random | None = None,
+    rates: CaptionRates,
+    rng: Random,
 ) -> str:
     """The caption for a uniform draw in [0, 1): empty, then without the relation, then in full.
 
@@ -107,7 +107,7 @@ def choose_caption(
         return ""
     if draw < config.caption_dropout + config.plain_captions:
         return record.pair_text
-    return record.text if rates == USUAL or rng is None else choose(record.row, rates, rng).text
+    return record.text if rates == USUAL else choose(record.row, rates, rng).text
 
 
 def examples_at(seed: int, step: int, batch_size: int, count: int) -> list[int]:

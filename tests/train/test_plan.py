@@ -1,4 +1,5 @@
 import math
+from random import Random
 
 import pytest
 import torch
@@ -49,11 +50,13 @@ def test_steps_draw_anew_and_a_step_draws_the_same(records: list[SceneRecord], c
 
 def test_caption_fractions(records: list[SceneRecord]):
     config = TrainConfig(caption_dropout=0.25, plain_captions=0.5)
-    record = records[0]
-    assert choose_caption(record, 0.0, config) == choose_caption(record, 0.24, config) == ""
-    assert choose_caption(record, 0.25, config) == "a red ball and a green cube"
-    assert choose_caption(record, 0.74, config) == "a red ball and a green cube"
-    assert choose_caption(record, 0.75, config) == "a red ball left of a green cube"
+
+    def chosen(draw: float) -> str:
+        return choose_caption(records[0], draw, config, CaptionRates(), Random(0))
+
+    assert chosen(0.0) == chosen(0.24) == ""
+    assert chosen(0.25) == chosen(0.74) == "a red ball and a green cube"
+    assert chosen(0.75) == "a red ball left of a green cube"
 
 
 def test_captions_by_the_data_sets_rates(records: list[SceneRecord]):

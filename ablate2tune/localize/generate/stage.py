@@ -27,7 +27,7 @@ from ablate2tune.localize.generate.sweep import GenerateSweep, Tasks
 from ablate2tune.localize.identity import claim, model_hash
 from ablate2tune.localize.judging import Judging
 from ablate2tune.localize.processes import Processes
-from ablate2tune.localize.ranking import NO_SKILL, RANKED
+from ablate2tune.localize.ranking import NO_SKILL, RANKED, RankingFile
 from ablate2tune.localize.statistics import corrected
 from ablate2tune.pipelines import Denoiser, Progress
 from ablate2tune.recipe import LocalizeConfig
@@ -40,21 +40,10 @@ FLAT = 0.5
 
 
 @dataclass(frozen=True)
-class GeneratedRanking:
+class GeneratedRanking(RankingFile):
     """What probe `generate` found: the contents of `ranking.json`, and lines for people."""
 
-    data: dict[str, Any]
     notes: tuple[str, ...]
-
-    @property
-    def verdict(self) -> str:
-        """ "ranked" or "no skill to localize"."""
-        return self.data["verdict"]
-
-    @property
-    def has_skill(self) -> bool:
-        """Whether there was anything to lose."""
-        return self.verdict == RANKED
 
     def messages(self) -> list[str]:
         """What to tell the user beside the table, one line each."""
