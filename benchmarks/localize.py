@@ -4,11 +4,12 @@
     python benchmarks/localize.py recipes/testbed.yaml --shape 19 38   a random FLUX of that depth
     python benchmarks/localize.py recipes/testbed.yaml --groups 14 --out /tmp/x.json   a small try
 
-Every sweep ranks all blocks and all sub-layers of all blocks on the same images. The generating
-loop (an image per prompt and condition, 28 steps, with the recipe's classifier-free guidance; none
-for a random model) is timed on a few conditions and scaled to all; its block evaluations are exact.
-A random model has no skill, so its captions are exchanged with their foils wherever its margin is
-negative: it has one then, by construction. Each run appends a JSON line to --out.
+Every sweep ranks all blocks and all sub-layers of all blocks by impact, on the same images. The
+generating loop (an image per prompt and condition, 28 steps, with the recipe's classifier-free
+guidance; none for a random model) is timed on a few conditions and scaled to all; its block
+evaluations are exact. A random model has no skill, so its captions are exchanged with their foils
+wherever its margin is negative: it has one then, by construction. Each run appends a JSON line to
+--out.
 """
 
 import argparse
@@ -62,7 +63,9 @@ def main() -> None:
     denoiser = _random_model(recipe, *options.shape) if options.shape else None
     denoiser = denoiser or load_denoiser(recipe.model)
     blocks = len(Blocks(denoiser.model))
-    changes = {"top_blocks": blocks} | ({"groups": options.groups} if options.groups else {})
+    changes = {"top_blocks": blocks, "rank_by": "impact"} | (
+        {"groups": options.groups} if options.groups else {}
+    )
     config = recipe.localize.model_copy(update=changes)
     if options.shape:
         records = _favoured(denoiser, records, config, recipe.seed)

@@ -91,6 +91,7 @@ def ablated_rows(
     conditions: Sequence[Sequence[Ablation]],
     means: "Means | None" = None,
     support: Support | None = None,
+    catalogue: Catalogue | None = None,
 ) -> Iterator[dict[str, int]]:
     """Ablate differently in each part of the batch: n conditions, n equal runs of rows.
 
@@ -103,6 +104,7 @@ def ablated_rows(
         conditions: what to ablate in each run of rows, in their order.
         means: as for `ablated`.
         support: as for `ablated`.
+        catalogue: the model's, where it is known; found anew by default.
 
     Yields:
         How often each address fired so far.
@@ -113,7 +115,7 @@ def ablated_rows(
     support = support or Support()
     if means is not None:
         support = replace(support, means=means)
-    catalogue = discover(model)
+    catalogue = catalogue or discover(model)
     edits: list[tuple[str, Site, Edit]] = []
     for place, condition in enumerate(conditions):
         seen: set[str] = set()

@@ -109,7 +109,7 @@ class Engine:
                 found[BASELINE] = self._run(batch)
         if trace is not None and trace.obstacle:
             self.prefix_obstacle, self._prefix_reuse, trace = trace.obstacle, False, None
-        model = self.denoiser.model
+        model, catalogue = self.denoiser.model, self._catalogue
         places = {address: i for i, address in enumerate(trace.order)} if trace else {}
         ablating.sort(key=lambda condition: self._start(condition, places))
         for some in self._sharing(ablating):
@@ -119,7 +119,7 @@ class Engine:
                 donated = self._donated(batch, group)
                 support = Support(self.means, donated=donated, patched=patched, tokens=batch.tokens)
                 with (
-                    ablated_rows(model, [c.ablations for c in group], support=support),
+                    ablated_rows(model, [c.ablations for c in group], None, support, catalogue),
                     self.blocks.running(replay=trace, start=start, copies=len(group)),
                 ):
                     values = self._run(batch.repeat(len(group)))
@@ -171,16 +171,17 @@ class Engine:
         return batch_loss(self.denoiser, batch).double().cpu().numpy()
 
     def _start(self, condition: Condition, places: Mapping[str, int]) -> int:
-        """How many blocks, by their places in the order of calls, the condition leaves as is.
+        """How many blocks, by their places in the order of calls, need not be computed.
 
-        A skipped block is not computed either: its hook returns the inputs. Nor is a traced one:
-        outside what is put in, it leaves as in the baseline.
+        A block that is ablated itself is among them: its hook changes what it returns, and before
+        that it returns what it does in the baseline.
         """
-        return min(
-            places[block] + (ablation.mode in ("skip", "trace")) if block in places else 0
-            for ablation in condition.ablations
-            for block in [self._catalogue[parse(ablation.address).path].block]
-        )
+        starts = []
+        for ablation in condition.ablations:
+            part = self._catalogue[parse(ablation.address).path]
+            place = places.get(part.block)
+            starts.append(0 if place is None else place + (part.address == part.block))
+        return min(starts)
 
     def _groups(self, conditions: Sequence[Condition], rows: int) -> Iterator[list[Condition]]:
         size = max(1, self._rows // rows) if self._batch_conditions else 1

@@ -108,6 +108,8 @@ def localize(
     share = config.budget or (BUDGET_SCREENED if screened else BUDGET)
     passes = share * (1 + coming) - (3 if screened else 1)  # the baseline's and the gradients'
     budget = max(0.0, passes * sweep.baseline_cost)
+    if not config.racing and config.top_blocks >= len(blocks):
+        sweep.measure([condition for _, condition in [*blocks, *everything]])
     blocks, broken = sweep.run(blocks, budget * len(blocks) / coming)
     left_out |= broken
     block_rows = analysis.rows(blocks, _gains(sweep, blocks))

@@ -156,6 +156,12 @@ class Sweep:
         with self.engine.blocks.running():
             return verify(self._denoiser.model, run)
 
+    def measure(self, conditions: Sequence[Condition]) -> None:
+        """Measure conditions on all examples; together they share the baseline's blocks."""
+        self.plan(sum(self.engine.cost(condition, self._rows) for condition in conditions))
+        self.calibrate(conditions)
+        self._measure(conditions, self._all)
+
     def run(self, measured: Measured, budget: float) -> tuple[Measured, dict[str, str]]:
         """Measure components of one level: all on all examples, or as the race goes.
 
@@ -176,10 +182,10 @@ class Sweep:
         return finite, broken
 
     def _run(self, conditions: Sequence[Condition], budget: float) -> None:
-        self.calibrate(conditions)
         if not self.config.racing:
-            self._measure(conditions, self._all)
+            self.measure(conditions)
             return
+        self.calibrate(conditions)
         analysis, order = self.analysis(), self.order()
         per_group = self._rows / len(order)
 
