@@ -2,9 +2,10 @@
 
     python benchmarks/render.py --images 24 --size 256
 
-Three figures from one run on one machine, at the same size and samples: the whole of `render-data`
+Figures from one run on one machine, at the same size and samples: the whole of `render-data`
 (sampling, verification, rendering, writing), Cycles' own time for the same pictures, and the common
-way: for each picture the scene is built anew and a second pass renders the masks. Then one worker
+way: for each picture the scene is built anew and a second pass renders the masks, in one process
+for all pictures, or in one for each, as scripts for `blender --background` do. Then one worker
 against two.
 """
 
@@ -31,29 +32,39 @@ def rendered(config: ScenesConfig, folder: Path) -> float:
     return time.perf_counter() - began
 
 
-def replayed(config: ScenesConfig, folder: Path, afresh: bool) -> float:
-    """Seconds for the pictures of a data set by Cycles alone, or with everything built afresh."""
+def replayed(config: ScenesConfig, sidecars: list[Path], afresh: bool) -> float:
+    """Seconds for the pictures of sidecars by Cycles alone, or with everything built afresh."""
     command = find_blender(config.blender)
     command[-1] = str(COMMON_WAY)
-    job = {
-        "scripts": str(worker_script().parent),
-        "sidecars": [str(p) for p in sorted((folder / "sidecars").iterdir())],
-        "afresh": afresh,
-        "answer": str(folder / "seconds.json"),
-    }
-    (folder / "job.json").write_text(json.dumps(job))
-    environment = {"A2T_BENCHMARK_JOB": str(folder / "job.json")}
-    subprocess.run(command, check=True, env={**os.environ, **environment},
-                   stdout=subprocess.DEVNULL)  # fmt: skip
-    return json.loads((folder / "seconds.json").read_text())
+    with tempfile.TemporaryDirectory() as scratch:
+        note, answer = Path(scratch) / "job.json", Path(scratch) / "seconds.json"
+        job = {
+            "scripts": str(worker_script().parent),
+            "sidecars": [str(path) for path in sidecars],
+            "afresh": afresh,
+            "answer": str(answer),
+        }
+        note.write_text(json.dumps(job))
+        environment = {**os.environ, "A2T_BENCHMARK_JOB": str(note)}
+        subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+        return json.loads(answer.read_text())
+
+
+def one_by_one(config: ScenesConfig, sidecars: list[Path]) -> float:
+    """Seconds for the pictures of sidecars, a Blender process for each."""
+    began = time.perf_counter()
+    for sidecar in sidecars:
+        replayed(config, [sidecar], afresh=True)
+    return time.perf_counter() - began
 
 
 def main() -> None:
-    """Print the three figures and the gain of a second worker."""
+    """Print the figures and the gain of a second worker."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=24)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--samples", type=int, default=8)
+    parser.add_argument("--processes", type=int, default=8, help="pictures timed one by one")
     parser.add_argument("--blender")
     options = parser.parse_args()
     config = ScenesConfig(images=options.images, size=options.size, samples=options.samples,
@@ -61,16 +72,23 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         one = Path(scratch) / "one"
         whole = rendered(config, one)
-        cycles, common = (replayed(config, one, afresh) for afresh in (False, True))
+        sidecars = sorted((one / "sidecars").iterdir())
+        cycles, common = (replayed(config, sidecars, afresh) for afresh in (False, True))
+        some = sidecars[: options.processes]
+        processes = one_by_one(config, some) * len(sidecars) / len(some)
         two = rendered(config.model_copy(update={"workers": 2}), Path(scratch) / "two")
     n = options.images
     print(f"{platform.processor() or platform.machine()}, {n} pictures of {options.size} px, "
-          f"{options.samples} samples, one worker")  # fmt: skip
-    print(f"render-data        {whole / n:8.3f} s per picture, start included")
-    print(f"Cycles alone       {cycles / n:8.3f} s per picture; render-data x {whole / cycles:.2f}")
-    faster = common / whole
-    print(f"the common way     {common / n:8.3f} s per picture; render-data x {faster:.2f} as fast")
-    print(f"two workers        {two / n:8.3f} s per picture; x {whole / two:.2f} as fast as one")
+          f"{options.samples} samples, one worker; seconds per picture")  # fmt: skip
+    print(f"render-data, start included      {whole / n:8.3f}")
+    rows = [
+        ("Cycles alone", cycles, f"render-data takes {whole / cycles:.2f} times as long"),
+        ("common way, one process", common, f"render-data x {common / whole:.2f} as fast"),
+        ("common way, one process each", processes, f"render-data x {processes / whole:.2f}"),
+        ("render-data, two workers", two, f"x {whole / two:.2f} as fast as one"),
+    ]
+    for name, seconds, remark in rows:
+        print(f"{name:<32} {seconds / n:8.3f}   {remark}")
 
 
 main()

@@ -189,7 +189,8 @@ class Observation:
     """What is seen of some bodies.
 
     `instances` holds 0 for the background, then 1, 2, ... in the bodies' order; `hides[i][j]` is
-    the fraction of body j's pixels at which body i is nearer; `depth` is in metres.
+    the fraction of body j's pixels at which body i is nearer; `depth` is in metres; `heights` holds
+    the lowest and the highest point seen of each body (metres).
     """
 
     bodies: list[Placed]
@@ -197,6 +198,7 @@ class Observation:
     hides: list[list[float]]
     instances: bytearray
     depth: array
+    heights: list[tuple[float, float]]
 
     def pair(self, i: int, j: int) -> Pair:
         """Everything measured about body i and body j."""
@@ -205,6 +207,7 @@ class Observation:
             self.views[i], self.views[j], self.hides[i][j], self.hides[j][i],
             over(first, second), over(second, first),
             enclosed(first, second), enclosed(second, first),
+            self.heights[i], self.heights[j],
         )  # fmt: skip
 
 
@@ -238,7 +241,27 @@ def observe(
         [len(pixels) / max(1, len(own)) for pixels, own in zip(row, casts, strict=True)]
         for row in nearer
     ]
-    return Observation(bodies, views, hides, instances, depth)
+    heights = _heights_seen(instances, depth, camera, size, len(bodies))
+    return Observation(bodies, views, hides, instances, depth, heights)
+
+
+def _heights_seen(
+    instances: bytearray, depth: array, camera: Camera, size: int, count: int
+) -> list[tuple[float, float]]:
+    """Lowest and highest visible point of each body (metres); (0, 0) where none is visible."""
+    found = [(0.0, 0.0)] * count
+    step = 1 / (size * camera.zoom)
+    for row in range(size):
+        labels = instances[row * size : (row + 1) * size]
+        depths = depth[row * size : (row + 1) * size]
+        # The camera has no roll: a row of pixels has one slope.
+        slope = camera.forward.z + camera.up.z * step * (size / 2 - row - 0.5)
+        for label in set(labels) - {0}:
+            own = [far for far, at in zip(depths, labels, strict=True) if at == label]
+            ends = [camera.location.z + slope * far for far in (min(own), max(own))]
+            low, high = found[label - 1] if any(found[label - 1]) else (FAR, -FAR)
+            found[label - 1] = (min(low, *ends), max(high, *ends))
+    return found
 
 
 def enclosed(inner: Placed, outer: Placed) -> float:

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 import zlib
+from array import array
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PICTURE_CHUNKS = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
@@ -13,6 +15,10 @@ MASK_COLOURS = bytes((0, 0, 0, 230, 60, 60, 60, 120, 230))
 """Palette of instance masks: background, subject, object."""
 MORE_COLOURS = bytes((70, 200, 90, 240, 200, 40, 170, 90, 220, 60, 200, 210))
 """Colours after these, for a third object and for bystanders."""
+
+
+FARTHEST = 65.535
+"""What 16 bits of millimetres hold (metres)."""
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
@@ -35,8 +41,13 @@ def mask_png(instances: bytes, size: int) -> bytes:
 
 def depth_png(depth, size: int) -> bytes:
     """A 16-bit grey PNG of depths given in metres, stored in millimetres, clipped at 65.535 m."""
-    millimetres = [min(65535, round(1000 * d)) for d in depth]
-    rows = [struct.pack(f">{size}H", *millimetres[r * size : (r + 1) * size]) for r in range(size)]
+    if max(depth) > FARTHEST:
+        depth = [min(d, FARTHEST) for d in depth]
+    cells = array("H", map(round, [1000 * d for d in depth]))
+    if sys.byteorder == "little":
+        cells.byteswap()
+    data = cells.tobytes()
+    rows = [data[2 * r * size : 2 * (r + 1) * size] for r in range(size)]
     return _png(size, 16, 0, b"", rows)
 
 

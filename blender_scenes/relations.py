@@ -12,7 +12,7 @@ in the unit of the measurement. A relation holds when none of its slacks is nega
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 RELATIONS = ("left of", "right of", "in front of", "behind", "on top of", "underneath")
 OPPOSITE = {
@@ -79,7 +79,8 @@ class Pair:
     """Two objects in one view.
 
     `first_hides` is the fraction of the second that the first hides, `first_enclosed` the fraction
-    of horizontal directions in which the second stands around the first.
+    of horizontal directions in which the second stands around the first, `first_seen` the lowest
+    and the highest point that the camera sees of the first (metres).
     """
 
     first: View
@@ -88,14 +89,17 @@ class Pair:
     second_hides: float
     first_over_second: Over
     second_over_first: Over
-    first_enclosed: float = 0.0
-    second_enclosed: float = 0.0
+    first_enclosed: float
+    second_enclosed: float
+    first_seen: tuple[float, float]
+    second_seen: tuple[float, float]
 
     def swapped(self) -> Pair:
         return Pair(
             self.second, self.first, self.second_hides, self.first_hides,
             self.second_over_first, self.first_over_second,
             self.second_enclosed, self.first_enclosed,
+            self.second_seen, self.first_seen,
         )  # fmt: skip
 
 
@@ -196,10 +200,13 @@ def _above(pair: Pair) -> dict[str, float]:
 
 
 def _inside(pair: Pair) -> dict[str, float]:
+    """Within the second and low in it; where its wall hides nothing, what is seen is low too."""
     a, b = pair.first, pair.second
     height = b.up[1] - b.up[0]
     sides = [(a.right, b.right), (a.forward, b.forward)]
+    sunk = b.up[1] - pair.first_seen[0] - 0.3 * (a.up[1] - a.up[0])
     return {
+        "sunk_seen": max(sunk, pair.second_hides - 0.15),
         "within": min(min(p[0] - q[0], q[1] - p[1]) for p, q in sides) + 0.02,
         "low": b.up[0] + 0.5 * height - a.up[0],
         "enclosed": pair.first_enclosed - 0.85,
@@ -219,6 +226,19 @@ def _breadth(a: View, b: View) -> float:
     return sum(max(v.right[1] - v.right[0], v.forward[1] - v.forward[0]) for v in (a, b)) / 2
 
 
+def _gap_seen(a: View, b: View) -> float:
+    """`ground_gap` as the picture tells it: nothing shows that the nearer is longer than wide."""
+    nearer, other = sorted((a, b), key=lambda view: view.forward[0])
+    begin, width = nearer.forward[0], nearer.right[1] - nearer.right[0]
+    seen = replace(nearer, forward=(begin, min(nearer.forward[1], begin + width)))
+    return ground_gap(seen, other)
+
+
+def _across(a: View, b: View) -> float:
+    """Mean width of both objects, from left to right (metres)."""
+    return sum(v.right[1] - v.right[0] for v in (a, b)) / 2
+
+
 def _next_to(pair: Pair) -> dict[str, float]:
     a, b = pair.first, pair.second
     gap = ground_gap(a, b)
@@ -226,7 +246,7 @@ def _next_to(pair: Pair) -> dict[str, float]:
     dy = abs(_middle((b.box[1], b.box[3])) - _middle((a.box[1], a.box[3])))
     return {
         "apart": gap - 0.01,
-        "close": 0.5 * _breadth(a, b) - gap,
+        "close": 0.45 * _breadth(a, b) - gap,
         "aside": dx - dy,
         "columns_apart": 0.25 - _columns_shared(a, b),
         "same_ground": 0.03 - abs(a.up[0] - b.up[0]),
@@ -241,6 +261,7 @@ def _near(pair: Pair) -> dict[str, float]:
     return {
         "apart": gap - 0.01,
         "close": 0.65 * _breadth(a, b) - gap,
+        "close_seen": 0.36 * _across(a, b) - _gap_seen(a, b),
         "first_visible": a.visible - 0.50,
         "second_visible": b.visible - 0.50,
     }
@@ -272,7 +293,11 @@ def between_slacks(left: Pair, right: Pair) -> dict[str, float]:
         "aside": 0.25 * length - aside,
         "apart": min(ground_gap(a, b), ground_gap(a, c)) - 0.01,
         "image": min(xs[0] - min(xs[1:]), max(xs[1:]) - xs[0]) - 0.05,
-        "same_height": min(overlap(a.up, b.up), overlap(a.up, c.up)),
+        "same_height_seen": min(
+            overlap(pair.first_seen, pair.second_seen)
+            - 0.5 * min(v.up[1] - v.up[0] for v in (pair.first, pair.second))
+            for pair in (left, right)
+        ),
         "first_visible": a.visible - 0.80,
         "others_visible": min(b.visible, c.visible) - 0.80,
     }

@@ -317,7 +317,7 @@ def _near_and_far(rng: random.Random, shapes: list[Shape]) -> Arrangement:
     breadth = a.across + b.across
     touch = a.across + b.across + 0.5 * abs(y) * (a.along + b.along)
     twins: list[dict[str, Spot]] = []
-    for gap in (rng.uniform(0.15, 0.35), rng.uniform(1.7, 2.2)):
+    for gap in (rng.uniform(0.1, 0.3), rng.uniform(1.7, 2.2)):
         half = (touch + gap * breadth) / 2
         twins.append({"a": (x * half, y * half, None, 0.0), "b": (-x * half, -y * half, None, 0.0)})
     return _twins(shapes, "near", *twins)

@@ -223,12 +223,18 @@ def _inside(a: Cloud, b: Cloud) -> list[Condition]:
         a.low[RIGHT] - b.low[RIGHT], b.high[RIGHT] - a.high[RIGHT],
         middle[FORWARD] - b.low[FORWARD], b.high[FORWARD] - middle[FORWARD],
     )  # fmt: skip
-    below_the_rim = b.high[UP] - a.low[UP] - 0.1 * a.extent[UP]
+    below_the_rim = float(b.high[UP] - a.low[UP] - 0.1 * a.extent[UP])
+    narrow = 1 / (a.columns[1] - a.columns[0] + 1)
+    sunk = max(
+        Condition("sunk into it", below_the_rim, pitch),
+        Condition("sunk into it", _foot_hidden(a, b) - 0.25, narrow),
+        key=lambda condition: condition.slack - condition.error,
+    )
     walls = _part(b, b.points[:, UP] < a.high[UP] + pitch)
     return [
         Condition("within its bounds", within + pitch, pitch),
         Condition("surrounded", (surrounded(a, walls) if walls else 0.0) - 0.7),
-        Condition("sunk into it", max(below_the_rim, _foot_hidden(a, b) - 0.25), pitch),
+        sunk,
     ]
 
 

@@ -13,10 +13,11 @@ def make(relations):
         return relations.View(box, right, forward, up, visible, area, depth)
 
     def pair(first, second, first_hides=0.0, second_hides=0.0, over=None, under=None):
-        nothing = relations.Over(None, 0.0)
+        nothing, views = relations.Over(None, 0.0), (view(**first), view(**second))
         return relations.Pair(
-            view(**first), view(**second), first_hides, second_hides, over or nothing,
-            under or nothing,
+            *views, first_hides, second_hides, over or nothing, under or nothing,
+            first_enclosed=0.0, second_enclosed=0.0,
+            first_seen=views[0].up, second_seen=views[1].up,
         )  # fmt: skip
 
     return pair
@@ -174,13 +175,25 @@ def test_inside_needs_walls_around(make, relations):
         assert "inside" not in holding(relations, broken)
 
 
-# Two unit squares side by side; the gap between them decides. Thresholds: next to 0.5, near 0.8,
+def test_inside_is_seen_below_the_rim_or_behind_a_wall(make, relations):
+    # The rim is 1 m high; the ball is 0.4 m high, so 0.12 m of it must be seen below the rim.
+    ball = {"box": (0.4, 0.4, 0.6, 0.6), "right": (-0.2, 0.2), "forward": (-0.2, 0.2),
+            "up": (0.45, 0.85), "visible": 0.9}  # fmt: skip
+    pair = replace(make(ball, BOX), first_enclosed=1.0)
+    assert relations.slacks("inside", pair)["sunk_seen"] == pytest.approx(0.55 - 0.12)
+    only_its_top = replace(pair, first_seen=(0.95, 0.98))
+    assert relations.slacks("inside", only_its_top)["sunk_seen"] == pytest.approx(0.05 - 0.12)
+    hidden = replace(only_its_top, second_hides=0.2)
+    assert relations.slacks("inside", hidden)["sunk_seen"] == pytest.approx(0.2 - 0.15)
+
+
+# Two unit squares side by side; the gap between them decides. Thresholds: next to 0.45, near 0.36,
 # far from 1.5 times the mean breadth of 1 m.
 @pytest.mark.parametrize(
     "gap, expected",
     [
         (0.2, {"next to", "near"}),
-        (0.6, {"near"}),
+        (0.6, set()),
         (1.2, set()),
         (1.6, {"far from"}),
     ],
@@ -196,6 +209,16 @@ def test_distances(make, relations, gap, expected):
 def test_a_gap_along_both_axes_is_the_diagonal(make, relations):
     pair = make(LEFT, {**RIGHT, "right": (0.2, 1.2), "forward": (0.9, 1.9)})
     assert relations.ground_gap(pair.first, pair.second) == pytest.approx(0.5)  # 0.3, 0.4
+
+
+def test_what_is_long_but_seen_from_its_end_must_be_nearer(make, relations):
+    # One behind the other, 0.2 m apart, 1 m wide; the nearer is 3 m long, of which 1 m is seen.
+    nearer, farther = {**NEAR, "forward": (-3.2, -0.2)}, {**FAR, "forward": (0.0, 1.0)}
+    slack = relations.slacks("near", make(nearer, farther))
+    assert slack["close"] == pytest.approx(0.65 * 2 - 0.2)
+    assert slack["close_seen"] == pytest.approx(0.36 - 2.2)
+    as_wide = relations.slacks("near", make({**nearer, "forward": (-1.2, -0.2)}, farther))
+    assert as_wide["close_seen"] == pytest.approx(0.36 - 0.2)
 
 
 def three(make, middle):
@@ -221,6 +244,13 @@ def test_between(make, relations):
 def test_not_between(make, relations, middle, missed):
     slack = relations.between_slacks(*three(make, middle))
     assert slack[missed] < 0
+
+
+def test_between_is_seen_at_one_height(make, relations):
+    left, right = three(make, (0, 0))
+    legs_unseen = [replace(pair, first_seen=(0.6, 1.0)) for pair in (left, right)]
+    slack = relations.between_slacks(*legs_unseen)
+    assert slack["same_height_seen"] == pytest.approx(0.4 - 0.5)
 
 
 def test_a_foil_that_holds_is_rejected(make, relations):
