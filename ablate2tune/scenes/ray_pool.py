@@ -6,11 +6,14 @@ when its process or its node dies; scenes are drawn and files written here.
 
 import importlib
 import logging
+import os
+import socket
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from ablate2tune import runs
 from ablate2tune.errors import UserError
@@ -18,6 +21,8 @@ from ablate2tune.scenes.ray_worker import Outcome, Setup, render, with_paths
 from ablate2tune.scenes.worker_pool import RETRIES, JobError
 
 WHERE = "scenes.engine = ray"
+CONNECT_SECONDS = 10.0
+"""How long a cluster's address may take to answer."""
 
 
 class RayPool:
@@ -157,13 +162,39 @@ def _import_ray() -> Any:
         ) from error
 
 
+def check_reachable(address: str) -> None:
+    """Connect to a cluster's address (RAY_ADDRESS) once, since Ray itself tries for minutes.
+
+    Args:
+        address: `host:port` or `ray://host:port`; any other ("auto", "local", "") is left to Ray.
+
+    Raises:
+        UserError: nothing answers there.
+    """
+    try:
+        parts = urlsplit(address if "://" in address else f"//{address}")
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise _unreachable(f"{address!r} is no address ({error})") from error
+    if not (host and port):
+        return
+    try:
+        socket.create_connection((host, port), CONNECT_SECONDS).close()
+    except OSError as error:
+        raise _unreachable(f"{address}: {error.strerror or error}") from error
+
+
 def _connect(ray: Any) -> None:
+    check_reachable(os.environ.get("RAY_ADDRESS", ""))
     try:
         ray.init(logging_level=logging.ERROR, log_to_driver=False, include_dashboard=False)
     except (ConnectionError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"the cluster cannot be reached: {reason}",
-            where=WHERE,
-            mend="look at RAY_ADDRESS, or unset it to start a cluster on this machine",
-        ) from error
+        raise _unreachable(" ".join(str(error).split())) from error
+
+
+def _unreachable(reason: str) -> UserError:
+    return UserError(
+        f"the cluster cannot be reached: {reason}",
+        where=WHERE,
+        mend="look at RAY_ADDRESS, or unset it to start a cluster on this machine",
+    )

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from ablate2tune.errors import UserError
 from ablate2tune.recipe import ScenesConfig
 from ablate2tune.scenes import ray_worker
 from ablate2tune.scenes.engine import open_engine
+from ablate2tune.scenes.ray_pool import check_reachable
 from ablate2tune.scenes.ray_worker import Setup, render, with_paths
 
 GROUP = {
@@ -149,3 +151,23 @@ def test_ray_is_not_installed(monkeypatch):
     assert str(error.value) == (
         "scenes.engine = ray: Ray is not installed; pip install 'ablate2tune[ray]'"
     )
+
+
+@pytest.mark.parametrize("form", ["127.0.0.1:{}", "ray://127.0.0.1:{}"])
+def test_an_address_where_nothing_answers(form):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        check_reachable(form.format(port))
+    with pytest.raises(UserError, match="cannot be reached") as caught:
+        check_reachable(form.format(port))
+    assert str(port) in str(caught.value) and "RAY_ADDRESS" in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["", "auto", "local"])
+def test_other_addresses_are_left_to_ray(address):
+    check_reachable(address)
+
+
+def test_an_address_that_is_none():
+    with pytest.raises(UserError, match="is no address"):
+        check_reachable("127.0.0.1:port")
