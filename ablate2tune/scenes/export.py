@@ -80,7 +80,8 @@ def write_coco(records: list[SceneRecord], path: Path) -> Path:
     """COCO instances: visible boxes and masks (uncompressed run lengths, columns first).
 
     Each annotation also holds `amodal_bbox`, the whole object's box, hidden parts included, and
-    `visible_fraction`. Boxes are x, y, width, height in pixels.
+    `visible_fraction`. Boxes are x, y, width, height in pixels. `licenses` lists the licences of
+    the user's own files that pictures may show.
     """
     sidecars = [record.sidecar() for record in records]
     names = sorted({o["kind"] for note in sidecars for o in note["objects"].values()})
@@ -110,6 +111,7 @@ def write_coco(records: list[SceneRecord], path: Path) -> Path:
             })  # fmt: skip
     content: dict[str, Any] = {
         "info": {"description": "rendered by ablate2tune"},
+        "licenses": _licences({record.folder for record in records}),
         "images": images,
         "categories": [{"id": number, "name": name} for name, number in categories.items()],
         "annotations": annotations,
@@ -117,6 +119,16 @@ def write_coco(records: list[SceneRecord], path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content) + "\n", encoding="utf-8")
     return path
+
+
+def _licences(folders: set[Path]) -> list[dict[str, Any]]:
+    found = []
+    for note in sorted(folder / RATES_FILE for folder in folders):
+        files = runs.read_json(note).get("files", {}) if note.exists() else {}
+        for name, terms in sorted(files.items()):
+            row = {"name": terms["licence"], "url": terms.get("source", ""), "file": name}
+            found.append({"id": len(found) + 1, **row})
+    return found
 
 
 def run_lengths(mask: np.ndarray) -> list[int]:

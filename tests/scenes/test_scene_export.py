@@ -73,6 +73,15 @@ def test_coco(folder):
     assert content["annotations"][0]["amodal_bbox"] == [0.0, 1.0, 2.0, 3.0]
 
 
+def test_coco_names_the_licences_of_ones_own_files(folder):
+    assert json.loads(export(folder, "coco").read_text())["licenses"] == []
+    note = {"files": {"chest.glb": {"licence": "CC-BY-4.0", "author": "J", "sha256": "0"}}}
+    (folder / "dataset.json").write_text(json.dumps(note))
+    assert json.loads(export(folder, "coco").read_text())["licenses"] == [
+        {"id": 1, "name": "CC-BY-4.0", "url": "", "file": "chest.glb"}
+    ]
+
+
 def test_webdataset_members_lie_side_by_side(folder, tmp_path):
     records = read_dataset(folder)
     for out in ("one", "two"):
