@@ -68,7 +68,7 @@ def race(
     top: int,
     budget: float,
     cost: Callable[[Condition, int], float],
-    run: Callable[[Sequence[Condition], int], None],
+    run: Callable[[Sequence[Condition], range], None],
     standing: Callable[[Condition], Standing],
 ) -> dict[Condition, int]:
     """Measure conditions until the best `top` of them are told from the rest, or money is out.
@@ -79,7 +79,7 @@ def race(
         top: places at the top that the race settles.
         budget: block evaluations to spend; the first share is run even where it exceeds them.
         cost: block evaluations of a condition on that many groups.
-        run: measures conditions on the first so many groups of the order.
+        run: measures conditions on groups by their places in the order.
         standing: a condition's figure so far.
 
     Returns:
@@ -89,7 +89,7 @@ def race(
     if not conditions:
         return {}
     share = first_share(groups, sum(cost(c, 1) for c in conditions), budget)
-    run(conditions, share)
+    run(conditions, range(share))
     measured = dict.fromkeys(conditions, share)
     budget -= sum(cost(c, share) for c in conditions)
     while share < groups:
@@ -101,8 +101,8 @@ def race(
                 payable.append(condition)
         if not payable:
             break
+        run(payable, range(share, share + more))
         share += more
-        run(payable, share)
         measured |= dict.fromkeys(payable, share)
     return measured
 

@@ -192,8 +192,8 @@ class Sweep:
         def cost(condition: Condition, groups: int) -> float:
             return self.engine.cost(condition, 1) * per_group * groups
 
-        def measure_groups(conditions: Sequence[Condition], groups: int) -> None:
-            self._measure(conditions, self.of_groups(order[:groups]))
+        def measure_groups(conditions: Sequence[Condition], places: range) -> None:
+            self._measure(conditions, self.of_groups([order[place] for place in places]))
 
         race(
             conditions,

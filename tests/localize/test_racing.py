@@ -57,11 +57,12 @@ def simulated_race(true: dict[str, float], budget: float, groups: int = 96, nois
     measured = dict.fromkeys(draws, 0)
     spent = 0
 
-    def run(conditions, count):
+    def run(conditions, places):
         nonlocal spent
         for c in conditions:
-            spent += count - measured[c]
-            measured[c] = count
+            assert places.start == measured[c]  # nothing twice
+            spent += len(places)
+            measured[c] = places.stop
 
     def standing(c):
         values = draws[c][: measured[c]]
