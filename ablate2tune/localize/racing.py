@@ -18,7 +18,7 @@ from ablate2tune.seeding import numpy_generator
 GOLDEN = (5**0.5 - 1) / 2
 MIN_GROUPS = 8
 """Contrast groups of the first share, where there are as many."""
-BUDGET, BUDGET_SCREENED = 0.11, 0.06
+BUDGET, BUDGET_SCREENED = 0.09, 0.06
 """Default budgets as fractions of the exhaustive sweep's block evaluations: gradients stand in for
 draws, so that with them fewer are needed."""
 FIRST_SHARE = 0.7

@@ -1,5 +1,6 @@
 """The sweep: measures conditions on examples, keeps what is on disk, counts what it takes."""
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -255,7 +256,9 @@ class Sweep:
     ) -> None:
         """Measure conditions on examples; a chunk with any row missing is run again whole.
 
-        Chunks are dealt to the launcher's processes in turn and are the same for any number.
+        Chunks are about equally large (a small one would share its forwards between conditions
+        that start at different blocks), dealt to the launcher's processes in turn and the same for
+        any number.
 
         Args:
             conditions: what to measure.
@@ -265,7 +268,8 @@ class Sweep:
             levels: the noise; the sweep's own by default.
         """
         into, levels = into or self.results, levels or self._levels
-        step, new = levels.examples_per_batch, []
+        chunks = max(1, math.ceil(len(wanted) / levels.examples_per_batch))
+        step, new = max(1, math.ceil(len(wanted) / chunks)), []
         for number, start in enumerate(range(0, len(wanted), step)):
             chunk = list(wanted[start : start + step])
             done = all(into.measured(condition)[chunk].all() for condition in conditions)

@@ -135,7 +135,7 @@ class LocalizeConfig(Settings):
     race_top: Positive = 8
     """Places at the top of each level that the race settles."""
     budget: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Block evaluations that the sweep aims at, as a fraction of the exhaustive one's: 0.11 by
+    """Block evaluations that the sweep aims at, as a fraction of the exhaustive one's: 0.09 by
     default, 0.06 with screening. The first share of at least 8 groups is always run."""
     screening: Annotated[Literal["auto", "on", "off"], YamlWord] = "auto"
     """First-order estimates of all components from one backward pass, which steady the figures of
