@@ -70,6 +70,7 @@ def race(
     cost: Callable[[Condition, int], float],
     run: Callable[[Sequence[Condition], range], None],
     standing: Callable[[Condition], Standing],
+    shared_cost: Callable[[int], float] = lambda _: 0.0,
 ) -> dict[Condition, int]:
     """Measure conditions until the best `top` of them are told from the rest, or money is out.
 
@@ -81,6 +82,7 @@ def race(
         cost: block evaluations of a condition on that many groups.
         run: measures conditions on groups by their places in the order.
         standing: a condition's figure so far.
+        shared_cost: block evaluations of a run on that many groups beside its conditions' own.
 
     Returns:
         On how many groups each condition was measured.
@@ -91,9 +93,10 @@ def race(
     share = first_share(groups, sum(cost(c, 1) for c in conditions), budget)
     run(conditions, range(share))
     measured = dict.fromkeys(conditions, share)
-    budget -= sum(cost(c, share) for c in conditions)
+    budget -= shared_cost(share) + sum(cost(c, share) for c in conditions)
     while share < groups:
         more = min(2 * share, groups) - share
+        budget -= shared_cost(more)
         payable: list[Condition] = []
         for condition in worth_more({c: standing(c) for c in conditions}, top):
             if measured[condition] == share and cost(condition, more) <= budget:

@@ -193,6 +193,10 @@ class Sweep:
         def cost(condition: Condition, groups: int) -> float:
             return self.engine.cost(condition, 1) * per_group * groups
 
+        def trace_cost(groups: int) -> float:
+            traced = self.config.prefix_reuse and not self.engine.prefix_obstacle
+            return self.engine.cost(BASELINE, 1) * per_group * groups if traced else 0.0
+
         def measure_groups(conditions: Sequence[Condition], places: range) -> None:
             self._measure(conditions, self.of_groups([order[place] for place in places]))
 
@@ -204,6 +208,7 @@ class Sweep:
             cost,
             measure_groups,
             analysis.standing,
+            trace_cost,
         )
 
     def plan(self, evaluations: float) -> None:

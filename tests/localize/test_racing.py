@@ -50,7 +50,9 @@ def test_first_share_is_paid_from_the_budget_but_never_tiny():
     assert first_share(groups=5, cost_per_group=10, budget=1e9) == 5
 
 
-def simulated_race(true: dict[str, float], budget: float, groups: int = 96, noise: float = 1.0):
+def simulated_race(
+    true: dict[str, float], budget: float, groups: int = 96, noise: float = 1.0, shared: float = 0.0
+):
     """Race on normal figures; returns groups per condition and the money spent."""
     rng = np.random.default_rng(0)
     draws = {condition(n): rng.normal(v, noise, groups) for n, v in true.items()}
@@ -69,7 +71,12 @@ def simulated_race(true: dict[str, float], budget: float, groups: int = 96, nois
         half = 2 * values.std() / len(values) ** 0.5
         return Standing(values.mean(), values.mean() - half, values.mean() + half)
 
-    reported = race(list(draws), groups, 2, budget, lambda _, count: count, run, standing)
+    def cost(_, count):
+        return count
+
+    reported = race(
+        list(draws), groups, 2, budget, cost, run, standing, lambda count: shared * count
+    )
     assert reported == measured
     return {c.addresses[0]: count for c, count in measured.items()}, spent
 
@@ -87,6 +94,13 @@ def test_the_race_spends_draws_where_the_place_is_open():
 def test_the_budget_holds_beyond_the_first_share():
     _, spent = simulated_race({str(i): float(i) for i in range(10)}, budget=1, noise=9.0)
     assert spent == 10 * 8
+
+
+def test_what_a_run_costs_beside_its_conditions_is_paid_too():
+    true = {str(i): float(i) for i in range(10)}
+    # The first share is 11 groups and costs 110 of 160, or all with 10 a group shared.
+    assert simulated_race(true, budget=160, noise=9.0)[1] > 110
+    assert simulated_race(true, budget=160, noise=9.0, shared=10.0)[1] == 110
 
 
 def test_regression_estimate_by_hand():
