@@ -249,7 +249,7 @@ def _heights_seen(
     instances: bytearray, depth: array, camera: Camera, size: int, count: int
 ) -> list[tuple[float, float]]:
     """Lowest and highest visible point of each body (metres); (0, 0) where none is visible."""
-    found = [(0.0, 0.0)] * count
+    found: dict[int, tuple[float, float]] = {}
     step = 1 / (size * camera.zoom)
     for row in range(size):
         labels = instances[row * size : (row + 1) * size]
@@ -259,9 +259,9 @@ def _heights_seen(
         for label in set(labels) - {0}:
             own = [far for far, at in zip(depths, labels, strict=True) if at == label]
             ends = [camera.location.z + slope * far for far in (min(own), max(own))]
-            low, high = found[label - 1] if any(found[label - 1]) else (FAR, -FAR)
-            found[label - 1] = (min(low, *ends), max(high, *ends))
-    return found
+            ends += found.get(label, ())
+            found[label] = (min(ends), max(ends))
+    return [found.get(label, (0.0, 0.0)) for label in range(1, count + 1)]
 
 
 def enclosed(inner: Placed, outer: Placed) -> float:

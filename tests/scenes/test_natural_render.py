@@ -8,6 +8,7 @@ import pytest
 from ablate2tune.recipe import ScenesConfig
 from ablate2tune.scenes.dataset import load_depth, load_images, load_masks, read_dataset
 from ablate2tune.scenes.evidence import check_captions
+from ablate2tune.scenes.geometry import UP, clouds, shared
 from ablate2tune.scenes.render import render_dataset
 from ablate2tune.scenes.vocabulary import CONTRAST
 
@@ -61,6 +62,25 @@ def test_pictures_show_something_at_every_object(rendered):
             assert left <= columns.min() + 1 and columns.max() <= right
             assert top <= rows.min() + 1 and rows.max() <= bottom
             assert image[mask == label].std() > 1
+
+
+def test_seen_heights_are_those_of_the_depth_map(rendered):
+    records, _, masks, depths = rendered
+    checked = 0
+    for record, mask, depth in zip(records, masks, depths, strict=True):
+        if record.relation != "between":
+            continue
+        note = json.loads(record.sidecar_path.read_text())
+        seen = clouds(mask, depth, note["camera"], note["mask_values"])
+        height = {role: made["up"][1] - made["up"][0] for role, made in note["objects"].items()}
+        overlaps = [
+            shared(seen["subject"], seen[other], UP) - 0.5 * min(height["subject"], height[other])
+            for other in ("object", "third")
+        ]
+        slack = note["slack"]["between"]["same_height_seen"]
+        assert slack == pytest.approx(min(overlaps), abs=0.005)
+        checked += 1
+    assert checked
 
 
 def test_the_sidecar_holds_all_that_is_true_and_every_slack(rendered):
