@@ -74,7 +74,7 @@ def render_data(
     """Render captioned, geometry-verified scenes with Blender."""
     settings, terminal = _recipe(recipe, overrides), Terminal()
     if preview:
-        from ablate2tune.scenes.preview import preview as render_preview
+        from ablate2tune.scenes.rendering.preview import preview as render_preview
 
         path = settings.data_folder.with_name(f"{settings.data_folder.name}-preview.png")
         with terminal.bar("preview") as progress:
@@ -96,7 +96,7 @@ def assets(
     samples: Annotated[int, typer.Option(min=1, help="Cycles samples per pixel.")] = 8,
 ) -> None:
     """Render a contact sheet of every object that scenes can show."""
-    from ablate2tune.scenes.contact_sheet import contact_sheet
+    from ablate2tune.scenes.rendering.contact_sheet import contact_sheet
 
     terminal = Terminal()
     with terminal.bar("assets") as progress:
@@ -120,7 +120,7 @@ def export_data(
     overrides: Overrides = None,
 ) -> None:
     """Write a rendered data set as WebDataset shards, COCO JSON or an HTML gallery."""
-    from ablate2tune.scenes.export import export
+    from ablate2tune.scenes.dataset.export import export
 
     written = export(_recipe(recipe, overrides).data_folder, form, out)
     Terminal().say(f"wrote {written}")
@@ -172,7 +172,7 @@ def run(recipe: RecipeArgument, overrides: Overrides = None) -> None:
 def testbed_build(recipe: RecipeArgument, overrides: Overrides = None) -> None:
     """Make everything under checkpoints/ again, from nothing; resumes."""
     from ablate2tune.testbed.build import build_testbed
-    from ablate2tune.testbed.recipe import TestbedRecipe
+    from ablate2tune.testbed.testbed_recipe import TestbedRecipe
 
     settings, terminal = load_settings(TestbedRecipe, recipe, overrides or []), Terminal()
     build_testbed(settings, terminal.bar)

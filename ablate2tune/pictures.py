@@ -16,7 +16,7 @@ from PIL import Image
 
 from ablate2tune import runs
 from ablate2tune.errors import UserError
-from ablate2tune.pipelines import Denoiser
+from ablate2tune.models import Denoiser
 
 
 class Picture(NamedTuple):

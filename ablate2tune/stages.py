@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from ablate2tune.compare.calibration import large_error
 from ablate2tune.compare.compare import Scores, compare, read_scores
+from ablate2tune.compare.compare_config import ZeroShotConfig
 from ablate2tune.compare.judges import check_judge
 from ablate2tune.compare.prompts import plain_prompts, relation_prompts
 from ablate2tune.compare.table import scores_table
@@ -14,17 +15,17 @@ from ablate2tune.components.discovery import discover
 from ablate2tune.errors import UserError
 from ablate2tune.localize.probes import AnyRanking, judges, needs_scenes, rank
 from ablate2tune.localize.probes import table as ranking_table
-from ablate2tune.localize.targets import choose_targets, falls_back
-from ablate2tune.pipelines import FluxDenoiser, check_model_path, family_of, load_denoiser
+from ablate2tune.models import FluxDenoiser, check_model_path, family_of, load_denoiser
 from ablate2tune.progress import Terminal
-from ablate2tune.recipe import Recipe, ZeroShotConfig
+from ablate2tune.recipe import Recipe
 from ablate2tune.runs import RunDir, content_hash, read_json
-from ablate2tune.scenes.caption_rates import kept_rates, read_rates
-from ablate2tune.scenes.dataset import SceneRecord, index_files, read_dataset
-from ablate2tune.scenes.evidence import Evidence, check_captions, write_evidence
-from ablate2tune.scenes.priors import prior_check
-from ablate2tune.scenes.render import RenderSummary, render_dataset
+from ablate2tune.scenes.checking.evidence import Evidence, check_captions, write_evidence
+from ablate2tune.scenes.checking.priors import prior_check
+from ablate2tune.scenes.dataset.caption_rates import kept_rates, read_rates
+from ablate2tune.scenes.dataset.records import SceneRecord, index_files, read_dataset
+from ablate2tune.scenes.rendering.render import RenderSummary, render_dataset
 from ablate2tune.train.loop import TrainSummary, train
+from ablate2tune.train.targets import choose_targets, falls_back
 
 JUDGE_INPUTS = ("compare.judge", "judge")
 """Inputs of compare on which its pictures do not depend: another judge reads the same ones."""

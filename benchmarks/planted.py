@@ -25,12 +25,12 @@ from torch.nn import functional as F
 
 from ablate2tune.components import discover, lora_targets
 from ablate2tune.localize.stage import localize
-from ablate2tune.pipelines import FluxDenoiser, load_denoiser
-from ablate2tune.pipelines.conditioning import Conditioning
+from ablate2tune.models import FluxDenoiser, load_denoiser
+from ablate2tune.models.conditioning import Conditioning
 from ablate2tune.progress import Terminal
 from ablate2tune.recipe import Recipe, load_recipe
 from ablate2tune.runs import read_json, write_json
-from ablate2tune.scenes.dataset import SceneRecord, load_images, read_dataset
+from ablate2tune.scenes.dataset.records import SceneRecord, load_images, read_dataset
 from ablate2tune.scenes.vocabulary import RELATIONS, caption, pair_caption
 from ablate2tune.seeding import seed_for, torch_generator
 from ablate2tune.train.adapter import inject, save_adapter, trainable

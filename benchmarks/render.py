@@ -18,9 +18,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from ablate2tune.recipe import ScenesConfig
-from ablate2tune.scenes.blender import find_blender, worker_script
-from ablate2tune.scenes.render import render_dataset
+from ablate2tune.scenes.rendering.blender import find_blender, worker_script
+from ablate2tune.scenes.rendering.render import render_dataset
+from ablate2tune.scenes.scenes_config import ScenesConfig
 
 COMMON_WAY = Path(__file__).with_name("render_common_way.py")
 

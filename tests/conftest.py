@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from transformers import AutoTokenizer, CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig
 
-from ablate2tune.pipelines import FluxDenoiser, load_denoiser
-from ablate2tune.recipe import ModelConfig
-from ablate2tune.scenes.dataset import SceneRecord
+from ablate2tune.models import FluxDenoiser, load_denoiser
+from ablate2tune.models.model_config import ModelConfig
+from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.scenes.vocabulary import COLOURS, KINDS, OPPOSITE, RELATIONS, caption, pair_caption
 from ablate2tune.testbed.architecture import TINY, build_pipeline
 from ablate2tune.testbed.text import word_list

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from ablate2tune.compare.compare_config import ZeroShotConfig
 from ablate2tune.errors import UserError
-from ablate2tune.recipe import ZeroShotConfig, load_recipe
+from ablate2tune.recipe import load_recipe
 
 MINIMAL = "name: demo\nmodel: {path: some/model}\n"
 
@@ -102,7 +103,7 @@ def test_missing_file_names_near_ones(tmp_path: Path) -> None:
 
 def test_shipped_recipes_are_valid() -> None:
     from ablate2tune.recipe import load_settings
-    from ablate2tune.testbed.recipe import TestbedRecipe
+    from ablate2tune.testbed.testbed_recipe import TestbedRecipe
 
     recipes = Path(__file__).parent.parent / "recipes"
     pretraining = recipes / "testbed-pretrain.yaml"

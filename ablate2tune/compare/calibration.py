@@ -12,7 +12,7 @@ from ablate2tune.compare.metrics import Interval, Resampling, rate
 from ablate2tune.compare.prompts import Prompt
 from ablate2tune.compare.verdicts import Verdict, give_verdict
 from ablate2tune.errors import UserError
-from ablate2tune.scenes.dataset import SceneRecord
+from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.scenes.vocabulary import OPPOSITE
 from ablate2tune.seeding import numpy_generator
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from ablate2tune import runs
 from ablate2tune.compare.calibration import calibrate, calibration_sample, check_label, large_error
+from ablate2tune.compare.compare_config import CompareConfig
 from ablate2tune.compare.grid import Pair, choose_rows, draw_grid
 from ablate2tune.compare.judges import JUDGED_AT_ONCE, Judge, load_judge
 from ablate2tune.compare.metrics import (
@@ -29,10 +30,10 @@ from ablate2tune.compare.relations import Detection
 from ablate2tune.compare.sampling import Job, make_images, plan
 from ablate2tune.compare.verdicts import Verdict, give_verdict
 from ablate2tune.errors import UserError
+from ablate2tune.models import FluxDenoiser
 from ablate2tune.pictures import read_images
-from ablate2tune.pipelines import FluxDenoiser
-from ablate2tune.recipe import CompareConfig, ScenesConfig
-from ablate2tune.scenes.dataset import SceneRecord, load_images
+from ablate2tune.scenes.dataset.records import SceneRecord, load_images
+from ablate2tune.scenes.scenes_config import ScenesConfig
 
 SCHEMA = "ablate2tune/scores/1"
 ARMS = ("before", "after")

@@ -18,10 +18,10 @@ from torch.nn import functional
 from transformers import SegformerForSemanticSegmentation
 
 from ablate2tune import runs
+from ablate2tune.compare.compare_config import ZeroShotConfig
 from ablate2tune.compare.relations import Box, Detection
 from ablate2tune.compare.zero_shot import ZeroShotJudge, check_zero_shot
 from ablate2tune.errors import UserError
-from ablate2tune.recipe import ZeroShotConfig
 
 SCHEMA = "ablate2tune/judge/1"
 MEND = (

@@ -4,7 +4,7 @@ import itertools
 from dataclasses import dataclass
 
 from ablate2tune.errors import UserError
-from ablate2tune.recipe import ScenesConfig
+from ablate2tune.scenes.scenes_config import ScenesConfig
 from ablate2tune.scenes.vocabulary import RELATIONS, caption, is_holdout, pair_caption
 from ablate2tune.seeding import numpy_generator
 

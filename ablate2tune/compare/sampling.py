@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ablate2tune.compare.compare_config import CompareConfig
 from ablate2tune.compare.prompts import Prompt
+from ablate2tune.models import FluxDenoiser
 from ablate2tune.pictures import Picture, is_made, remove_left_overs, sample_batch, write_batch
-from ablate2tune.pipelines import FluxDenoiser
-from ablate2tune.recipe import CompareConfig
 from ablate2tune.seeding import seed_for
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ablate2tune import runs
-from ablate2tune.recipe import CompareConfig
+from ablate2tune.compare.compare_config import CompareConfig
 
 INIT_TIMEOUT = 30.0
 """Seconds to wait for the server before the run is kept offline."""

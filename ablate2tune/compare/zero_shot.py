@@ -25,9 +25,9 @@ from transformers import (
 )
 
 from ablate2tune.compare.boxes import Choice, choose, own_pixels, relative_depth
+from ablate2tune.compare.compare_config import ZeroShotConfig
 from ablate2tune.compare.relations import Detection
 from ablate2tune.errors import UserError, did_you_mean
-from ablate2tune.recipe import ZeroShotConfig
 from ablate2tune.scenes.captions import with_article
 
 MODEL_TYPES = {"detector": "owlv2", "depth": "depth_anything"}

@@ -8,10 +8,10 @@ import torch
 
 from ablate2tune import runs
 from ablate2tune.compare.calibration import Calibration, calibrate, calibration_sample
+from ablate2tune.compare.compare_config import ZeroShotConfig
 from ablate2tune.compare.judges import JUDGED_AT_ONCE, Judge, load_judge
 from ablate2tune.compare.metrics import Resampling
-from ablate2tune.recipe import ZeroShotConfig
-from ablate2tune.scenes.dataset import SceneRecord, load_images
+from ablate2tune.scenes.dataset.records import SceneRecord, load_images
 
 
 class Judging(NamedTuple):

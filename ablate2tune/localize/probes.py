@@ -5,17 +5,18 @@ from pathlib import Path
 
 from rich.table import Table
 
+from ablate2tune.compare.compare_config import CompareConfig
 from ablate2tune.compare.metrics import Resampling
-from ablate2tune.localize import show
 from ablate2tune.localize.generate.show import table as pictures_table
 from ablate2tune.localize.generate.stage import GeneratedRanking, localize_by_pictures
 from ablate2tune.localize.judging import Judging, judging
+from ablate2tune.localize.localize_config import LocalizeConfig
 from ablate2tune.localize.own.stage import localize_on_own
-from ablate2tune.localize.ranking import Ranking
+from ablate2tune.localize.ranking import ranking_figures as show
+from ablate2tune.localize.ranking.ranking import Ranking
 from ablate2tune.localize.stage import localize
-from ablate2tune.pipelines import Denoiser, Progress
-from ablate2tune.recipe import CompareConfig, LocalizeConfig
-from ablate2tune.scenes.dataset import SceneRecord
+from ablate2tune.models import Denoiser, Progress
+from ablate2tune.scenes.dataset.records import SceneRecord
 
 AnyRanking = Ranking | GeneratedRanking
 

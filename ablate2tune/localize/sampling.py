@@ -9,8 +9,8 @@ from torch import nn
 
 from ablate2tune.ablation import Means, Support, ablated
 from ablate2tune.ablation.streams import bound_arguments
-from ablate2tune.localize.condition import Condition
-from ablate2tune.pipelines import Denoiser
+from ablate2tune.localize.measuring.condition import Condition
+from ablate2tune.models import Denoiser
 
 
 @contextmanager

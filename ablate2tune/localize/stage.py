@@ -9,24 +9,24 @@ import numpy as np
 from ablate2tune import runs
 from ablate2tune.components import Component
 from ablate2tune.components.heads import Heads
-from ablate2tune.localize.bars import write_bars
-from ablate2tune.localize.calibration import check_mode
-from ablate2tune.localize.condition import Condition, block_mode
-from ablate2tune.localize.depth import depth_finding
-from ablate2tune.localize.examples import Split, split_groups
-from ablate2tune.localize.explore import explore
-from ablate2tune.localize.follow_up import Finding
-from ablate2tune.localize.heads import head_conditions
-from ablate2tune.localize.information import Information, check_information
-from ablate2tune.localize.phrases import of_equal_length
-from ablate2tune.localize.racing import BUDGET, BUDGET_SCREENED
-from ablate2tune.localize.ranking import NO_SKILL, RANKED, SCHEMA, Analysis, Ranking, Row
-from ablate2tune.localize.show import write_csv, write_heatmap
-from ablate2tune.localize.sweep import Measured, Sweep
-from ablate2tune.localize.trust import trust
-from ablate2tune.pipelines import Denoiser, Progress
-from ablate2tune.recipe import LocalizeConfig
-from ablate2tune.scenes.dataset import SceneRecord
+from ablate2tune.localize.findings.depth import depth_finding
+from ablate2tune.localize.findings.explore import explore
+from ablate2tune.localize.findings.follow_up import Finding
+from ablate2tune.localize.findings.head_table import head_conditions
+from ablate2tune.localize.findings.information import Information, check_information
+from ablate2tune.localize.localize_config import LocalizeConfig
+from ablate2tune.localize.margins.examples import Split, split_groups
+from ablate2tune.localize.margins.phrases import of_equal_length
+from ablate2tune.localize.measuring.activation_means import check_mode
+from ablate2tune.localize.measuring.condition import Condition, block_mode
+from ablate2tune.localize.measuring.racing import BUDGET, BUDGET_SCREENED
+from ablate2tune.localize.measuring.sweep import Measured, Sweep
+from ablate2tune.localize.ranking.bars import write_bars
+from ablate2tune.localize.ranking.ranking import NO_SKILL, RANKED, SCHEMA, Analysis, Ranking, Row
+from ablate2tune.localize.ranking.ranking_figures import write_csv, write_heatmap
+from ablate2tune.localize.ranking.trust import trust
+from ablate2tune.models import Denoiser, Progress
+from ablate2tune.scenes.dataset.records import SceneRecord
 
 
 def localize(

@@ -7,13 +7,13 @@ from typing import Annotated, Any, TypeVar, get_args
 import yaml
 from pydantic import Field, ValidationError
 
+from ablate2tune.compare.compare_config import CompareConfig
 from ablate2tune.errors import UserError, did_you_mean
-from ablate2tune.recipe.compare import CompareConfig
-from ablate2tune.recipe.localize import LocalizeConfig
-from ablate2tune.recipe.model import ModelConfig
-from ablate2tune.recipe.scenes import ScenesConfig
-from ablate2tune.recipe.settings import FOLDER, MAPPING, Settings
-from ablate2tune.recipe.train import TrainConfig
+from ablate2tune.localize.localize_config import LocalizeConfig
+from ablate2tune.models.model_config import ModelConfig
+from ablate2tune.scenes.scenes_config import ScenesConfig
+from ablate2tune.settings import FOLDER, MAPPING, Settings
+from ablate2tune.train.train_config import TrainConfig
 
 T = TypeVar("T", bound=Settings)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from ablate2tune.scenes.catalogue import find_asset
+from ablate2tune.scenes.assets.asset_catalogue import find_asset
 from ablate2tune.scenes.vocabulary import CONTRAST, DIRECTIONS, SYMMETRIC, with_article
 
 TEMPLATES = (

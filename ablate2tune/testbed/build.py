@@ -10,22 +10,22 @@ import torch
 from diffusers import FluxPipeline
 from safetensors.torch import load_file, save_file
 
-from ablate2tune.pipelines import FluxDenoiser, resolve_device
-from ablate2tune.recipe import ModelConfig
+from ablate2tune.models import FluxDenoiser, resolve_device
+from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.runs import RunDir, environment, read_json, read_jsonl, write_json
-from ablate2tune.scenes.dataset import (
+from ablate2tune.scenes.dataset.records import (
     SceneRecord,
     load_depth,
     load_images,
     load_masks,
     read_dataset,
 )
-from ablate2tune.scenes.render import render_dataset
+from ablate2tune.scenes.rendering.render import render_dataset
 from ablate2tune.testbed.architecture import Sizes, build_pipeline
-from ablate2tune.testbed.denoiser import mirrored, pretrain_denoiser
 from ablate2tune.testbed.judge import build_judge, label_maps, save_judge, train_judge
-from ablate2tune.testbed.recipe import TestbedRecipe
-from ablate2tune.testbed.schedule import Progress
+from ablate2tune.testbed.optimisation import Progress
+from ablate2tune.testbed.pretraining import mirrored, pretrain_denoiser
+from ablate2tune.testbed.testbed_recipe import TestbedRecipe
 from ablate2tune.testbed.text import pretrain_text, probe_text, word_list
 from ablate2tune.testbed.vae import peak_signal_to_noise, reconstruct, train_vae
 

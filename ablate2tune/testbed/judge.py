@@ -16,9 +16,9 @@ from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
 from ablate2tune import seeding
 from ablate2tune.runs import write_json
-from ablate2tune.scenes.dataset import SceneRecord
-from ablate2tune.testbed.recipe import PartConfig
-from ablate2tune.testbed.schedule import Parts, Progress, resumable_training
+from ablate2tune.scenes.dataset.records import SceneRecord
+from ablate2tune.testbed.optimisation import Parts, Progress, resumable_training
+from ablate2tune.testbed.testbed_recipe import PartConfig
 from ablate2tune.testbed.vae import to_pixels
 
 MIN_AREA = 0.02

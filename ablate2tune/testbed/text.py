@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from ablate2tune import seeding
 from ablate2tune.scenes import vocabulary
-from ablate2tune.testbed.recipe import PartConfig
-from ablate2tune.testbed.schedule import Parts, Progress, resumable_training
+from ablate2tune.testbed.optimisation import Parts, Progress, resumable_training
+from ablate2tune.testbed.testbed_recipe import PartConfig
 
 MASKED = 0.15
 """Share of the T5's input words replaced by <unk>."""

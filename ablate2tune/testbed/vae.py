@@ -10,8 +10,8 @@ from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from torch import Tensor
 
 from ablate2tune import seeding
-from ablate2tune.testbed.recipe import PartConfig
-from ablate2tune.testbed.schedule import Parts, Progress, resumable_training
+from ablate2tune.testbed.optimisation import Parts, Progress, resumable_training
+from ablate2tune.testbed.testbed_recipe import PartConfig
 
 
 def to_pixels(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:

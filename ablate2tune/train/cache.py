@@ -11,8 +11,8 @@ from torch import Tensor
 from ablate2tune import runs
 from ablate2tune.checkpoint import load_state, save_state
 from ablate2tune.errors import UserError
-from ablate2tune.pipelines import Conditioning, FluxDenoiser
-from ablate2tune.scenes.dataset import SceneRecord, load_images
+from ablate2tune.models import Conditioning, FluxDenoiser
+from ablate2tune.scenes.dataset.records import SceneRecord, load_images
 
 CHUNK = 64
 """Pictures or prompts encoded at a time."""

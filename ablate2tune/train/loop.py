@@ -17,10 +17,9 @@ from torch import nn
 
 from ablate2tune import runs
 from ablate2tune.errors import UserError
-from ablate2tune.pipelines import FluxDenoiser, Progress
-from ablate2tune.recipe import TrainConfig
-from ablate2tune.scenes.caption_rates import read_rates
-from ablate2tune.scenes.dataset import SceneRecord
+from ablate2tune.models import FluxDenoiser, Progress
+from ablate2tune.scenes.dataset.caption_rates import read_rates
+from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.seeding import seed_for
 from ablate2tune.train import plan
 from ablate2tune.train.adapter import (
@@ -36,6 +35,7 @@ from ablate2tune.train.cache import ExampleCache, data_key, encode_examples, rea
 from ablate2tune.train.checkpoint import load_checkpoint, save_checkpoint
 from ablate2tune.train.objective import SIGMAS, example_losses, validation_losses
 from ablate2tune.train.samples import sample_grid
+from ablate2tune.train.train_config import TrainConfig
 
 LOG_SCHEMA = "ablate2tune/train-log/1"
 TARGETS_SCHEMA = "ablate2tune/targets/1"

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ablate2tune.pipelines.schedules import interpolate, squared_error, velocity_target
+from ablate2tune.models.schedules import interpolate, squared_error, velocity_target
 
 __all__ = [
     "Density",

@@ -6,7 +6,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from ablate2tune.pipelines import Conditioning, FluxDenoiser
+from ablate2tune.models import Conditioning, FluxDenoiser
 from ablate2tune.seeding import torch_generator
 from ablate2tune.train.cache import ExampleCache
 from ablate2tune.train.loss import flow_matching_loss, interpolate

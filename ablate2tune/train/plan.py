@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from ablate2tune.errors import UserError
-from ablate2tune.recipe import CaptionRates, TrainConfig
-from ablate2tune.scenes.caption_rates import choose, possible
-from ablate2tune.scenes.dataset import SceneRecord
+from ablate2tune.scenes.dataset.caption_rates import choose, possible
+from ablate2tune.scenes.dataset.records import SceneRecord
+from ablate2tune.scenes.scenes_config import CaptionRates
 from ablate2tune.seeding import numpy_generator, seed_for, torch_generator
 from ablate2tune.train.loss import sample_sigmas
+from ablate2tune.train.train_config import TrainConfig
 
 USUAL = CaptionRates()
 """Every caption is the plain one, with the relation."""

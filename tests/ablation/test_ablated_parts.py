@@ -15,7 +15,7 @@ from ablate2tune.ablation import (
     load_directions,
 )
 from ablate2tune.errors import UserError
-from ablate2tune.pipelines import FluxDenoiser
+from ablate2tune.models import FluxDenoiser
 
 DOUBLE = "transformer_blocks.1"
 SINGLE = "single_transformer_blocks.0"

@@ -8,7 +8,7 @@ from torch import nn
 from ablate2tune.ablation import Ablation, ablated, collect_means, verify
 from ablate2tune.ablation.streams import return_names
 from ablate2tune.errors import UserError
-from ablate2tune.pipelines import FluxDenoiser
+from ablate2tune.models import FluxDenoiser
 
 
 @pytest.fixture

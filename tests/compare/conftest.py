@@ -8,7 +8,7 @@ import torch
 from placing import LABELS
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
-from ablate2tune.recipe import ScenesConfig
+from ablate2tune.scenes.scenes_config import ScenesConfig
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from placing import LABELS
 from tiny_detectors import tiny_judge
 
 from ablate2tune.compare.compare import compare, read_scores
+from ablate2tune.compare.compare_config import CompareConfig
 from ablate2tune.errors import UserError
-from ablate2tune.pipelines import load_denoiser
-from ablate2tune.recipe import CompareConfig
-from ablate2tune.scenes.dataset import SceneRecord
+from ablate2tune.models import load_denoiser
+from ablate2tune.scenes.dataset.records import SceneRecord
 
 SEED = 5
 
@@ -76,7 +76,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory, tiny_flux_config, adapter, records, judge_folder):
     """The folder of one uninterrupted comparison, and the progress it reported."""
-    from ablate2tune.recipe import ScenesConfig
+    from ablate2tune.scenes.scenes_config import ScenesConfig
 
     folder = tmp_path_factory.mktemp("whole")
     scenes = ScenesConfig(objects=["ball", "cube"], colours=["red", "green", "blue"], holdout=1.0)

@@ -6,7 +6,7 @@ from placing import place
 from ablate2tune.compare.prompts import JUDGED, check_judged, plain_prompts, relation_prompts
 from ablate2tune.compare.relations import read_relation
 from ablate2tune.errors import UserError
-from ablate2tune.recipe import ScenesConfig
+from ablate2tune.scenes.scenes_config import ScenesConfig
 from ablate2tune.scenes.vocabulary import RELATIONS, is_holdout
 
 

@@ -13,8 +13,8 @@ from tiny_detectors import save_depth, save_detector
 from ablate2tune import runs
 from ablate2tune.cli import main
 from ablate2tune.recipe import Recipe, load_recipe
-from ablate2tune.scenes.resume import PICTURES, SCENE_SCHEMA, TWINS
-from ablate2tune.scenes.sampling import group_count, relation_of, split_of
+from ablate2tune.scenes.layouts.scene_sampling import group_count, relation_of, split_of
+from ablate2tune.scenes.rendering.resume import PICTURES, SCENE_SCHEMA, TWINS
 from ablate2tune.scenes.vocabulary import OPPOSITE, caption, pair_caption
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "flux1-dev.yaml"

@@ -9,8 +9,8 @@ import wandb
 from PIL import Image
 from wandb.proto import wandb_internal_pb2 as records
 
+from ablate2tune.compare.compare_config import CompareConfig
 from ablate2tune.compare.tracking import logged_in, track
-from ablate2tune.recipe import CompareConfig
 
 INTERVAL = {"value": 0.5, "low": 0.1, "high": 0.9, "n": 2}
 SIDES = ("before", "after")

@@ -10,12 +10,12 @@ import torch
 from tiny_detectors import save_knowing_depth, save_knowing_detector, tiny_judge
 from transformers import AutoTokenizer, Owlv2ForObjectDetection, Owlv2ImageProcessorPil
 
+from ablate2tune.compare.compare_config import ZeroShotConfig
 from ablate2tune.compare.judges import check_judge, load_judge
 from ablate2tune.compare.prompts import Prompt
 from ablate2tune.compare.verdicts import give_verdict
 from ablate2tune.compare.zero_shot import ZeroShotJudge
 from ablate2tune.errors import UserError
-from ablate2tune.recipe import ZeroShotConfig
 from ablate2tune.testbed.architecture import word_tokenizer
 
 RED, GREEN, BLUE, PINK = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 0, 110)

@@ -4,7 +4,7 @@ from torch import nn
 
 from ablate2tune.components import discover, lora_targets, select
 from ablate2tune.errors import UserError
-from ablate2tune.pipelines import FluxDenoiser
+from ablate2tune.models import FluxDenoiser
 
 DOUBLE_ATTENTION = [
     *("to_q", "to_k", "to_v", "to_out.0"),

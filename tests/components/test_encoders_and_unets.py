@@ -17,7 +17,7 @@ from transformers import (
 
 from ablate2tune.ablation import Ablation, ablated, ablated_parts, verify
 from ablate2tune.components import discover
-from ablate2tune.pipelines import FluxDenoiser
+from ablate2tune.models import FluxDenoiser
 
 IDS = torch.tensor([[3, 4, 5, 1]])
 DECODER = {

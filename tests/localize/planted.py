@@ -10,7 +10,7 @@ carry the other words.
 import torch
 from torch import nn
 
-from ablate2tune.pipelines import FluxDenoiser
+from ablate2tune.models import FluxDenoiser
 from ablate2tune.scenes.vocabulary import RELATIONS
 from ablate2tune.testbed.architecture import TINY
 

@@ -7,8 +7,9 @@ import torch
 from accelerate import PartialState
 
 from ablate2tune.localize.generate.stage import localize_by_pictures
-from ablate2tune.pipelines import load_denoiser
-from ablate2tune.recipe import LocalizeConfig, ModelConfig
+from ablate2tune.localize.localize_config import LocalizeConfig
+from ablate2tune.models import load_denoiser
+from ablate2tune.models.model_config import ModelConfig
 
 model, folder, config = sys.argv[1:]
 torch.set_num_threads(1)

@@ -9,10 +9,11 @@ from pathlib import Path
 import torch
 from accelerate import PartialState
 
+from ablate2tune.localize.localize_config import LocalizeConfig
 from ablate2tune.localize.stage import localize
-from ablate2tune.pipelines import load_denoiser
-from ablate2tune.recipe import LocalizeConfig, ModelConfig
-from ablate2tune.scenes.dataset import SceneRecord
+from ablate2tune.models import load_denoiser
+from ablate2tune.models.model_config import ModelConfig
+from ablate2tune.scenes.dataset.records import SceneRecord
 
 model, records, folder, config, *die = sys.argv[1:]
 torch.set_num_threads(1)

@@ -2,7 +2,7 @@ import json
 
 from PIL import Image
 
-from ablate2tune.localize.bars import bars_data, write_bars
+from ablate2tune.localize.ranking.bars import bars_data, write_bars
 
 
 def row(address: str, rank: int, value: float) -> dict:

@@ -11,16 +11,16 @@ from test_localize import CONFIG, SEED, SIGMAS, favour, plain_margins  # type: i
 
 from ablate2tune.ablation import Ablation, ablated
 from ablate2tune.errors import UserError
-from ablate2tune.localize.circuits.curves import cliff, cumulative_sets, find_curves
-from ablate2tune.localize.circuits.neighbours import find_neighbours
-from ablate2tune.localize.circuits.pairs import find_pairs, interaction_cells
-from ablate2tune.localize.circuits.sufficient import choose, find_sufficient
-from ablate2tune.localize.condition import Condition
-from ablate2tune.localize.follow_up import FollowUp
-from ablate2tune.localize.margin import Margins
+from ablate2tune.localize.findings.curves import cliff, cumulative_sets, find_curves
+from ablate2tune.localize.findings.follow_up import FollowUp
+from ablate2tune.localize.findings.interactions import find_pairs, interaction_cells
+from ablate2tune.localize.findings.neighbours import find_neighbours
+from ablate2tune.localize.findings.sufficient import choose, find_sufficient
+from ablate2tune.localize.localize_config import JointConfig
+from ablate2tune.localize.margins.margin import Margins
+from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.stage import localize
-from ablate2tune.localize.statistics import Groups
-from ablate2tune.recipe import JointConfig
+from ablate2tune.localize.statistics.groups import Groups
 
 EXAMPLES = 32
 

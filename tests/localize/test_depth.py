@@ -10,9 +10,21 @@ import torch
 from PIL import Image
 from test_localize import CONFIG, SEED  # type: ignore[import-not-found]
 
-from ablate2tune.localize.depth.captions import ROLE, SHOWN, STATED, answers, caption_runs
-from ablate2tune.localize.depth.curve import draw_depth, verdict
-from ablate2tune.localize.depth.features import (
+from ablate2tune.localize.findings.depth.caption_runs import (
+    ROLE,
+    SHOWN,
+    STATED,
+    answers,
+    caption_runs,
+)
+from ablate2tune.localize.findings.depth.depth_curve import draw_depth, verdict
+from ablate2tune.localize.findings.depth.linear_probes import (
+    DEFAULT_PENALTY,
+    Task,
+    probe,
+    ridge_scores,
+)
+from ablate2tune.localize.findings.depth.stream_features import (
     FEATURES,
     INPUT,
     Key,
@@ -20,12 +32,11 @@ from ablate2tune.localize.depth.features import (
     Reduction,
     read_streams,
 )
-from ablate2tune.localize.depth.probes import DEFAULT_PENALTY, Task, probe, ridge_scores
-from ablate2tune.localize.examples import encode
-from ablate2tune.localize.margin import noise_for
+from ablate2tune.localize.margins.examples import encode
+from ablate2tune.localize.margins.margin import noise_for
 from ablate2tune.localize.stage import localize
-from ablate2tune.localize.statistics import Groups
-from ablate2tune.pipelines import FluxDenoiser, load_denoiser
+from ablate2tune.localize.statistics.groups import Groups
+from ablate2tune.models import FluxDenoiser, load_denoiser
 from ablate2tune.testbed.architecture import build_pipeline
 from ablate2tune.testbed.text import word_list
 

@@ -7,11 +7,11 @@ import torch
 from ablate2tune.ablation import ablated, collect_means
 from ablate2tune.components import discover
 from ablate2tune.errors import UserError
-from ablate2tune.localize.condition import Condition
-from ablate2tune.localize.engine import BASELINE, Engine
-from ablate2tune.localize.margin import Batch, batch_loss, noised_batch
-from ablate2tune.localize.replay import Blocks, Trace
-from ablate2tune.localize.screening import first_order_losses
+from ablate2tune.localize.margins.margin import Batch, batch_loss, noised_batch
+from ablate2tune.localize.measuring.condition import Condition
+from ablate2tune.localize.measuring.engine import BASELINE, Engine
+from ablate2tune.localize.measuring.replay import Blocks, Trace
+from ablate2tune.localize.measuring.screening import first_order_losses
 
 ROWS, BLOCKS = 3, 4
 

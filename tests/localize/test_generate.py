@@ -14,18 +14,18 @@ from pydantic import ValidationError
 from ablate2tune.compare.calibration import scene_prompt
 from ablate2tune.compare.verdicts import give_verdict
 from ablate2tune.errors import UserError
-from ablate2tune.localize.condition import Condition
-from ablate2tune.localize.examples import split_groups
 from ablate2tune.localize.generate.clip import Clip
 from ablate2tune.localize.generate.examples import pair_examples, scene_examples
 from ablate2tune.localize.generate.pairs import read_pairs, read_picture
 from ablate2tune.localize.generate.show import table
 from ablate2tune.localize.generate.stage import localize_by_pictures
 from ablate2tune.localize.judging import Judging
-from ablate2tune.localize.margin import noise_for
-from ablate2tune.pipelines import load_denoiser
-from ablate2tune.recipe import GenerateConfig, LocalizeConfig
-from ablate2tune.scenes.dataset import load_images
+from ablate2tune.localize.localize_config import GenerateConfig, LocalizeConfig
+from ablate2tune.localize.margins.examples import split_groups
+from ablate2tune.localize.margins.margin import noise_for
+from ablate2tune.localize.measuring.condition import Condition
+from ablate2tune.models import load_denoiser
+from ablate2tune.scenes.dataset.records import load_images
 from ablate2tune.scenes.vocabulary import caption
 
 SEED = 11

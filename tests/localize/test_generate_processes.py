@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from test_localize_processes import LAUNCH, ROOT, rows_of  # type: ignore[import-not-found]
 
-from ablate2tune.recipe import GenerateConfig, LocalizeConfig
+from ablate2tune.localize.localize_config import GenerateConfig, LocalizeConfig
 
 SCRIPT = Path(__file__).with_name("run_generate.py")
 

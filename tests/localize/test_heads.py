@@ -10,13 +10,13 @@ from test_localize import CONFIG, SEED, favour, plain_margins  # type: ignore[im
 
 from ablate2tune.components import discover, heads_of, select
 from ablate2tune.errors import UserError
-from ablate2tune.localize.condition import Condition
-from ablate2tune.localize.examples import split_groups
-from ablate2tune.localize.heads import head_cells, head_conditions
+from ablate2tune.localize.findings.head_table import head_cells, head_conditions
+from ablate2tune.localize.localize_config import JointConfig, LocalizeConfig
+from ablate2tune.localize.margins.examples import split_groups
+from ablate2tune.localize.measuring.condition import Condition
+from ablate2tune.localize.measuring.sweep import Sweep
 from ablate2tune.localize.stage import localize
-from ablate2tune.localize.sweep import Sweep
-from ablate2tune.pipelines import load_denoiser
-from ablate2tune.recipe import JointConfig, LocalizeConfig
+from ablate2tune.models import load_denoiser
 from ablate2tune.testbed.architecture import build_pipeline
 from ablate2tune.testbed.text import word_list
 

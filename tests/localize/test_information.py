@@ -3,8 +3,12 @@ import pytest
 import torch
 from scipy.optimize import check_grad
 
-from ablate2tune.localize.information import check_information, cross_validate, fit_logistic
-from ablate2tune.pipelines import Conditioning
+from ablate2tune.localize.findings.information import (
+    check_information,
+    cross_validate,
+    fit_logistic,
+)
+from ablate2tune.models import Conditioning
 
 
 def log_loss(parameters, x, y):

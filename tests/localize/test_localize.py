@@ -12,10 +12,10 @@ from PIL import Image
 from scipy import stats
 
 from ablate2tune.errors import UserError
-from ablate2tune.localize.margin import noise_for
+from ablate2tune.localize.localize_config import LocalizeConfig
+from ablate2tune.localize.margins.margin import noise_for
 from ablate2tune.localize.stage import localize
-from ablate2tune.pipelines import FluxDenoiser, load_denoiser
-from ablate2tune.recipe import LocalizeConfig
+from ablate2tune.models import FluxDenoiser, load_denoiser
 
 SIGMAS = [0.9, 0.6]
 CONFIG = LocalizeConfig(

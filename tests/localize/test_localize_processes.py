@@ -12,8 +12,8 @@ from test_localize import favour  # type: ignore[import-not-found]
 
 import ablate2tune
 from ablate2tune import runs
-from ablate2tune.pipelines import load_denoiser
-from ablate2tune.recipe import LocalizeConfig
+from ablate2tune.localize.localize_config import LocalizeConfig
+from ablate2tune.models import load_denoiser
 
 SCRIPT = Path(__file__).with_name("run_localize.py")
 ROOT = Path(ablate2tune.__file__).parents[1]

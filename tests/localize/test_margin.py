@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from ablate2tune.localize.condition import Condition
-from ablate2tune.localize.examples import Examples
-from ablate2tune.localize.margin import Levels, Margins, batch_loss, measure, noise_for
-from ablate2tune.pipelines import Conditioning
-from ablate2tune.pipelines.schedules import FlowMatching
+from ablate2tune.localize.margins.examples import Examples
+from ablate2tune.localize.margins.margin import Levels, Margins, batch_loss, measure, noise_for
+from ablate2tune.localize.measuring.condition import Condition
+from ablate2tune.models import Conditioning
+from ablate2tune.models.schedules import FlowMatching
 
 LATENTS = torch.tensor([[[1.0, 2.0], [3.0, 4.0]], [[0.0, 1.0], [0.0, -1.0]]])
 

@@ -10,11 +10,11 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from ablate2tune.errors import UserError
-from ablate2tune.localize.calibration import Calibration
-from ablate2tune.localize.engine import Engine
-from ablate2tune.localize.examples import Split
-from ablate2tune.localize.identity import claim, model_hash, sweep_identity
-from ablate2tune.localize.margin import Levels, noise_for
+from ablate2tune.localize.margins.examples import Split
+from ablate2tune.localize.margins.margin import Levels, noise_for
+from ablate2tune.localize.measuring.activation_means import Calibration
+from ablate2tune.localize.measuring.engine import Engine
+from ablate2tune.localize.measuring.sweep_identity import claim, model_hash, sweep_identity
 
 LEVELS = Levels([0.9, 0.6], 1, 11, 18)
 ADDRESSES = ["transformer_blocks.1.ff", "transformer_blocks.0.attn[heads=1]"]

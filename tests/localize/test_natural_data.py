@@ -7,14 +7,16 @@ import pytest
 from PIL import Image
 
 from ablate2tune import runs
-from ablate2tune.localize.information import check_information
+from ablate2tune.localize.findings.information import check_information
+from ablate2tune.localize.localize_config import LocalizeConfig
 from ablate2tune.localize.stage import localize
-from ablate2tune.pipelines import load_denoiser
-from ablate2tune.recipe import LocalizeConfig, ScenesConfig, TrainConfig
-from ablate2tune.scenes.dataset import read_dataset
-from ablate2tune.scenes.natural import sample_natural_group
+from ablate2tune.models import load_denoiser
+from ablate2tune.scenes.dataset.records import read_dataset
+from ablate2tune.scenes.layouts.natural import sample_natural_group
+from ablate2tune.scenes.scenes_config import ScenesConfig
 from ablate2tune.scenes.vocabulary import CONTRAST
 from ablate2tune.train import train
+from ablate2tune.train.train_config import TrainConfig
 
 GROUPS = 2 * len(CONTRAST)
 
@@ -86,10 +88,10 @@ def test_the_role_probe_exchanges_the_phrases_of_natural_captions(natural_record
     second, third = rest.split(" and ")
     spans = Spans()
     monkeypatch.setattr(
-        "ablate2tune.localize.information._features",
+        "ablate2tune.localize.findings.information._features",
         lambda denoiser, texts, reduce: np.zeros((len(texts), 1)),
     )
-    monkeypatch.setattr("ablate2tune.localize.information._axes", lambda records: {})
+    monkeypatch.setattr("ablate2tune.localize.findings.information._axes", lambda records: {})
     check_information(spans, [record], resamples=1, confidence=0.9, seed=0)
     one, other = (phrase.split(" ", 1)[1] for phrase in (first, second))
     swapped = f"{second} between {first} and {third}"

@@ -15,16 +15,16 @@ from ablate2tune import runs
 from ablate2tune.compare.calibration import scene_prompt
 from ablate2tune.compare.relations import Detection
 from ablate2tune.errors import UserError
-from ablate2tune.localize.examples import split_groups
 from ablate2tune.localize.generate.examples import scene_examples
-from ablate2tune.localize.identity import model_hash
 from ablate2tune.localize.judging import Judging
+from ablate2tune.localize.localize_config import LocalizeConfig, OwnImagesConfig
+from ablate2tune.localize.margins.examples import split_groups
+from ablate2tune.localize.measuring.processes import Processes
+from ablate2tune.localize.measuring.sweep_identity import model_hash
 from ablate2tune.localize.own.agreement import Impacts, correlation, read_impacts
-from ablate2tune.localize.own.pictures import MISSING, MORE, PURPOSE, WRONG, draw_own, why_not
+from ablate2tune.localize.own.own_pictures import MISSING, MORE, PURPOSE, WRONG, draw_own, why_not
 from ablate2tune.localize.own.stage import localize_on_own
-from ablate2tune.localize.processes import Processes
-from ablate2tune.pipelines import load_denoiser
-from ablate2tune.recipe import LocalizeConfig, OwnImagesConfig
+from ablate2tune.models import load_denoiser
 from ablate2tune.scenes.vocabulary import OPPOSITE
 
 CONFIG = LocalizeConfig(

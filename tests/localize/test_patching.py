@@ -22,17 +22,17 @@ from test_localize import (  # type: ignore[import-not-found]
 from ablate2tune.ablation import Ablation, ablated
 from ablate2tune.components import discover
 from ablate2tune.errors import UserError
-from ablate2tune.localize.condition import Condition
-from ablate2tune.localize.engine import Engine
-from ablate2tune.localize.examples import Split, encode
-from ablate2tune.localize.heads import head_conditions
-from ablate2tune.localize.margin import Levels, measure
-from ablate2tune.localize.phrases import of_equal_length
+from ablate2tune.localize.findings.head_table import head_conditions
+from ablate2tune.localize.findings.tracing import recovered_cells
+from ablate2tune.localize.localize_config import JointConfig, LocalizeConfig
+from ablate2tune.localize.margins.examples import Split, encode
+from ablate2tune.localize.margins.margin import Levels, measure
+from ablate2tune.localize.margins.phrases import of_equal_length
+from ablate2tune.localize.measuring.condition import Condition
+from ablate2tune.localize.measuring.engine import Engine
+from ablate2tune.localize.measuring.sweep import Sweep
 from ablate2tune.localize.stage import localize
-from ablate2tune.localize.sweep import Sweep
-from ablate2tune.localize.tracing import recovered_cells
-from ablate2tune.pipelines import FluxDenoiser, load_denoiser
-from ablate2tune.recipe import JointConfig, LocalizeConfig
+from ablate2tune.models import FluxDenoiser, load_denoiser
 from ablate2tune.testbed.architecture import build_pipeline
 from ablate2tune.testbed.text import word_list
 

@@ -1,10 +1,16 @@
 import numpy as np
 import pytest
 
-from ablate2tune.localize.condition import Condition
-from ablate2tune.localize.estimate import carried_over
-from ablate2tune.localize.racing import Standing, first_share, race, spread_order, worth_more
-from ablate2tune.localize.statistics import Groups
+from ablate2tune.localize.measuring.condition import Condition
+from ablate2tune.localize.measuring.racing import (
+    Standing,
+    first_share,
+    race,
+    spread_order,
+    worth_more,
+)
+from ablate2tune.localize.statistics.groups import Groups
+from ablate2tune.localize.statistics.regression_estimate import carried_over
 
 
 def condition(name: str) -> Condition:

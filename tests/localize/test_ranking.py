@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from ablate2tune.components import Component
-from ablate2tune.localize.condition import Condition
-from ablate2tune.localize.margin import Margins
-from ablate2tune.localize.ranking import Analysis
-from ablate2tune.localize.results import Results
-from ablate2tune.recipe import LocalizeConfig
+from ablate2tune.localize.localize_config import LocalizeConfig
+from ablate2tune.localize.margins.margin import Margins
+from ablate2tune.localize.measuring.condition import Condition
+from ablate2tune.localize.measuring.results import Results
+from ablate2tune.localize.ranking.ranking import Analysis
 
 EXAMPLES = [f"{group}-{twin}" for group in range(12) for twin in range(2)]
 GROUPS = [name.split("-")[0] for name in EXAMPLES]

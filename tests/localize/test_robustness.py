@@ -4,12 +4,17 @@ import torch
 from scipy import stats
 
 from ablate2tune.ablation import collect_means
-from ablate2tune.localize.condition import Condition
-from ablate2tune.localize.engine import BASELINE, Engine
-from ablate2tune.localize.gain import adapter_gain, weight_gradients
-from ablate2tune.localize.margin import Batch, batch_loss, noised_batch
-from ablate2tune.localize.robustness import agreement, interaction_gap, noise_floor, split_half
-from ablate2tune.localize.statistics import Groups
+from ablate2tune.localize.margins.gain import adapter_gain, weight_gradients
+from ablate2tune.localize.margins.margin import Batch, batch_loss, noised_batch
+from ablate2tune.localize.measuring.condition import Condition
+from ablate2tune.localize.measuring.engine import BASELINE, Engine
+from ablate2tune.localize.statistics.groups import Groups
+from ablate2tune.localize.statistics.robustness import (
+    agreement,
+    interaction_gap,
+    noise_floor,
+    split_half,
+)
 
 GROUPS = [str(i // 2) for i in range(24)]
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from ablate2tune.localize.show import heatmap_cells, table, write_csv
+from ablate2tune.localize.ranking.ranking_figures import heatmap_cells, table, write_csv
 
 BLOCKS = [f"single_transformer_blocks.{i}" for i in range(38)]
 

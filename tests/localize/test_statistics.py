@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ablate2tune.errors import UserError
-from ablate2tune.localize.statistics import Groups, corrected
+from ablate2tune.localize.statistics.groups import Groups, corrected
 
 
 def test_benjamini_hochberg_by_hand():

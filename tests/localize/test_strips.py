@@ -8,14 +8,14 @@ import torch
 from PIL import Image
 from test_localize import CONFIG, SEED, SIGMAS, favour  # type: ignore[import-not-found]
 
+from ablate2tune.localize.findings.strips import WHOLE
 from ablate2tune.localize.sampling import timesteps_told
 from ablate2tune.localize.stage import localize
-from ablate2tune.localize.strips import WHOLE
 
 
 @pytest.fixture(scope="module")
 def run(tiny_flux_config, make_records, tmp_path_factory):
-    from ablate2tune.pipelines import load_denoiser
+    from ablate2tune.models import load_denoiser
 
     denoiser = load_denoiser(tiny_flux_config)
     folder = tmp_path_factory.mktemp("strips")

@@ -4,8 +4,8 @@ from torch import nn
 
 from ablate2tune.components import discover
 from ablate2tune.errors import UserError
-from ablate2tune.localize.targets import choose_targets
-from ablate2tune.recipe import TrainConfig
+from ablate2tune.train.targets import choose_targets
+from ablate2tune.train.train_config import TrainConfig
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,11 @@ from PIL import Image
 from test_localize import CONFIG, SEED, favour, plain_margins  # type: ignore[import-not-found]
 
 from ablate2tune.errors import UserError
-from ablate2tune.localize.examples import encode
-from ablate2tune.localize.phrases import phrase_spans, token_masks
+from ablate2tune.localize.findings.token_positions import token_cells
+from ablate2tune.localize.localize_config import LocalizeConfig
+from ablate2tune.localize.margins.examples import encode
+from ablate2tune.localize.margins.phrases import phrase_spans, token_masks
 from ablate2tune.localize.stage import localize
-from ablate2tune.localize.tokens import token_cells
-from ablate2tune.recipe import LocalizeConfig
 
 PHRASES = ["relation", "subject", "object"]
 BLOCK = "transformer_blocks.1"

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from ablate2tune.errors import UserError
-from ablate2tune.scenes.blender import find_blender, worker_script
+from ablate2tune.scenes.rendering.blender import find_blender, worker_script
 
 
 def load_blender_script(name: str) -> ModuleType:

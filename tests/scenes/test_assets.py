@@ -5,8 +5,8 @@ import math
 import pytest
 
 from ablate2tune.errors import UserError
-from ablate2tune.scenes.catalogue import assets_module, catalogue, find_asset
-from ablate2tune.scenes.contact_sheet import portraits
+from ablate2tune.scenes.assets.asset_catalogue import assets_module, catalogue, find_asset
+from ablate2tune.scenes.rendering.contact_sheet import portraits
 from ablate2tune.scenes.vocabulary import KINDS
 
 LOOKS = [

@@ -9,9 +9,14 @@ from pathlib import Path
 import pytest
 
 from ablate2tune.errors import UserError
-from ablate2tune.scenes import blender, worker_pool
-from ablate2tune.scenes.blender import Worker, WorkerDiedError, find_blender, worker_script
-from ablate2tune.scenes.worker_pool import JobError, WorkerPool
+from ablate2tune.scenes.rendering import blender, worker_pool
+from ablate2tune.scenes.rendering.blender import (
+    Worker,
+    WorkerDiedError,
+    find_blender,
+    worker_script,
+)
+from ablate2tune.scenes.rendering.worker_pool import JobError, WorkerPool
 
 
 def executable(path, answer):

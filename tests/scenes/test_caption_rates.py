@@ -5,10 +5,10 @@ from random import Random
 import pytest
 
 from ablate2tune.errors import UserError
-from ablate2tune.recipe import CaptionRates, ScenesConfig
-from ablate2tune.scenes.caption_rates import choose, kept_rates, possible, read_rates
-from ablate2tune.scenes.dataset import read_dataset
-from ablate2tune.scenes.export import export
+from ablate2tune.scenes.dataset.caption_rates import choose, kept_rates, possible, read_rates
+from ablate2tune.scenes.dataset.export import export
+from ablate2tune.scenes.dataset.records import read_dataset
+from ablate2tune.scenes.scenes_config import CaptionRates, ScenesConfig
 
 ROW = {
     "relation": "on top of", "subject": "cat", "subject_colour": "orange",

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ablate2tune.scenes.dataset import read_dataset
-from ablate2tune.scenes.export import write_webdataset
+from ablate2tune.scenes.dataset.export import write_webdataset
+from ablate2tune.scenes.dataset.records import read_dataset
 
 
 @pytest.fixture

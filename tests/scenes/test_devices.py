@@ -9,11 +9,11 @@ import pytest
 from conftest import load_blender_script
 
 from ablate2tune.errors import UserError
-from ablate2tune.recipe import ScenesConfig
-from ablate2tune.scenes import worker_pool
-from ablate2tune.scenes.dataset import load_depth, load_images, load_masks, read_dataset
-from ablate2tune.scenes.render import render_dataset
-from ablate2tune.scenes.worker_pool import WorkerPool
+from ablate2tune.scenes.dataset.records import load_depth, load_images, load_masks, read_dataset
+from ablate2tune.scenes.rendering import worker_pool
+from ablate2tune.scenes.rendering.render import render_dataset
+from ablate2tune.scenes.rendering.worker_pool import WorkerPool
+from ablate2tune.scenes.scenes_config import ScenesConfig
 
 devices = load_blender_script("devices")
 

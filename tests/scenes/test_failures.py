@@ -6,10 +6,10 @@ import pytest
 from pretended import pretended_worker
 
 from ablate2tune.errors import UserError
-from ablate2tune.recipe import ScenesConfig
-from ablate2tune.scenes import worker_pool
-from ablate2tune.scenes.dataset import read_dataset
-from ablate2tune.scenes.render import render_dataset
+from ablate2tune.scenes.dataset.records import read_dataset
+from ablate2tune.scenes.rendering import worker_pool
+from ablate2tune.scenes.rendering.render import render_dataset
+from ablate2tune.scenes.scenes_config import ScenesConfig
 
 CONFIG = ScenesConfig(images=16, size=32, max_attempts=3, workers=1, timeout=2.0, holdout=0.0,
                       relations=["left of", "right of"])  # fmt: skip

@@ -5,11 +5,11 @@ import sys
 import pytest
 
 from ablate2tune.errors import UserError
-from ablate2tune.scenes.folder_lock import lock
+from ablate2tune.scenes.rendering.folder_lock import lock
 
 HOLD = """
 import pathlib, sys
-from ablate2tune.scenes.folder_lock import lock
+from ablate2tune.scenes.rendering.folder_lock import lock
 with lock(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -8,14 +8,14 @@ import pytest
 from conftest import load_blender_script
 from traced import Block, camera, trace
 
-from ablate2tune.recipe import ScenesConfig
-from ablate2tune.scenes.blender import worker_script
 from ablate2tune.scenes.captions import Thing, captions
-from ablate2tune.scenes.claims import Claim, read_claim
-from ablate2tune.scenes.frames import frame_of
-from ablate2tune.scenes.geometry import clouds
-from ablate2tune.scenes.natural import sample_natural_group
-from ablate2tune.scenes.proof_by_front import decide_by_front, read_pose
+from ablate2tune.scenes.checking.claims import Claim, read_claim
+from ablate2tune.scenes.checking.proof_by_front import decide_by_front, read_pose
+from ablate2tune.scenes.layouts.frames import frame_of
+from ablate2tune.scenes.layouts.geometry import clouds
+from ablate2tune.scenes.layouts.natural import sample_natural_group
+from ablate2tune.scenes.rendering.blender import worker_script
+from ablate2tune.scenes.scenes_config import ScenesConfig
 from ablate2tune.scenes.vocabulary import CONTRAST, DIRECTIONS
 
 SIDES = {"in front of": 0, "left of": 90, "behind": 180, "right of": 270}

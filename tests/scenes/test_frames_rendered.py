@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from ablate2tune.recipe import ScenesConfig
-from ablate2tune.scenes.dataset import read_dataset
-from ablate2tune.scenes.evidence import check_captions
-from ablate2tune.scenes.render import render_dataset
+from ablate2tune.scenes.checking.evidence import check_captions
+from ablate2tune.scenes.dataset.records import read_dataset
+from ablate2tune.scenes.rendering.render import render_dataset
+from ablate2tune.scenes.scenes_config import ScenesConfig
 from ablate2tune.scenes.vocabulary import CONTRAST, DIRECTIONS
 
 CONFIG = {

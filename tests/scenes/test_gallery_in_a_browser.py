@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ablate2tune.scenes.gallery import gallery_page
+from ablate2tune.scenes.dataset.gallery import gallery_page
 
 pytestmark = pytest.mark.slow
 SCENES = [

@@ -11,14 +11,14 @@ import numpy as np
 import psutil
 import pytest
 
-from ablate2tune.recipe import ScenesConfig
-from ablate2tune.scenes.dataset import load_images, read_dataset
-from ablate2tune.scenes.render import render_dataset
+from ablate2tune.scenes.dataset.records import load_images, read_dataset
+from ablate2tune.scenes.rendering.render import render_dataset
+from ablate2tune.scenes.scenes_config import ScenesConfig
 
 SCRIPT = """
 import pathlib, sys
-from ablate2tune.recipe import ScenesConfig
-from ablate2tune.scenes.render import render_dataset
+from ablate2tune.scenes.scenes_config import ScenesConfig
+from ablate2tune.scenes.rendering.render import render_dataset
 config = ScenesConfig.model_validate_json(sys.argv[1])
 render_dataset(config, 1, pathlib.Path(sys.argv[2]))
 """

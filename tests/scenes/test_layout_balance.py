@@ -10,11 +10,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from ablate2tune.recipe import ScenesConfig
-from ablate2tune.scenes import layout
-from ablate2tune.scenes.catalogue import assets_module
-from ablate2tune.scenes.natural import sample_natural_group
-from ablate2tune.scenes.priors import LAYOUT
+from ablate2tune.scenes.assets.asset_catalogue import assets_module
+from ablate2tune.scenes.checking.priors import LAYOUT
+from ablate2tune.scenes.layouts import layout
+from ablate2tune.scenes.layouts.natural import sample_natural_group
+from ablate2tune.scenes.scenes_config import ScenesConfig
 
 GROUPS = 80
 RELATIONS = {

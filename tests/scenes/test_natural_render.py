@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from ablate2tune.recipe import ScenesConfig
-from ablate2tune.scenes.dataset import load_depth, load_images, load_masks, read_dataset
-from ablate2tune.scenes.evidence import check_captions
-from ablate2tune.scenes.geometry import UP, clouds, shared
-from ablate2tune.scenes.render import render_dataset
+from ablate2tune.scenes.checking.evidence import check_captions
+from ablate2tune.scenes.dataset.records import load_depth, load_images, load_masks, read_dataset
+from ablate2tune.scenes.layouts.geometry import UP, clouds, shared
+from ablate2tune.scenes.rendering.render import render_dataset
+from ablate2tune.scenes.scenes_config import ScenesConfig
 from ablate2tune.scenes.vocabulary import CONTRAST
 
 CONFIG = {

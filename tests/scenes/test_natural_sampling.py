@@ -6,11 +6,11 @@ from collections import Counter
 import pytest
 
 from ablate2tune.errors import UserError
-from ablate2tune.recipe import ScenesConfig
-from ablate2tune.scenes import layout
-from ablate2tune.scenes.catalogue import assets_module, catalogue
-from ablate2tune.scenes.natural import sample_natural_group
-from ablate2tune.scenes.sampling import split_of
+from ablate2tune.scenes.assets.asset_catalogue import assets_module, catalogue
+from ablate2tune.scenes.layouts import layout
+from ablate2tune.scenes.layouts.natural import sample_natural_group
+from ablate2tune.scenes.layouts.scene_sampling import split_of
+from ablate2tune.scenes.scenes_config import ScenesConfig
 from ablate2tune.scenes.vocabulary import CONTRAST, is_holdout
 
 CONFIG = ScenesConfig(

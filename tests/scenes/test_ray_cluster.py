@@ -10,9 +10,9 @@ import pytest
 from pretended import pretended_blender
 
 from ablate2tune.errors import UserError
-from ablate2tune.recipe import ScenesConfig
-from ablate2tune.scenes.dataset import read_dataset
-from ablate2tune.scenes.render import render_dataset
+from ablate2tune.scenes.dataset.records import read_dataset
+from ablate2tune.scenes.rendering.render import render_dataset
+from ablate2tune.scenes.scenes_config import ScenesConfig
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'ablate2tune[ray]'")
 
@@ -26,8 +26,8 @@ TINY = ScenesConfig(
 )  # fmt: skip
 SCRIPT = """
 import pathlib, sys
-from ablate2tune.recipe import ScenesConfig
-from ablate2tune.scenes.render import render_dataset
+from ablate2tune.scenes.scenes_config import ScenesConfig
+from ablate2tune.scenes.rendering.render import render_dataset
 config = ScenesConfig.model_validate_json(sys.argv[1])
 render_dataset(config, 1, pathlib.Path(sys.argv[2]))
 """

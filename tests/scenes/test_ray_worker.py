@@ -10,11 +10,11 @@ import pytest
 from pretended import pretended_blender
 
 from ablate2tune.errors import UserError
-from ablate2tune.recipe import ScenesConfig
-from ablate2tune.scenes import ray_worker
-from ablate2tune.scenes.engine import open_engine
-from ablate2tune.scenes.ray_pool import check_reachable
-from ablate2tune.scenes.ray_worker import Setup, render, with_paths
+from ablate2tune.scenes.rendering import ray_worker
+from ablate2tune.scenes.rendering.ray_pool import check_reachable
+from ablate2tune.scenes.rendering.ray_worker import Setup, render, with_paths
+from ablate2tune.scenes.rendering.render_engine import open_engine
+from ablate2tune.scenes.scenes_config import ScenesConfig
 
 GROUP = {
     "group_id": "g000004",
@@ -110,8 +110,8 @@ def test_the_ray_engine_is_opened_with_what_the_local_one_is(monkeypatch, tmp_pa
     def note(name):
         return lambda *settings: opened.setdefault(name, settings)
 
-    monkeypatch.setattr("ablate2tune.scenes.ray_pool.RayPool", note("ray"))
-    monkeypatch.setattr("ablate2tune.scenes.engine.WorkerPool", note("local"))
+    monkeypatch.setattr("ablate2tune.scenes.rendering.ray_pool.RayPool", note("ray"))
+    monkeypatch.setattr("ablate2tune.scenes.rendering.render_engine.WorkerPool", note("local"))
     for engine in ("ray", "local"):
         open_engine(ScenesConfig(engine=engine, device="auto", view_transforms=["AgX"], workers=3))
     assert opened["ray"] == opened["local"]

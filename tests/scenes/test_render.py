@@ -10,10 +10,10 @@ import pytest
 from PIL import Image
 
 from ablate2tune.errors import UserError
-from ablate2tune.recipe import ScenesConfig
-from ablate2tune.scenes.dataset import load_depth, load_images, load_masks, read_dataset
-from ablate2tune.scenes.preview import preview
-from ablate2tune.scenes.render import render_dataset
+from ablate2tune.scenes.dataset.records import load_depth, load_images, load_masks, read_dataset
+from ablate2tune.scenes.rendering.preview import preview
+from ablate2tune.scenes.rendering.render import render_dataset
+from ablate2tune.scenes.scenes_config import ScenesConfig
 from ablate2tune.scenes.vocabulary import KINDS
 
 TINY = ScenesConfig(

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from ablate2tune.scenes.assets.asset_catalogue import assets_module, catalogue
 from ablate2tune.scenes.captions import (
     TEMPLATES,
     Thing,
@@ -14,8 +15,7 @@ from ablate2tune.scenes.captions import (
     thing,
     things_of,
 )
-from ablate2tune.scenes.catalogue import assets_module, catalogue
-from ablate2tune.scenes.claims import RELATION
+from ablate2tune.scenes.checking.claims import RELATION
 from ablate2tune.scenes.vocabulary import CONTRAST, with_article
 
 VOWEL = re.compile(r"\b(a [aeiou]|an [^aeiou])")

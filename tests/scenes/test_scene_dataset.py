@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from ablate2tune.errors import UserError
-from ablate2tune.scenes.dataset import load_depth, load_images, load_masks, read_dataset
+from ablate2tune.scenes.dataset.records import load_depth, load_images, load_masks, read_dataset
 
 
 def test_rows_and_pictures(set_by_hand):

@@ -9,9 +9,9 @@ from traced import Block, camera, trace
 
 from ablate2tune.errors import UserError
 from ablate2tune.recipe import Recipe
-from ablate2tune.scenes.claims import Claim, read_claim
-from ablate2tune.scenes.dataset import SceneRecord
-from ablate2tune.scenes.evidence import check_captions
+from ablate2tune.scenes.checking.claims import Claim, read_claim
+from ablate2tune.scenes.checking.evidence import check_captions
+from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.stages import check_data_stage
 
 RIGHT = {

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from ablate2tune.errors import UserError
-from ablate2tune.scenes.dataset import (
+from ablate2tune.scenes.dataset.export import export, run_lengths, write_webdataset
+from ablate2tune.scenes.dataset.records import (
     COLUMNS,
     index_files,
     load_depth,
@@ -14,8 +15,7 @@ from ablate2tune.scenes.dataset import (
     load_masks,
     read_dataset,
 )
-from ablate2tune.scenes.export import export, run_lengths, write_webdataset
-from ablate2tune.scenes.shards import read_shard
+from ablate2tune.scenes.dataset.shards import read_shard
 
 
 def body(kind, box):

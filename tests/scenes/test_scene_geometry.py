@@ -5,7 +5,7 @@ import pytest
 from traced import FOCAL, SIZE, Block, camera, crate, trace
 
 from ablate2tune.errors import UserError
-from ablate2tune.scenes.geometry import (
+from ablate2tune.scenes.layouts.geometry import (
     FORWARD,
     RIGHT,
     UP,

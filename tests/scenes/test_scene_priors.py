@@ -3,8 +3,8 @@ import random
 
 import pytest
 
-from ablate2tune.scenes.dataset import COLUMNS, SceneRecord
-from ablate2tune.scenes.priors import prior_check
+from ablate2tune.scenes.checking.priors import prior_check
+from ablate2tune.scenes.dataset.records import COLUMNS, SceneRecord
 
 BOXES = {
     "low": [0.1, 0.5, 0.4, 0.9],

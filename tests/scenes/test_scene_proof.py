@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from traced import Block, camera, crate, table, trace
 
-from ablate2tune.scenes.geometry import clouds
-from ablate2tune.scenes.proof import RELATIONS, decide
+from ablate2tune.scenes.checking.proof import RELATIONS, decide
+from ablate2tune.scenes.layouts.geometry import clouds
 from ablate2tune.scenes.vocabulary import CONTRAST, SYMMETRIC
 
 

@@ -4,10 +4,10 @@ from collections import Counter
 import pytest
 
 from ablate2tune.errors import UserError
-from ablate2tune.recipe import ScenesConfig
-from ablate2tune.scenes import sampling
-from ablate2tune.scenes.sampling import group_count, sample_group, split_of
-from ablate2tune.scenes.stacking import stack
+from ablate2tune.scenes.layouts import scene_sampling as sampling
+from ablate2tune.scenes.layouts.scene_sampling import group_count, sample_group, split_of
+from ablate2tune.scenes.layouts.stacking import stack
+from ablate2tune.scenes.scenes_config import ScenesConfig
 from ablate2tune.scenes.vocabulary import KINDS, OPPOSITE, is_holdout
 
 NINE = ScenesConfig(images=360, test_images=120, objects=list(KINDS))

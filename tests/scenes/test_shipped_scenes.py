@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from ablate2tune.recipe import load_recipe
-from ablate2tune.scenes.dataset import load_images, read_dataset
-from ablate2tune.scenes.render import render_dataset
+from ablate2tune.scenes.dataset.records import load_images, read_dataset
+from ablate2tune.scenes.rendering.render import render_dataset
 
 SHIPPED = Path(__file__).with_name("shipped")
 RECIPE = Path(__file__).parents[2] / "recipes" / "testbed.yaml"

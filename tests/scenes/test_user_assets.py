@@ -9,13 +9,13 @@ from own_files import CORNERS, FACES, add, box, exr, glb, hdr, packed
 
 from ablate2tune.cli import main
 from ablate2tune.errors import UserError
-from ablate2tune.recipe import ScenesConfig
-from ablate2tune.scenes.card import write_card
-from ablate2tune.scenes.catalogue import catalogue
-from ablate2tune.scenes.environment_maps import check_environment_map
-from ablate2tune.scenes.glb import read_glb
-from ablate2tune.scenes.natural import files_of, sample_natural_group, user_files
-from ablate2tune.scenes.user_assets import user_assets
+from ablate2tune.scenes.assets.asset_catalogue import catalogue
+from ablate2tune.scenes.assets.environment_maps import check_environment_map
+from ablate2tune.scenes.assets.glb import read_glb
+from ablate2tune.scenes.assets.user_assets import user_assets
+from ablate2tune.scenes.dataset.card import write_card
+from ablate2tune.scenes.layouts.natural import files_of, sample_natural_group, user_files
+from ablate2tune.scenes.scenes_config import ScenesConfig
 
 NOTE = {"licence": "CC0-1.0", "size": 0.5, "colours": ["red"]}
 

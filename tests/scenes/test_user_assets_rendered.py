@@ -7,10 +7,10 @@ import pytest
 from own_files import add, box, glb, hdr
 
 from ablate2tune.errors import UserError
-from ablate2tune.recipe import ScenesConfig
-from ablate2tune.scenes.dataset import load_images, load_masks, read_dataset
-from ablate2tune.scenes.evidence import check_captions
-from ablate2tune.scenes.render import render_dataset
+from ablate2tune.scenes.checking.evidence import check_captions
+from ablate2tune.scenes.dataset.records import load_images, load_masks, read_dataset
+from ablate2tune.scenes.rendering.render import render_dataset
+from ablate2tune.scenes.scenes_config import ScenesConfig
 
 CONFIG = {
     "world": "natural", "images": 8, "size": 48, "samples": 2, "workers": 1, "holdout": 0.0,

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from ablate2tune.scenes.dataset import SceneRecord
+from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.testbed.architecture import TINY, build_pipeline
-from ablate2tune.testbed.denoiser import mirrored, pretraining_caption
 from ablate2tune.testbed.judge import build_judge, judge_loss, label_maps, paste
-from ablate2tune.testbed.recipe import CaptionMix
+from ablate2tune.testbed.pretraining import mirrored, pretraining_caption
+from ablate2tune.testbed.testbed_recipe import CaptionMix
 from ablate2tune.testbed.text import (
     UNRELATED,
     TextHeads,

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from ablate2tune.testbed.recipe import PartConfig
-from ablate2tune.testbed.schedule import accumulate_gradients, learning_rate, resumable_training
+from ablate2tune.testbed.optimisation import accumulate_gradients, learning_rate, resumable_training
+from ablate2tune.testbed.testbed_recipe import PartConfig
 
 CONFIG = PartConfig(
     steps=10, batch_size=1, learning_rate=1.0, warmup=4, decay=0.4, checkpoint_every=3

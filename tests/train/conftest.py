@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from ablate2tune import runs
-from ablate2tune.recipe import TrainConfig
-from ablate2tune.scenes.dataset import COLUMNS, SceneRecord, read_dataset
+from ablate2tune.scenes.dataset.records import COLUMNS, SceneRecord, read_dataset
+from ablate2tune.train.train_config import TrainConfig
 
 RELATIONS = ("left of", "right of")
 COLOURS = ("red", "green", "blue", "yellow", "purple", "orange", "white", "black")

@@ -8,10 +8,11 @@ from pathlib import Path
 import torch
 from accelerate import PartialState
 
-from ablate2tune.pipelines import load_denoiser
-from ablate2tune.recipe import ModelConfig, TrainConfig
-from ablate2tune.scenes.dataset import read_dataset
+from ablate2tune.models import load_denoiser
+from ablate2tune.models.model_config import ModelConfig
+from ablate2tune.scenes.dataset.records import read_dataset
 from ablate2tune.train import train
+from ablate2tune.train.train_config import TrainConfig
 
 TARGETS = ["transformer_blocks.1.attn.to_q", "single_transformer_blocks.0.proj_out"]
 

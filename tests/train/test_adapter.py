@@ -6,7 +6,7 @@ from peft import LoraConfig
 from safetensors import safe_open
 
 from ablate2tune.errors import UserError
-from ablate2tune.pipelines import FluxDenoiser
+from ablate2tune.models import FluxDenoiser
 from ablate2tune.train import adapter
 from ablate2tune.train.adapter import (
     check_targets,
@@ -59,7 +59,7 @@ def test_parameter_count_by_hand(tiny_flux: FluxDenoiser):
 
 
 def test_initial_weights_depend_on_seed_and_name_alone(tiny_flux_config):
-    from ablate2tune.pipelines import load_denoiser
+    from ablate2tune.models import load_denoiser
 
     drawn = []
     for targets, state, seed in (([QUERY], 1, 5), ([OUT, QUERY], 2, 5), ([QUERY], 1, 6)):

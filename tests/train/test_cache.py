@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from ablate2tune.errors import UserError
-from ablate2tune.pipelines import FluxDenoiser
-from ablate2tune.scenes.dataset import SceneRecord
+from ablate2tune.models import FluxDenoiser
+from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.train.cache import encode_examples, read_examples
 
 

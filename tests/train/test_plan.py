@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from ablate2tune.errors import UserError
-from ablate2tune.recipe import CaptionRates, TrainConfig
-from ablate2tune.scenes.dataset import SceneRecord
+from ablate2tune.scenes.dataset.records import SceneRecord
+from ablate2tune.scenes.scenes_config import CaptionRates
 from ablate2tune.train.plan import (
     batch_at,
     captions_of,
@@ -15,6 +15,7 @@ from ablate2tune.train.plan import (
     learning_rate_at,
     split_records,
 )
+from ablate2tune.train.train_config import TrainConfig
 
 
 def test_an_epoch_shows_every_example_once():

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from ablate2tune import runs
-from ablate2tune.pipelines import load_denoiser
-from ablate2tune.scenes.dataset import COLUMNS, read_dataset
-from ablate2tune.scenes.export import write_webdataset
+from ablate2tune.models import load_denoiser
+from ablate2tune.scenes.dataset.export import write_webdataset
+from ablate2tune.scenes.dataset.records import COLUMNS, read_dataset
 from ablate2tune.train import train
 
 

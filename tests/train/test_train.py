@@ -11,12 +11,13 @@ from safetensors.torch import load_file
 
 from ablate2tune import runs
 from ablate2tune.errors import UserError
-from ablate2tune.pipelines import FluxDenoiser, load_denoiser
-from ablate2tune.recipe import ModelConfig, TrainConfig
-from ablate2tune.scenes.dataset import SceneRecord, load_images
+from ablate2tune.models import FluxDenoiser, load_denoiser
+from ablate2tune.models.model_config import ModelConfig
+from ablate2tune.scenes.dataset.records import SceneRecord, load_images
 from ablate2tune.train import loop, train
 from ablate2tune.train.loss import flow_matching_loss, interpolate
 from ablate2tune.train.objective import example_losses
+from ablate2tune.train.train_config import TrainConfig
 
 TARGETS = ["transformer_blocks.1.attn.to_q", "single_transformer_blocks.0.proj_out"]
 WEIGHTS = "adapter/pytorch_lora_weights.safetensors"

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 import ablate2tune
 from ablate2tune import runs
-from ablate2tune.recipe import TrainConfig
+from ablate2tune.train.train_config import TrainConfig
 
 SCRIPT = Path(__file__).with_name("run_training.py")
 ROOT = Path(ablate2tune.__file__).parents[1]

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from ablate2tune.compare.metrics import Interval, Resampling, difference, rate
-from ablate2tune.localize.condition import Condition
 from ablate2tune.localize.generate.examples import Example
 from ablate2tune.localize.generate.measures import FID, FRECHET_CLIP
 from ablate2tune.localize.generate.sweep import GenerateSweep, Tasks
-from ablate2tune.localize.statistics import Groups
+from ablate2tune.localize.measuring.condition import Condition
+from ablate2tune.localize.statistics.groups import Groups
 
 BASELINE = Condition()
 JUDGED = ("spatial", "objects", "relation_given_objects")

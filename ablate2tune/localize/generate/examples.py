@@ -8,10 +8,10 @@ from ablate2tune.compare.calibration import check_label, scene_prompt
 from ablate2tune.compare.judges import Judge
 from ablate2tune.compare.prompts import JUDGED, Prompt
 from ablate2tune.errors import UserError
-from ablate2tune.localize.condition import Condition
 from ablate2tune.localize.generate.pairs import Pair
+from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.pictures import Picture
-from ablate2tune.scenes.dataset import SceneRecord
+from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.seeding import seed_for
 
 

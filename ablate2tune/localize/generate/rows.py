@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate2tune import runs
-from ablate2tune.localize.condition import Condition
+from ablate2tune.localize.measuring.condition import Condition
 
 Row = dict[str, Any]
 

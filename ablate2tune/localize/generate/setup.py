@@ -9,23 +9,23 @@ from torch import Tensor
 
 from ablate2tune import runs
 from ablate2tune.errors import UserError
-from ablate2tune.localize.calibration import Calibration
-from ablate2tune.localize.condition import Condition
-from ablate2tune.localize.engine import Engine
-from ablate2tune.localize.examples import Split, split_groups
 from ablate2tune.localize.generate.clip import Clip
 from ablate2tune.localize.generate.examples import check_judgeable, pair_examples, scene_examples
 from ablate2tune.localize.generate.inception import Inception, installed
 from ablate2tune.localize.generate.measures import Reference, reference
 from ablate2tune.localize.generate.pairs import Pair, read_pairs
 from ablate2tune.localize.generate.sweep import GenerateSweep, Tasks
-from ablate2tune.localize.identity import scenes_hash
 from ablate2tune.localize.judging import Judging, judge_hash
-from ablate2tune.localize.margin import Levels, noised_batch
+from ablate2tune.localize.localize_config import GenerateConfig, LocalizeConfig
+from ablate2tune.localize.margins.examples import Split, split_groups
+from ablate2tune.localize.margins.margin import Levels, noised_batch
+from ablate2tune.localize.measuring.activation_means import Calibration
+from ablate2tune.localize.measuring.condition import Condition
+from ablate2tune.localize.measuring.engine import Engine
+from ablate2tune.localize.measuring.sweep_identity import scenes_hash
 from ablate2tune.localize.sampling import calibrated_timesteps
-from ablate2tune.pipelines import Denoiser
-from ablate2tune.recipe import GenerateConfig, LocalizeConfig
-from ablate2tune.scenes.dataset import SceneRecord
+from ablate2tune.models import Denoiser
+from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.seeding import torch_generator
 
 SCHEMA = "ablate2tune/identity/1"

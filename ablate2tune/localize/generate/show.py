@@ -11,7 +11,7 @@ from rich.table import Table
 
 from ablate2tune import runs
 from ablate2tune.components import Catalogue
-from ablate2tune.localize.figures import bounds_of, new_figure, write_figure
+from ablate2tune.localize.ranking.figures import bounds_of, new_figure, write_figure
 
 SCHEMA = "ablate2tune/generate/1"
 BASELINE = "(baseline)"

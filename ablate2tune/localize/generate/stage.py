@@ -9,8 +9,6 @@ from ablate2tune import runs
 from ablate2tune.ablation import verify
 from ablate2tune.compare.metrics import Resampling
 from ablate2tune.components import Component, discover, lora_targets
-from ablate2tune.localize.calibration import check_mode
-from ablate2tune.localize.condition import Condition
 from ablate2tune.localize.generate.analysis import BASELINE, Figures, Loss
 from ablate2tune.localize.generate.inception import INSTALL
 from ablate2tune.localize.generate.measures import FID
@@ -24,14 +22,16 @@ from ablate2tune.localize.generate.setup import (
 )
 from ablate2tune.localize.generate.show import write_csv, write_layers
 from ablate2tune.localize.generate.sweep import GenerateSweep, Tasks
-from ablate2tune.localize.identity import claim, model_hash
 from ablate2tune.localize.judging import Judging
-from ablate2tune.localize.processes import Processes
-from ablate2tune.localize.ranking import NO_SKILL, RANKED, RankingFile
-from ablate2tune.localize.statistics import corrected
-from ablate2tune.pipelines import Denoiser, Progress
-from ablate2tune.recipe import LocalizeConfig
-from ablate2tune.scenes.dataset import SceneRecord
+from ablate2tune.localize.localize_config import LocalizeConfig
+from ablate2tune.localize.measuring.activation_means import check_mode
+from ablate2tune.localize.measuring.condition import Condition
+from ablate2tune.localize.measuring.processes import Processes
+from ablate2tune.localize.measuring.sweep_identity import claim, model_hash
+from ablate2tune.localize.ranking.ranking import NO_SKILL, RANKED, RankingFile
+from ablate2tune.localize.statistics.groups import corrected
+from ablate2tune.models import Denoiser, Progress
+from ablate2tune.scenes.dataset.records import SceneRecord
 
 Swept = list[tuple[Component, Condition]]
 SCHEMA = "ablate2tune/ranking-generated/1"

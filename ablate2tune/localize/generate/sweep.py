@@ -10,12 +10,14 @@ import numpy as np
 from ablate2tune.ablation import Means
 from ablate2tune.compare.judges import Judge
 from ablate2tune.errors import UserError
-from ablate2tune.localize.condition import Condition
 from ablate2tune.localize.generate.examples import Example, folder_of
 from ablate2tune.localize.generate.measures import FRECHET_CLIP, Reference, judged_figures
 from ablate2tune.localize.generate.rows import Row, Rows, condition_of
-from ablate2tune.localize.processes import Processes
+from ablate2tune.localize.localize_config import GenerateConfig
+from ablate2tune.localize.measuring.condition import Condition
+from ablate2tune.localize.measuring.processes import Processes
 from ablate2tune.localize.sampling import ablated_sampling
+from ablate2tune.models import Denoiser, Progress
 from ablate2tune.pictures import (
     Picture,
     is_made,
@@ -24,8 +26,6 @@ from ablate2tune.pictures import (
     sample_batch,
     write_batch,
 )
-from ablate2tune.pipelines import Denoiser, Progress
-from ablate2tune.recipe import GenerateConfig
 
 SCHEMA = "ablate2tune/generated/1"
 DISTANCE_SCHEMA = "ablate2tune/distance/1"

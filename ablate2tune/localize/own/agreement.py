@@ -13,9 +13,9 @@ import numpy as np
 from scipy import stats
 
 from ablate2tune import runs
-from ablate2tune.localize.figures import new_figure, write_figure
-from ablate2tune.localize.robustness import spearman
-from ablate2tune.localize.statistics import Interval
+from ablate2tune.localize.ranking.figures import new_figure, write_figure
+from ablate2tune.localize.statistics.groups import Interval
+from ablate2tune.localize.statistics.robustness import spearman
 from ablate2tune.seeding import numpy_generator
 
 SCHEMA = "ablate2tune/agreement/1"

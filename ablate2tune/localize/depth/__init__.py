@@ -1,5 +1,0 @@
-"""The information curve: what can be read from each stream after each block."""
-
-from ablate2tune.localize.depth.curve import depth_finding
-
-__all__ = ["depth_finding"]

@@ -1,0 +1,1 @@
+"""What follows a ranking and never changes it: one finding a file."""

@@ -1,0 +1,135 @@
+"""Follow-up conditions: joint ablations and token positions, all on the same contrast groups.
+
+They come after the ranking and never change it; their rows are in `follow-up.jsonl`.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ablate2tune import runs
+from ablate2tune.components.selections import parse
+from ablate2tune.localize.margins.margin import Margins
+from ablate2tune.localize.measuring.condition import Condition, block_mode
+from ablate2tune.localize.measuring.engine import BASELINE
+from ablate2tune.localize.measuring.sweep import Sweep
+from ablate2tune.localize.statistics.groups import Groups, Interval
+
+
+class Finding(NamedTuple):
+    """What one follow-up found."""
+
+    name: str
+    """Of its files: NAME.json and NAME.png."""
+    data: dict[str, Any]
+    """The JSON."""
+    draw: Callable[[dict[str, Any], Path], None]
+    """Draws the JSON as a PNG."""
+    message: str = ""
+    """One line for people, if there is one to say."""
+
+    def write(self, folder: Path) -> None:
+        """Write NAME.json and NAME.png below `folder`."""
+        runs.write_json(folder / f"{self.name}.json", self.data)
+        self.draw(self.data, folder / f"{self.name}.png")
+
+
+class FollowUp:
+    """Measures conditions on a share of the contrast groups and compares them in pairs."""
+
+    def __init__(self, sweep: Sweep, groups: Groups):
+        """Choose the groups; nothing is measured yet.
+
+        Args:
+            sweep: its baseline has been measured.
+            groups: resampling of all the sweep's examples.
+        """
+        self._sweep, self._groups = sweep, groups
+        self.groups = sweep.order()[: sweep.config.follow_up_groups]
+        """The chosen contrast groups; every prefix spreads over the baseline's margins."""
+        self._place = {part.address: i for i, part in enumerate(sweep.catalogue)}
+
+    @property
+    def sweep(self) -> Sweep:
+        """The sweep that is followed up."""
+        return self._sweep
+
+    @property
+    def baseline(self) -> Condition:
+        """Nothing ablated."""
+        return BASELINE
+
+    @property
+    def confidence(self) -> float:
+        """Mass of the intervals."""
+        return self._sweep.config.confidence
+
+    def joint(self, addresses: Iterable[str], level: str) -> Condition:
+        """The condition that ablates components of one level together; the baseline for none."""
+
+        def place(address: str) -> tuple[int, tuple[int, ...]]:
+            part = parse(address)
+            return self._place[part.path], part.indices
+
+        chosen = sorted(set(addresses), key=place)
+        mode = self._sweep.config.mode
+        mode = block_mode(mode) if level == "block" else mode
+        return Condition(tuple(chosen), mode) if chosen else BASELINE
+
+    def measure(self, conditions: Iterable[Condition], groups: Sequence[str] | None = None) -> None:
+        """Measure conditions on the chosen groups, or on some of them."""
+        wanted = self.groups if groups is None else groups
+        self._sweep.follow_up(list(dict.fromkeys(conditions)), wanted)
+
+    def margins(self, condition: Condition) -> Margins:
+        """Figures of a measured condition, mean over noise levels: (n,); nan elsewhere."""
+        found = self._sweep.followed_up[condition]
+        return Margins(*(values.mean(1) for values in found))
+
+    def impacts(self, condition: Condition) -> Margins:
+        """Baseline minus ablated, (n,) each; nan where not measured."""
+        base, ablated = self.margins(BASELINE), self.margins(condition)
+        return Margins(*(a - b for a, b in zip(base, ablated, strict=True)))
+
+    def mask(self, groups: Sequence[str] | None = None) -> np.ndarray:
+        """Which examples belong to the groups, by default the chosen ones: bool, (n,)."""
+        mask = np.zeros(len(self._sweep.examples), bool)
+        mask[self._sweep.of_groups(self.groups if groups is None else groups)] = True
+        return mask
+
+    def mean(self, values: np.ndarray, groups: Sequence[str] | None = None) -> Interval | None:
+        """Mean over the groups' examples with its interval; None if any value is not finite."""
+        mask = self.mask(groups)
+        if not np.isfinite(values[mask]).all():
+            return None
+        return self._groups.interval(
+            self._groups.estimated_mean(values, mask, np.zeros(len(values)))
+        )
+
+    def means(self, margins: Margins) -> dict[str, Interval | None]:
+        """The three figures' means with intervals, by name."""
+        return {name: self.mean(values) for name, values in margins._asdict().items()}
+
+    def share(
+        self, values: np.ndarray, whole: np.ndarray, groups: Sequence[str] | None = None
+    ) -> Interval | None:
+        """The ratio of two means, resampled together; None if any value is not finite."""
+        mask = self.mask(groups)
+        if not (np.isfinite(values[mask]).all() and np.isfinite(whole[mask]).all()):
+            return None
+        part, base = (self._groups.resampled_means(x, mask) for x in (values, whole))
+        low, high = self._groups.bounds(part / base)
+        value = float(values[mask].mean() / whole[mask].mean())
+        return {"value": value, "low": low, "high": high, "n": int(mask.sum())}
+
+    def p(self, differences: np.ndarray) -> float:
+        """Two-sided p of a mean difference of zero, by sign flips of whole groups.
+
+        Differences that are not finite on a chosen group have p = 1.
+        """
+        mask = self.mask()
+        if not np.isfinite(differences[mask]).all():
+            return 1.0
+        return self._groups.sign_flip_p(np.where(mask, differences, np.nan))

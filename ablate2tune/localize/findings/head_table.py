@@ -1,0 +1,94 @@
+"""The head level: every head of the top blocks' attentions, and the layer by head heat map."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ablate2tune.ablation import Mode
+from ablate2tune.components import Component, heads_of
+from ablate2tune.components.selections import parse
+from ablate2tune.localize.findings.follow_up import Finding
+from ablate2tune.localize.measuring.condition import Condition
+from ablate2tune.localize.ranking.figures import write_heatmap
+from ablate2tune.localize.ranking.ranking import Row
+
+SCHEMA = "ablate2tune/heads/1"
+
+
+def head_conditions(
+    attentions: Iterable[Component], mode: Mode
+) -> tuple[list[tuple[Component, Condition]], dict[str, str]]:
+    """Every head with the condition that ablates it alone, in both streams where there are two.
+
+    Args:
+        attentions: sub-layers; others than attentions are passed over.
+        mode: what becomes of a head's output.
+
+    Returns:
+        The heads; and attentions whose heads cannot be told apart, with the reason.
+    """
+    heads: list[tuple[Component, Condition]] = []
+    left_out: dict[str, str] = {}
+    for attention in attentions:
+        if attention.role != "attention":
+            continue
+        if isinstance(attention.heads, str):
+            left_out[f"{attention.address}[heads=*]"] = attention.heads
+        elif attention.heads is not None:
+            heads += [(head, Condition((head.address,), mode)) for head in heads_of(attention)]
+    return heads, left_out
+
+
+def heads_finding(rows: Sequence[Row], order: Sequence[str]) -> Finding:
+    """The layer by head table of spatial impacts, from the ranking.
+
+    Args:
+        rows: the ranking; rows of other levels are passed over.
+        order: addresses of all attentions in model order.
+    """
+    own = [row for row in rows if row.component.level == "head"]
+    swept = {row.component.parent for row in own}
+    best = min(own, key=lambda row: row.rank_in_level)
+    effect = "restored by" if best.mode == "patch" else "lost without"
+    data = {
+        "schema": SCHEMA,
+        "figure": f"spatial impact: margin {effect} the head",
+        "attentions": [address for address in order if address in swept],
+        "heads": [
+            {
+                "address": row.component.address,
+                "attention": row.component.parent,
+                "head": parse(row.component.address).indices[0],
+                "mode": row.mode,
+                "rank_in_level": row.rank_in_level,
+                "spatial": row.spatial,
+                "relative": row.relative["spatial"],
+                "p": row.p,
+                "label": row.label,
+            }
+            for row in own
+        ],
+    }
+    message = f"heads: of {len(own)}, {best.component.address} matters most ({best.label})"
+    return Finding("heads", data, draw_heads, message)
+
+
+def head_cells(data: dict[str, Any]) -> np.ndarray:
+    """Spatial impacts, % of the baseline's margin: float (attentions, heads), nan where none."""
+    width = 1 + max(row["head"] for row in data["heads"])
+    cells = np.full((len(data["attentions"]), width), np.nan)
+    for row in data["heads"]:
+        if row["relative"] is not None:
+            place = data["attentions"].index(row["attention"])
+            cells[place, row["head"]] = 100 * row["relative"]
+    return cells
+
+
+def draw_heads(data: dict[str, Any], path: Path) -> None:
+    """The layer by head heat map."""
+    cells = head_cells(data)
+    columns = [str(head) for head in range(cells.shape[1])]
+    title = data["figure"].replace("impact: ", "")
+    write_heatmap(cells, data["attentions"], columns, title, "% of the baseline's margin", path)

@@ -1,0 +1,256 @@
+"""The information check: does the conditioning tell a caption from its foil at all?
+
+If a linear probe cannot read the relation, or which object is the subject, from the prompt
+embeddings, then nothing in the denoiser can be at fault, and the text encoder is where to look.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from scipy import optimize, special
+
+from ablate2tune.errors import UserError
+from ablate2tune.localize.statistics.groups import Groups, Interval
+from ablate2tune.models import Denoiser
+from ablate2tune.scenes.checking.claims import RELATION
+from ablate2tune.scenes.dataset.records import SceneRecord
+from ablate2tune.seeding import numpy_generator
+
+CHANCE = 0.5
+FOLDS = 5
+MIN_GROUPS = 4
+"""Contrast groups that a probe needs at least."""
+RIDGE = 1.0
+"""Weight of |w|^2 / 2 beside the summed log loss, on standardised features."""
+BATCH = 64
+"""Prompts encoded and pooled at once."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One linear probe on the conditioning."""
+
+    question: str
+    """What it reads: "left of / right of", or "subject or object"."""
+    features: str
+    """Where it reads: "tokens" (mean over token embeddings), "pooled", or "phrase" (mean over the
+    tokens of an object's noun phrase)."""
+    accuracy: Interval | None
+    """Cross-validated; None where there are too few groups."""
+
+    @property
+    def above_chance(self) -> bool:
+        """Whether the accuracy's interval lies above chance."""
+        return self.accuracy is not None and self.accuracy["low"] > CHANCE
+
+
+@dataclass(frozen=True)
+class Information:
+    """What the conditioning carries."""
+
+    probes: list[Probe]
+
+    @property
+    def missing(self) -> list[str]:
+        """Questions that no probe answers above chance."""
+        asked = [probe for probe in self.probes if probe.accuracy is not None]
+        answered = {probe.question for probe in asked if probe.above_chance}
+        return [q for q in dict.fromkeys(probe.question for probe in asked) if q not in answered]
+
+    @property
+    def message(self) -> str:
+        """One line for people."""
+        if all(probe.accuracy is None for probe in self.probes):
+            return (
+                f"information check: needs at least {MIN_GROUPS} contrast groups per relation pair"
+            )
+        if self.missing:
+            return (
+                "information check: the prompt embeddings do not tell "
+                f"{', '.join(self.missing)} apart (probe at chance); look at the text encoder, "
+                "no adapter in the denoiser can mend this"
+            )
+        best = min(
+            max(p.accuracy["value"] for p in self.probes if p.question == q and p.accuracy)
+            for q in {p.question for p in self.probes if p.accuracy}
+        )
+        return (
+            "information check: the prompt embeddings carry the relation and who stands where "
+            f"(the weaker probe is right in {best:.0%}, chance {CHANCE:.0%})"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """As in `information.json`."""
+        return {
+            "schema": "ablate2tune/information/1",
+            "chance": CHANCE,
+            "carried": not self.missing if any(p.accuracy for p in self.probes) else None,
+            "missing": self.missing,
+            "message": self.message,
+            "probes": [vars(probe) | {"above_chance": probe.above_chance} for probe in self.probes],
+        }
+
+
+def check_information(
+    denoiser: Denoiser,
+    records: Sequence[SceneRecord],
+    resamples: int,
+    confidence: float,
+    seed: int,
+) -> Information:
+    """Probe the conditioning of contrast twins, with whole groups held out.
+
+    Relation: which of a group's two relations the caption states, from the mean token embedding
+    and from the pooled vector where the family has one. Role: whether an object's noun phrase is
+    the caption's subject or its object, from the phrase's own tokens; each caption is asked
+    together with the one in which the objects have exchanged roles, so the words alone tell
+    nothing.
+    """
+
+    def probe(question: str, kind: str, x: np.ndarray, y: np.ndarray, groups: list[str]) -> Probe:
+        if len(set(groups)) < MIN_GROUPS:
+            return Probe(question, kind, None)
+        correct = cross_validate(x, y, groups, seed) == y
+        return Probe(question, kind, Groups(groups, resamples, confidence, seed).accuracy(correct))
+
+    probes = []
+    for axis, members in _axes(records).items():
+        texts = [record.text for record in members]
+        y = np.array([record.relation == axis[0] for record in members])
+        groups = [record.group_id for record in members]
+        tokens = _features(denoiser, texts, lambda _, embeds: embeds.mean(0))
+        probes.append(probe(" / ".join(axis), "tokens", tokens, y, groups))
+        pooled = _pooled(denoiser, texts)
+        if pooled is not None:
+            probes.append(probe(" / ".join(axis), "pooled", pooled, y, groups))
+    probes.append(probe("subject or object", "phrase", *_roles(denoiser, records)))
+    return Information(probes)
+
+
+def cross_validate(x: np.ndarray, y: np.ndarray, groups: Sequence[str], seed: int) -> np.ndarray:
+    """Predictions of a ridge logistic regression, each from a fit without its group's fold.
+
+    Args:
+        x: features, (n, channels).
+        y: classes, bool (n,).
+        groups: the group of each row; whole groups are held out.
+        seed: of the folds.
+
+    Returns:
+        bool, (n,).
+    """
+    fold = group_folds(groups, seed)
+    predicted = np.zeros(len(y), bool)
+    for held_out in range(fold.max() + 1):
+        test = fold == held_out
+        mean, spread = x[~test].mean(0), x[~test].std(0)
+        scaled = (x - mean) / np.where(spread > 1e-8 * (1 + np.abs(mean)), spread, np.inf)
+        weights, bias = fit_logistic(scaled[~test], y[~test])
+        predicted[test] = scaled[test] @ weights + bias > 0
+    return predicted
+
+
+def group_folds(groups: Sequence[str], seed: int) -> np.ndarray:
+    """The fold of each row, from 0 on, (n,); the rows of a group share one."""
+    names, index = np.unique(np.asarray(groups), return_inverse=True)
+    order = numpy_generator(seed, "information-folds").permutation(len(names))
+    return (order % min(FOLDS, len(names)))[index]
+
+
+def fit_logistic(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float]:
+    """Ridge logistic regression by L-BFGS: weights (channels,) and bias.
+
+    Minimises the summed log loss plus `RIDGE` * |w|^2 / 2. The weights lie in the span of the
+    rows, so the problem is solved in coordinates of that span, at most n of them.
+    """
+    _, singular, basis = np.linalg.svd(x.astype(np.float64), full_matrices=False)
+    basis = basis[singular > 1e-10 * max(1.0, singular.max(initial=0.0))]
+    reduced = x @ basis.T
+    sign = np.where(y, 1.0, -1.0)
+
+    def objective(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        weights, bias = parameters[:-1], parameters[-1]
+        margins = sign * (reduced @ weights + bias)
+        slope = -sign * special.expit(-margins)
+        value = np.logaddexp(0, -margins).sum() + RIDGE / 2 * weights @ weights
+        return value, np.append(reduced.T @ slope + RIDGE * weights, slope.sum())
+
+    start = np.zeros(reduced.shape[1] + 1)
+    solution = optimize.minimize(objective, start, jac=True, method="L-BFGS-B").x
+    return solution[:-1] @ basis, float(solution[-1])
+
+
+def _axes(records: Sequence[SceneRecord]) -> dict[tuple[str, ...], list[SceneRecord]]:
+    """Records by the pair of relations that their group contrasts."""
+    members: dict[str, list[SceneRecord]] = {}
+    for record in records:
+        members.setdefault(record.group_id, []).append(record)
+    axes: dict[tuple[str, ...], list[SceneRecord]] = {}
+    for group in members.values():
+        axis = tuple(sorted({record.relation for record in group}))
+        if len(axis) == 2:
+            axes.setdefault(axis, []).extend(group)
+    return dict(sorted(axes.items()))
+
+
+def _roles(
+    denoiser: Denoiser, records: Sequence[SceneRecord]
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    texts: list[str] = []
+    spans: list[slice] = []
+    is_subject: list[bool] = []
+    groups: list[str] = []
+    for record in records:
+        first, relation, second, rest = split_caption(record.text, record.scene_id)
+        for one, other in ((first, second), (second, first)):
+            text = f"{one} {relation} {other}{rest}"
+            starts = (0, len(f"{one} {relation} "))
+            for phrase, start, role in zip((one, other), starts, (True, False), strict=True):
+                article = phrase.index(" ") + 1
+                span = denoiser.token_span(text, start + article, start + len(phrase))
+                texts.append(text)
+                spans.append(span)
+                is_subject.append(role)
+                groups.append(record.group_id)
+    features = _features(denoiser, texts, lambda i, embeds: embeds[spans[i]].mean(0))
+    return features, np.array(is_subject), groups
+
+
+def split_caption(text: str, scene: str) -> tuple[str, str, str, str]:
+    """Subject, relation and object of a scene's caption, and what follows them.
+
+    "a person in red between a cat and a cube": "a person in red", "between", "a cat", " and a
+    cube".
+
+    Raises:
+        UserError: the caption states no relation.
+    """
+    found = RELATION.search(text)
+    if found is None:
+        raise UserError(f"{text!r} states no relation", where=scene)
+    second, *third = text[found.end() :].split(" and ", 1)
+    return text[: found.start()], found[1], second, f" and {third[0]}" if third else ""
+
+
+def _features(
+    denoiser: Denoiser,
+    texts: Sequence[str],
+    reduce: Callable[[int, torch.Tensor], torch.Tensor],
+) -> np.ndarray:
+    rows = []
+    for start in range(0, len(texts), BATCH):
+        encoded = denoiser.encode_prompts(texts[start : start + BATCH])
+        tokens = (encoded.tokens(row).float().cpu() for row in range(len(encoded)))
+        rows += [reduce(start + i, embeds) for i, embeds in enumerate(tokens)]
+    return torch.stack(rows).numpy()
+
+
+def _pooled(denoiser: Denoiser, texts: Sequence[str]) -> np.ndarray | None:
+    """The pooled embeddings, (texts, channels); None for a family without them."""
+    starts = range(0, len(texts), BATCH)
+    found = [denoiser.encode_prompts(texts[i : i + BATCH]).pooled for i in starts]
+    rows = [pooled.float().cpu() for pooled in found if pooled is not None]
+    return torch.cat(rows).numpy() if rows else None

@@ -1,0 +1,98 @@
+"""Image strips: what the model draws whole, and without each of the top components."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from ablate2tune import runs
+from ablate2tune.localize.findings.follow_up import Finding
+from ablate2tune.localize.measuring.condition import Condition
+from ablate2tune.localize.measuring.sweep import Sweep
+from ablate2tune.localize.ranking.ranking import Row
+from ablate2tune.localize.sampling import ablated_sampling, calibrated_timesteps
+from ablate2tune.models import Denoiser
+from ablate2tune.pictures import png
+from ablate2tune.seeding import seed_for
+
+SCHEMA = "ablate2tune/strips/1"
+WHOLE = "whole model"
+TILE, GAP, LABEL = 192, 6, 34
+"""Smallest width of a picture on the page, space between, height of a line of names; pixels."""
+
+
+def make_strips(
+    denoiser: Denoiser,
+    sweep: Sweep,
+    rows: Sequence[Row],
+    captions: Sequence[str],
+    folder: Path,
+) -> Finding:
+    """Sample the captions with the whole model and without each of the best components.
+
+    The pictures of one caption share their seed. Mode mean takes, at each sampling step, the means
+    of the calibrated noise level whose timestep is nearest.
+
+    Args:
+        denoiser: the model.
+        sweep: its calibration and recipe.
+        rows: the ranking, all levels.
+        captions: what to draw, a row each.
+        folder: the pictures go to `folder/strips`.
+    """
+    config = sweep.config
+    best = sorted(rows, key=lambda row: row.rank)[: config.strips]
+    conditions = [Condition()] + [Condition((r.component.address,), r.mode) for r in best]
+    seeds = [seed_for(sweep.seed, "strip", place) for place in range(len(captions))]
+    addresses = [a for c in conditions if c.mode == "mean" for a in c.addresses]
+    sweep.calibration.provide(sweep.engine, addresses, write=sweep.processes.is_first)
+    known = calibrated_timesteps(denoiser, sweep.run_levels) if addresses else []
+    columns = []
+    for number, condition in enumerate(conditions):
+        with ablated_sampling(denoiser, condition, sweep.engine.means, known):
+            pictures = denoiser.sample(list(captions), seeds, config.strip_steps)
+        files = [f"strips/{number:02d}-{place:02d}.png" for place in range(len(captions))]
+        for file, picture in zip(files, pictures, strict=True):
+            runs.write_bytes(folder / file, png(picture))
+        name = condition.addresses[0] if condition.addresses else WHOLE
+        columns.append({"component": name, "mode": condition.mode, "files": files})
+    data = {
+        "schema": SCHEMA,
+        "figure": "the same prompt and seed, with the whole model and without one component",
+        "prompts": list(captions),
+        "seeds": seeds,
+        "steps": config.strip_steps,
+        "columns": columns,
+    }
+    return Finding("strips", data, draw_strips)
+
+
+def draw_strips(data: dict[str, Any], path: Path) -> None:
+    """A row per prompt, a column per component; the pictures are read beside the JSON."""
+    pictures = [
+        [Image.open(path.parent / file).convert("RGB") for file in column["files"]]
+        for column in data["columns"]
+    ]
+    width, height = pictures[0][0].size
+    scale = max(1, TILE // width)
+    width, height = width * scale, height * scale
+    row = LABEL // 2 + height + GAP
+    page = Image.new(
+        "RGB",
+        (len(pictures) * (width + GAP) + GAP, LABEL + len(data["prompts"]) * row + GAP),
+        "white",
+    )
+    draw, font = ImageDraw.Draw(page), ImageFont.load_default(size=11)
+    for x, (column, own) in enumerate(zip(data["columns"], pictures, strict=True)):
+        left = GAP + x * (width + GAP)
+        head, _, last = column["component"].rpartition(".")
+        title = f"without {head}\n.{last}" if head else column["component"]
+        draw.multiline_text((left, 4), title, "black", font)
+        for y, picture in enumerate(own):
+            top = LABEL + y * row + LABEL // 2
+            page.paste(picture.resize((width, height), Image.Resampling.NEAREST), (left, top))
+    for y, prompt in enumerate(data["prompts"]):
+        draw.text((GAP, LABEL + y * row + 2), prompt, "gray", font)
+    runs.write_bytes(path, png(np.asarray(page)))

@@ -1,0 +1,193 @@
+"""The section `localize`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from ablate2tune.settings import Positive, Settings, Sigma, YamlWord
+
+
+class JointConfig(Settings):
+    """Components ablated together, after the sweep. All of it is off by default."""
+
+    level: Literal["block", "sublayer", "head"] = "sublayer"
+    """Whose ranked components are combined in `curves`, `pairs` and `sufficient`."""
+    curves: bool = False
+    """Ablate more and more of them in steps of 10 %: from the least important on, and from the
+    most important on."""
+    pairs: Annotated[int, Field(ge=0)] = 0
+    """Interactions between every two of so many top components; 0 for none."""
+    sufficient: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Find a small set of them that keeps this share of the spatial margin while all the others
+    are ablated."""
+    neighbours: Annotated[int, Field(ge=0)] = 0
+    """So many top sub-layers are also ablated together with those next to them in their block."""
+
+    @model_validator(mode="after")
+    def _check_joint(self) -> "JointConfig":
+        if self.pairs == 1:
+            raise ValueError("pairs needs at least 2 components, or 0 for none")
+        return self
+
+
+class GenerateConfig(Settings):
+    """Probe `generate`: pictures drawn with and without each component, same prompts and seeds."""
+
+    groups: Annotated[int, Field(ge=2)] = 24
+    """Contrast groups whose captions are drawn and judged, where `compare.judge` is set."""
+    pairs: Path | None = None
+    """Folder of (image, caption) pairs as `datasets` calls an imagefolder: pictures, and a
+    metadata.jsonl with `file_name` and `text`. Their captions are drawn; the pictures are what
+    FID and frechet_clip compare with."""
+    pair_count: Annotated[int, Field(ge=2)] | None = None
+    """So many of the pairs, drawn by seed; all by default. Distances compare only at equal
+    numbers of pictures."""
+    seeds: Positive = 1
+    """Pictures per caption."""
+    steps: Positive = 16
+    """Sampling steps."""
+    true_cfg_scale: Annotated[float, Field(ge=1)] = 1.0
+    """Classifier-free guidance against the empty prompt for calls that have it; 1 is off."""
+    batch_size: Positive = 50
+    """Pictures per call of the pipeline."""
+    sublayers: Literal["top", "all", "none"] = "top"
+    """Whose sub-layers are swept after the blocks: those of the `top_blocks` best blocks, or of
+    every block, as a table per layer needs."""
+    clip: str = "openai/clip-vit-base-patch32"
+    """Folder or hub name of the CLIP model of clip_score and frechet_clip."""
+    fid: Literal["auto", "on", "off"] = "auto"
+    """FID with torch-fidelity's InceptionV3; auto: where torch-fidelity is installed."""
+    inception: Path | None = None
+    """File of InceptionV3's weights; torch-fidelity fetches its own by default."""
+
+
+class OwnImagesConfig(Settings):
+    """The model's own pictures as examples of the margin probe (`images`: own or both)."""
+
+    seeds: Positive = 4
+    """Pictures of a caption at most; the first that the judge verifies is kept."""
+    steps: Positive = 16
+    """Sampling steps."""
+    true_cfg_scale: Annotated[float, Field(ge=1)] = 1.0
+    """Classifier-free guidance against the empty prompt for calls that have it; 1 is off."""
+    batch_size: Positive = 50
+    """Pictures per call of the pipeline."""
+    min_groups: Annotated[int, Field(ge=4)] = 16
+    """Contrast groups with a verified picture under which no ranking is made of them; a quarter of
+    it for calibration."""
+
+
+class LocalizeConfig(Settings):
+    """How components are ranked."""
+
+    probe: Literal["margin", "generate"] = "margin"
+    """What components are ranked by: margins between captions and foils, without sampling; or
+    pictures that are sampled without each component and judged."""
+    images: Literal["rendered", "own", "both"] = "rendered"
+    """What the margins are measured on: rendered pictures; pictures that the model made of the
+    same captions and `compare.judge` verified; or both, each ranked and their agreement told."""
+    own: OwnImagesConfig = OwnImagesConfig()
+    """The model's own pictures."""
+    groups: Positive = 96
+    """Contrast groups that the margins are measured on."""
+    calibration_groups: Positive = 64
+    """Contrast groups that mean activations are taken from; never the measured ones."""
+    sigmas: list[Sigma] = [0.95, 0.85, 0.7]
+    """Noise levels of the margin probe."""
+    noises: Positive = 1
+    """Noise draws per example and noise level."""
+    mode: Literal["mean", "zero", "resample", "patch"] = "mean"
+    """What replaces the output of a sub-layer or head: its mean over calibration scenes, zero, or
+    its output for one calibration scene drawn for each example; blocks are skipped. patch: blocks,
+    sub-layers and heads get what they give for the same noised picture under its other caption,
+    and components are ranked by the share of the margin that this restores."""
+    top_blocks: Positive = 3
+    """Blocks whose sub-layers are swept."""
+    heads: bool = False
+    """Sweep the heads of these blocks' attentions as well."""
+    tokens: list[Literal["relation", "subject", "object"]] = []
+    """Phrases of the caption: each block is also skipped at the text positions of each of these
+    alone, to see which positions it matters for."""
+    information: Literal["conditioning", "depth"] = "conditioning"
+    """Where linear probes look for relation and role: in the prompt embeddings; or also in the text
+    and the image stream after every block, at every noise level and at pure noise."""
+    rank_by: Literal["impact", "specificity", "gradient"] = "impact"
+    """Order of the ranking: spatial impact; relative spatial minus relative control impact; or,
+    also for a model without the skill, what an adapter on the component could gain."""
+    report_gradient: bool = False
+    """Measure that gain beside the other two, to see how the three agree."""
+    gradient_groups: Positive = 24
+    """Contrast groups that the gain is measured on."""
+    adapter_rank: Positive = 16
+    """Rank of the adapter whose gain is measured."""
+    noise_floor: bool = True
+    """Draw the baseline's noise again on a few groups, to see what noise alone does."""
+    batch_size: Positive = 64
+    """Latents per forward."""
+    prefix_reuse: bool = True
+    """Compute the blocks before an ablated one once per batch."""
+    batch_conditions: bool = True
+    """Let small batches of several conditions share a forward."""
+    racing: bool = True
+    """Measure components on a share of the groups first, and on more only while their place among
+    the best is open; otherwise every component on every group."""
+    race_top: Positive = 8
+    """Places at the top of each level that the race settles."""
+    budget: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Block evaluations that the sweep aims at, as a fraction of the exhaustive one's: 0.09 by
+    default, 0.06 with screening. The first share of at least 8 groups is always run."""
+    screening: Annotated[Literal["auto", "on", "off"], YamlWord] = "auto"
+    """First-order estimates of all components from one backward pass, which steady the figures of
+    those that were measured in part; auto: where at least 48 components are swept."""
+    strips: Annotated[int, Field(ge=0)] = 0
+    """So many top components are shown at work: pictures drawn with and without each."""
+    strip_prompts: Positive = 4
+    """Captions that are drawn, from as many measured contrast groups."""
+    strip_steps: Positive = 16
+    """Sampling steps of these pictures."""
+    generate: GenerateConfig = GenerateConfig()
+    """The probe `generate`."""
+    joint: JointConfig = JointConfig()
+    """What several components do together."""
+    follow_up_groups: Annotated[int, Field(ge=4)] = 48
+    """Contrast groups, at most, that joint conditions and token positions are measured on, all on
+    the same ones."""
+    bootstrap: Positive = 2000
+    """Bootstrap resamples of the contrast groups."""
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+
+    @model_validator(mode="after")
+    def _check_heads(self) -> "LocalizeConfig":
+        if self.joint.level == "head" and not self.heads:
+            raise ValueError("joint.level = head needs heads: true")
+        if self.heads and self.rank_by == "gradient":
+            raise ValueError("heads have no adapter of their own; rank_by must not be gradient")
+        if self.mode == "patch" and (self.strips or self.joint.sufficient):
+            raise ValueError(
+                "strips and joint.sufficient take components away; mode patch does not"
+            )
+        if len(set(self.tokens)) < len(self.tokens):
+            raise ValueError("tokens: a phrase comes twice")
+        return self
+
+    @model_validator(mode="after")
+    def _check_probe(self) -> "LocalizeConfig":
+        if self.probe == "margin":
+            return self
+        if self.images != "rendered":
+            raise ValueError(f"images = {self.images} belongs to probe = margin; leave it out")
+        if self.mode == "resample":
+            raise ValueError("probe = generate cannot resample while sampling; use mean or zero")
+        if self.rank_by == "gradient" or self.report_gradient:
+            raise ValueError("probe = generate has no gradient; rank_by must not be gradient")
+        margins = {
+            "heads": self.heads,
+            "tokens": self.tokens,
+            "strips": self.strips,
+            "joint": self.joint != JointConfig(),
+        }
+        for key, wanted in margins.items():
+            if wanted:
+                raise ValueError(f"{key} belongs to probe = margin; leave it out")
+        return self

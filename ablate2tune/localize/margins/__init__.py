@@ -1,0 +1,1 @@
+"""The margin between a true caption and a foil: examples, noise, gradients."""

@@ -1,0 +1,164 @@
+"""What replaces activations: means and donors from calibration scenes, which are never measured.
+
+Means are kept on disk under a hash of all that they depend on, one file per site, so that a second
+run on the same model and scenes reads them instead of running the model.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from ablate2tune import runs
+from ablate2tune.ablation import Means, collect_means, site_keys
+from ablate2tune.errors import UserError
+from ablate2tune.localize.margins.examples import Examples, encode
+from ablate2tune.localize.margins.margin import Levels, run_captions
+from ablate2tune.localize.measuring.engine import Engine
+from ablate2tune.localize.measuring.sweep_identity import PROBE, scenes_hash
+from ablate2tune.models import Denoiser
+from ablate2tune.scenes.dataset.records import SceneRecord
+
+SCHEMA = "ablate2tune/means/2"
+
+
+def check_mode(denoiser: Denoiser, mode: str) -> None:
+    """Refuse means where they have no meaning.
+
+    Raises:
+        UserError: mode "mean" on a family whose tokens have no fixed positions.
+    """
+    if mode == "mean" and denoiser.mean_obstacle:
+        raise UserError(
+            f"{denoiser.mean_obstacle}, so a mean per position has no meaning",
+            where="localize.mode = mean",
+            mend="set localize.mode=zero",
+        )
+
+
+class Calibration:
+    """Calibration scenes, encoded when they are first needed, and the means taken from them."""
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        records: Sequence[SceneRecord],
+        levels: Levels,
+        model: str,
+        cache: Path | None,
+    ):
+        """Nothing is encoded or read yet.
+
+        Args:
+            denoiser: the model.
+            records: the calibration scenes.
+            levels: noise levels and seed; the means are of the first noise draw.
+            model: from `identity.model_hash`.
+            cache: folder of means from earlier runs; None keeps none.
+        """
+        self._denoiser, self._records, self._levels = denoiser, list(records), levels
+        self._examples: Examples | None = None
+        self._model, self._cache = model, cache
+
+    @property
+    def examples(self) -> Examples:
+        """The calibration scenes, encoded.
+
+        Raises:
+            UserError: there are none.
+        """
+        if not self._records:
+            raise UserError(
+                "the calibration set is empty",
+                where="localize.calibration_groups",
+                mend="raise it, or set localize.mode=zero, which needs none",
+            )
+        if self._examples is None:
+            self._examples = encode(self._denoiser, self._records)
+        return self._examples
+
+    def provide(self, engine: Engine, addresses: Sequence[str], write: bool) -> int:
+        """Put the means of components into the engine, those that it lacks.
+
+        Args:
+            engine: has the means, and runs the model where they are not on disk.
+            addresses: components, or parts of them.
+            write: whether this process keeps new means on disk.
+
+        Returns:
+            For how many of the addresses the model had to be run.
+
+        Raises:
+            UserError: there are no calibration scenes, or a file of means is damaged.
+        """
+        model = self._denoiser.model
+        missing = [
+            address
+            for address in dict.fromkeys(addresses)
+            if not engine.means.sites >= set(site_keys(model, address))
+        ]
+        if missing and not self._records:
+            _ = self.examples  # raises
+        run = [address for address in missing if not self._read(engine.means, address)]
+        if run:
+            collected = self._collect(engine, run)
+            engine.means.update(collected)
+            if write:
+                self._write(collected)
+        return len(run)
+
+    def _collect(self, engine: Engine, addresses: Sequence[str]) -> Means:
+        examples = self.examples
+
+        def calibrate(means: Means) -> None:
+            def on_sigma(index: int) -> None:
+                means.sigma_index = index
+
+            with engine.blocks.running():
+                run_captions(self._denoiser, examples, self._levels, on_sigma)
+
+        return collect_means(self._denoiser.model, addresses, calibrate)
+
+    @property
+    def _folder(self) -> Path | None:
+        if self._cache is None:
+            return None
+        levels = self._levels
+        key = runs.content_hash(
+            SCHEMA,
+            PROBE,
+            self._model,
+            scenes_hash(self._records),
+            list(levels.sigmas),
+            levels.seed,
+        )
+        return self._cache / key
+
+    def _read(self, means: Means, address: str) -> bool:
+        """Take an address's means from the disk; False where any of its sites is not there."""
+        folder = self._folder
+        if folder is None:
+            return False
+        files = {key: _file(folder, key) for key in site_keys(self._denoiser.model, address)}
+        if not all(file.exists() for file in files.values()):
+            return False
+        for key, file in files.items():
+            try:
+                means.load(key, load_file(file, device=str(self._denoiser.device)))
+            except (SafetensorError, OSError, ValueError) as error:
+                raise UserError(
+                    f"damaged means ({error})", where=str(file), mend="delete the file"
+                ) from error
+        return True
+
+    def _write(self, means: Means) -> None:
+        folder = self._folder
+        if folder is None:
+            return
+        for key in sorted(means.sites):
+            runs.write_bytes(_file(folder, key), save(means.state(key)))
+
+
+def _file(folder: Path, site: str) -> Path:
+    return folder / f"{site.replace(':', '-')}.safetensors"

@@ -1,0 +1,210 @@
+"""Losses under many conditions, at the smallest cost: prefix reuse and batched conditions.
+
+Both can be switched off; the answers agree up to the rounding of another batch shape.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ablate2tune.ablation import Means, Support, ablated_rows, recorded
+from ablate2tune.components import discover
+from ablate2tune.components.selections import parse
+from ablate2tune.errors import UserError
+from ablate2tune.localize.margins.margin import Batch, batch_loss
+from ablate2tune.localize.measuring.condition import PATCHING, Condition
+from ablate2tune.localize.measuring.replay import Blocks, Trace
+from ablate2tune.models import Denoiser
+
+BASELINE = Condition()
+
+
+class Engine:
+    """Runs a denoiser under conditions and counts what that takes."""
+
+    def __init__(
+        self, denoiser: Denoiser, batch_size: int, prefix_reuse=True, batch_conditions=True
+    ):
+        """Nothing is computed yet.
+
+        Args:
+            denoiser: the model.
+            batch_size: latents per forward; several conditions share one where they fit.
+            prefix_reuse: compute the blocks before an ablated one once per batch.
+            batch_conditions: let conditions share a forward.
+        """
+        self.denoiser = denoiser
+        self.means = Means()
+        """What mode `mean` replaces outputs by."""
+        self.blocks = Blocks(denoiser.model)
+        self._catalogue = discover(denoiser.model)
+        self._rows = batch_size
+        self._prefix_reuse, self._batch_conditions = prefix_reuse, batch_conditions
+        self.prefix_obstacle: str | None = None
+        """Why prefix reuse was given up for whole forwards; None where it was not."""
+        self.halvings = 0
+        """How often a forward ran out of memory and its batch was halved."""
+
+    @property
+    def evaluations(self) -> int:
+        """Block evaluations so far (see `Blocks.evaluations`)."""
+        return self.blocks.evaluations
+
+    def cost(self, condition: Condition, rows: int) -> int:
+        """Block evaluations that one condition takes on that many rows, from the catalogue alone.
+
+        Batched with conditions that start earlier it takes as many more blocks.
+        """
+        donors = rows * len(self.blocks) if condition.mode == "resample" else 0
+        if condition.patches:  # a run under the other captions serves as many conditions as blocks
+            donors = rows
+        if not (self._prefix_reuse and condition.addresses):
+            return rows * len(self.blocks) + donors
+        places = {block.address: i for i, block in enumerate(self._catalogue.blocks)}
+        return rows * (len(places) - self._start(condition, places)) + donors
+
+    @torch.no_grad()
+    def losses(self, batch: Batch, conditions: Sequence[Condition]) -> dict[Condition, np.ndarray]:
+        """The loss of every row under each condition: float64, (rows,).
+
+        Out of memory on CUDA, the batch is halved, for this and all later forwards.
+
+        Raises:
+            UserError: a single row does not fit, or a condition cannot be ablated.
+        """
+        if len(batch) <= self._rows:
+            try:
+                return self._losses(batch, conditions)
+            except torch.OutOfMemoryError:
+                pass
+            # Outside the handler, so that the failed forward's tensors are released.
+            self._halve(batch)
+            return self.losses(batch, conditions)
+        parts = [
+            self.losses(batch[start : start + self._rows], conditions)
+            for start in range(0, len(batch), self._rows)
+        ]
+        return {c: np.concatenate([part[c] for part in parts]) for c in conditions}
+
+    def _halve(self, batch: Batch) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if len(batch) == 1 and self._rows == 1:
+            raise UserError(
+                "out of memory with a single latent",
+                where="localize",
+                mend="use a smaller image size, model.dtype=bfloat16 or a larger device",
+            )
+        self._rows = max(1, self._rows // 2)
+        self.halvings += 1
+
+    def _losses(self, batch: Batch, conditions: Sequence[Condition]) -> dict[Condition, np.ndarray]:
+        found: dict[Condition, np.ndarray] = {}
+        ablating = [condition for condition in conditions if condition.addresses]
+        trace = Trace() if self._prefix_reuse and ablating else None
+        if trace is not None or BASELINE in conditions:
+            with self.blocks.running(record=trace):
+                found[BASELINE] = self._run(batch)
+        if trace is not None and trace.obstacle:
+            self.prefix_obstacle, self._prefix_reuse, trace = trace.obstacle, False, None
+        model, catalogue = self.denoiser.model, self._catalogue
+        places = {address: i for i, address in enumerate(trace.order)} if trace else {}
+        ablating.sort(key=lambda condition: self._start(condition, places))
+        for some in self._sharing(ablating):
+            patched = self._patched(batch, some)
+            for group in self._groups(some, len(batch)):
+                start = min(self._start(condition, places) for condition in group)
+                donated = self._donated(batch, group)
+                support = Support(self.means, donated=donated, patched=patched, tokens=batch.tokens)
+                with (
+                    ablated_rows(model, [c.ablations for c in group], None, support, catalogue),
+                    self.blocks.running(replay=trace, start=start, copies=len(group)),
+                ):
+                    values = self._run(batch.repeat(len(group)))
+                found |= zip(group, np.split(values, len(group)), strict=True)
+        return {condition: found[condition] for condition in conditions}
+
+    def _sharing(self, conditions: list[Condition]) -> Iterator[list[Condition]]:
+        """Conditions that one run under the other captions serves; all where none patches.
+
+        As many as there are blocks, so that what is kept of it is no more than a trace.
+        """
+        size = len(self.blocks) if any(c.patches for c in conditions) else len(conditions)
+        for first in range(0, len(conditions), max(1, size)):
+            yield conditions[first : first + size]
+
+    def _patched(self, batch: Batch, conditions: Sequence[Condition]) -> dict[str, list[Tensor]]:
+        """What the batch gives under its other captions at all sites that are patched or traced."""
+        found: dict[str, list[Tensor]] = {}
+        wanted = {
+            mode: [a for c in conditions if c.mode == mode for a in c.addresses]
+            for mode in PATCHING
+        }
+        if not any(wanted.values()):
+            return found
+        keep, model = _kept_once(found, "leave it out"), self.denoiser.model
+        with (
+            recorded(model, wanted["patch"], keep),
+            recorded(model, wanted["trace"], keep, states=True),
+            self.blocks.running(),
+        ):
+            self._run(batch.under_other_captions())
+        return found
+
+    def _donated(self, batch: Batch, conditions: Sequence[Condition]) -> dict[str, list[Tensor]]:
+        """Activations of the batch's donors at all sites that mode resample replaces."""
+        addresses = [a for c in conditions if c.mode == "resample" for a in c.addresses]
+        if not addresses:
+            return {}
+        if batch.donors is None:
+            raise UserError("mode 'resample' needs donors", where=addresses[0])
+        found: dict[str, list[Tensor]] = {}
+        keep = _kept_once(found, "set localize.mode=zero")
+        with recorded(self.denoiser.model, addresses, keep), self.blocks.running():
+            self._run(batch.donors)
+        return found
+
+    def _run(self, batch: Batch) -> np.ndarray:
+        self.means.sigma_index = batch.level
+        return batch_loss(self.denoiser, batch).double().cpu().numpy()
+
+    def _start(self, condition: Condition, places: Mapping[str, int]) -> int:
+        """How many blocks, by their places in the order of calls, need not be computed.
+
+        A block that is ablated itself is among them: its hook changes what it returns, and before
+        that it returns what it does in the baseline.
+        """
+        starts = []
+        for ablation in condition.ablations:
+            part = self._catalogue[parse(ablation.address).path]
+            place = places.get(part.block)
+            starts.append(0 if place is None else place + (part.address == part.block))
+        return min(starts)
+
+    def _groups(self, conditions: Sequence[Condition], rows: int) -> Iterator[list[Condition]]:
+        size = max(1, self._rows // rows) if self._batch_conditions else 1
+        group: list[Condition] = []
+        for condition in conditions:
+            group.append(condition)
+            if len(group) == size:
+                yield group
+                group = []
+        if group:
+            yield group
+
+
+def _kept_once(found: dict[str, list[Tensor]], mend: str) -> Callable[[str, list[Tensor]], None]:
+    """Keeps a site's tensors in `found`; refuses a second call in one forward."""
+
+    def keep(site: str, tensors: list[Tensor]) -> None:
+        if site in found:
+            raise UserError(
+                "it is called more than once in a forward, so its activation is not one",
+                where=site,
+                mend=mend,
+            )
+        found[site] = tensors
+
+    return keep

@@ -1,0 +1,128 @@
+"""What results depend on, as hashes: weights, scenes, probe. Rows of another sweep are refused."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ablate2tune import runs
+from ablate2tune.errors import UserError
+from ablate2tune.localize.margins.margin import Levels
+from ablate2tune.models import Denoiser
+from ablate2tune.scenes.dataset.records import SceneRecord
+
+SCHEMA = "ablate2tune/identity/1"
+PROBE = 1
+"""Version of the margin probe: raised whenever the same inputs give other rows."""
+RUNTIME = {"path", "device", "trust_remote_code", "guidance_scale"}
+"""Keys of the recipe's model that no margin depends on."""
+
+
+def model_hash(denoiser: Denoiser) -> str:
+    """Hash of everything that a margin depends on in a pipeline.
+
+    That is every module's class, configuration and weights, and the recipe's image size, prompt
+    length and dtype. A tensor on the meta device counts by its shape.
+    """
+    modules = {
+        name: part
+        for name, part in sorted(denoiser.pipe.components.items())
+        if isinstance(part, nn.Module)
+    }
+    tensors = [
+        (f"{name}.{key}", tensor)
+        for name, module in modules.items()
+        for key, tensor in (*module.named_parameters(), *module.named_buffers())
+    ]
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        hashes = list(pool.map(lambda pair: _tensor_hash(pair[1]), tensors))
+    return runs.content_hash(
+        denoiser.config.model_dump(mode="json", exclude=RUNTIME),
+        {name: [type(module).__name__, _config(module)] for name, module in modules.items()},
+        [[name, found] for (name, _), found in zip(tensors, hashes, strict=True)],
+    )
+
+
+def _tensor_hash(tensor: Tensor) -> list[Any]:
+    facts = [str(tensor.dtype), list(tensor.shape)]
+    if tensor.is_meta:
+        return facts
+    plain = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
+    return [*facts, hashlib.sha256(plain.numpy().data).hexdigest()]
+
+
+def _config(module: nn.Module) -> dict[str, Any]:
+    config: Any = getattr(module, "config", {})
+    values = config.to_dict() if hasattr(config, "to_dict") else dict(config)
+    return {key: value for key, value in values.items() if not key.startswith("_")}
+
+
+def scenes_hash(records: Sequence[SceneRecord]) -> str:
+    """Hash of scenes as the probe sees them: names, captions and pictures."""
+    return runs.content_hash(
+        *(
+            part
+            for r in records
+            for part in (
+                [r.scene_id, r.group_id, r.text, r.foil, r.foil_colour],
+                hashlib.sha256(r.image_path.read_bytes()).hexdigest(),
+            )
+        )
+    )
+
+
+def sweep_identity(
+    model: str, measured: Sequence[SceneRecord], calibration: Sequence[SceneRecord], levels: Levels
+) -> dict[str, Any]:
+    """What the rows of a sweep depend on: the contents of `identity.json`.
+
+    Args:
+        model: from `model_hash`.
+        measured: the scenes that margins are measured on.
+        calibration: the scenes that means are taken from.
+        levels: noise levels, draws and seed.
+    """
+    return {
+        "schema": SCHEMA,
+        "probe": PROBE,
+        "model": model,
+        "scenes": scenes_hash(measured),
+        "calibration": scenes_hash(calibration),
+        "sigmas": list(levels.sigmas),
+        "noises": levels.noises,
+        "seed": levels.seed,
+    }
+
+
+def claim(folder: Path, identity: dict[str, Any], write: bool) -> None:
+    """Take a results folder for one sweep, or go on in it.
+
+    Args:
+        folder: where the results are.
+        identity: from `sweep_identity`.
+        write: whether this process says whose folder it is.
+
+    Raises:
+        UserError: the folder holds rows of another model, other scenes or another probe.
+    """
+    path, results = folder / "identity.json", folder / "results.jsonl"
+    mend = "use another folder, or delete this one to start again"
+    if path.exists():
+        found = runs.differences(runs.read_json(path), identity)
+        if found:
+            raise UserError(
+                f"holds the results of another sweep: {'; '.join(found[:3])}",
+                where=str(folder),
+                mend=mend,
+            )
+    elif results.exists():
+        raise UserError(
+            "nothing says which model and probe these rows are of", where=str(results), mend=mend
+        )
+    elif write:
+        runs.write_json(path, identity)

@@ -1,0 +1,225 @@
+"""Sampling the captions of contrast groups and keeping the pictures that a judge verifies."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from ablate2tune import runs
+from ablate2tune.compare.judges import JUDGED_AT_ONCE
+from ablate2tune.compare.prompts import Prompt
+from ablate2tune.compare.relations import Detection
+from ablate2tune.compare.verdicts import give_verdict
+from ablate2tune.localize.generate.examples import check_judgeable, scene_examples
+from ablate2tune.localize.generate.rows import Row, Rows
+from ablate2tune.localize.judging import Judging, judge_hash
+from ablate2tune.localize.localize_config import OwnImagesConfig
+from ablate2tune.localize.measuring.processes import Processes
+from ablate2tune.models import Denoiser
+from ablate2tune.pictures import (
+    Picture,
+    is_made,
+    read_images,
+    remove_left_overs,
+    sample_batch,
+    write_batch,
+)
+from ablate2tune.scenes.dataset.records import SceneRecord
+
+SCHEMA = "ablate2tune/own-verdict/1"
+PURPOSE = "own image"
+"""Of the pictures' seeds."""
+MISSING = "an object is missing"
+WRONG = "the relation is another, or not clear"
+MORE = "more than the two objects is there"
+REASONS = (MISSING, WRONG, MORE)
+
+
+class OwnImages(NamedTuple):
+    """Pictures that the model made and the judge verified, as scenes of their contrast groups."""
+
+    records: list[SceneRecord]
+    """One for each caption that was verified, in the order of the captions."""
+    captions: int
+    """Captions that were sampled."""
+    rejected: dict[str, int]
+    """Pictures that were not kept, by reason."""
+
+    @property
+    def drawn(self) -> int:
+        """Pictures that were sampled."""
+        return len(self.records) + sum(self.rejected.values())
+
+    def groups(self, among: Sequence[SceneRecord]) -> int:
+        """How many contrast groups of these scenes have a verified picture."""
+        wanted = {record.group_id for record in among}
+        return len(wanted & {record.group_id for record in self.records})
+
+    def line(self) -> str:
+        """The counts, for people."""
+        reasons = ", ".join(f"{count}: {reason}" for reason, count in self.rejected.items())
+        return (
+            f"own pictures: {len(self.records)} of {self.drawn} kept, for {self.captions} "
+            f"captions" + (f"; rejected {reasons}" if reasons else "")
+        )
+
+
+def draw_own(
+    denoiser: Denoiser,
+    records: Sequence[SceneRecord],
+    config: OwnImagesConfig,
+    seed: int,
+    folder: Path,
+    model: str,
+    judging: Judging,
+    processes: Processes,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> OwnImages:
+    """Sample each caption until a picture of it is verified, or the seeds are used up.
+
+    The pictures lie in a folder below `folder` that is named by all that they depend on, with
+    verdicts.jsonl, a row for each. Both are used again by any run that shares all of it.
+
+    Args:
+        denoiser: the model.
+        records: scenes whose true captions are sampled.
+        config: seeds and sampling settings.
+        seed: of the pictures' noise.
+        folder: holds folders of pictures.
+        model: from `identity.model_hash`.
+        judging: the judge.
+        processes: of the launcher; they share the folder.
+        on_progress: told (pictures done, pictures that are due so far).
+
+    Raises:
+        UserError: the judge cannot read these scenes.
+    """
+    check_judgeable(judging.judge, records, "localize.images")
+    folder = folder / _key(denoiser, records, config, seed, model, judging)
+    if processes.is_first:
+        remove_left_overs(folder)
+    path = folder / "verdicts.jsonl"
+    rows = processes.open(Rows(path, _row_key, processes.own_file(path)), path)
+    done = 0
+    for repeat in range(config.seeds):
+        earlier = [row for row in rows.rows() if row["repeat"] < repeat]
+        verified = {row["scene"] for row in earlier if row["reason"] is None}
+        left = [record for record in records if record.scene_id not in verified]
+        new, due = [], done + len(left)
+        for number, start in enumerate(range(0, len(left), config.batch_size)):
+            part = left[start : start + config.batch_size]
+            if processes.owns(number):
+                new += _verify(denoiser, part, repeat, config, seed, folder, judging, rows)
+            done += len(part)
+            if on_progress:
+                on_progress(done, due)
+        processes.exchange(rows, new)
+    place = {record.scene_id: index for index, record in enumerate(records)}
+    if processes.is_first:
+        rows.put_in_order(lambda row: (row["repeat"], place[row["scene"]]))
+    processes.close(path)
+    judged = [row for row in rows.rows() if row["repeat"] < config.seeds]
+    return _own_images(judged, records, folder)
+
+
+def why_not(prompt: Prompt, found: list[Detection]) -> str | None:
+    """Why a picture cannot stand for its caption; None if it can.
+
+    A third thing, or a second one of a kind, could make the foil true of the picture as well.
+    """
+    verdict = give_verdict(prompt, found)
+    if not verdict.objects:
+        return MISSING
+    if not verdict.relation_right:
+        return WRONG
+    return MORE if verdict.extra else None
+
+
+def _verify(
+    denoiser: Denoiser,
+    batch: Sequence[SceneRecord],
+    repeat: int,
+    config: OwnImagesConfig,
+    seed: int,
+    folder: Path,
+    judging: Judging,
+    rows: Rows,
+) -> list[Row]:
+    """Sample one batch of captions and judge it; returns the new rows."""
+    if all((record.scene_id, repeat) in rows for record in batch):
+        return []
+    examples = scene_examples(batch, [repeat], seed, PURPOSE)
+    pictures = [
+        Picture(example.text, example.image_seed, folder / _file_name(record, repeat))
+        for example, record in zip(examples, batch, strict=True)
+    ]
+    if not is_made(denoiser, pictures):
+        scale = config.true_cfg_scale
+        write_batch(pictures, sample_batch(denoiser, pictures, config.steps, scale))
+    images = read_images([picture.path for picture in pictures])
+    found = judging.judge.detect(images, JUDGED_AT_ONCE)
+    return rows.add(
+        [
+            {
+                "schema": SCHEMA,
+                "scene": record.scene_id,
+                "group": record.group_id,
+                "repeat": repeat,
+                "prompt": record.text,
+                "seed": example.image_seed,
+                "image": _file_name(record, repeat),
+                "detections": [detection.label for detection in detections],
+                "reason": why_not(example.prompt, detections) if example.prompt else MISSING,
+            }
+            for record, example, detections in zip(batch, examples, found, strict=True)
+        ]
+    )
+
+
+def _own_images(judged: Sequence[Row], records: Sequence[SceneRecord], folder: Path) -> OwnImages:
+    kept = {row["scene"]: row for row in judged if row["reason"] is None}
+    rejected = Counter(row["reason"] for row in judged if row["reason"] is not None)
+    return OwnImages(
+        [
+            replace(
+                record,
+                file_name=kept[record.scene_id]["image"],
+                scene_id=f"{record.scene_id}-own-{kept[record.scene_id]['repeat']}",
+                folder=folder,
+                members=None,
+            )
+            for record in records
+            if record.scene_id in kept
+        ],
+        len(records),
+        {reason: rejected[reason] for reason in REASONS if rejected[reason]},
+    )
+
+
+def _file_name(record: SceneRecord, repeat: int) -> str:
+    return f"{record.scene_id}-{repeat}.png"
+
+
+def _row_key(row: Row) -> tuple[str, int]:
+    return row["scene"], row["repeat"]
+
+
+def _key(
+    denoiser: Denoiser,
+    records: Sequence[SceneRecord],
+    config: OwnImagesConfig,
+    seed: int,
+    model: str,
+    judging: Judging,
+) -> str:
+    """Hash of all that the pictures and their verdicts depend on."""
+    return runs.content_hash(
+        SCHEMA,
+        model,
+        denoiser.config.guidance_scale,
+        config.model_dump(mode="json", exclude={"min_groups", "seeds"}),
+        seed,
+        [[record.scene_id, record.text] for record in records],
+        judge_hash(judging),
+    )

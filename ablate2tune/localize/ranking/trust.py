@@ -1,0 +1,152 @@
+"""What stands beside a ranking: how far it can be trusted, and where it must mislead."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ablate2tune.localize.measuring.sweep import Measured
+from ablate2tune.localize.ranking.ranking import CRITICAL_LOSS, Analysis, Row
+from ablate2tune.localize.statistics.robustness import (
+    Gap,
+    agreement,
+    interaction_gap,
+    noise_floor,
+    spearman,
+    split_half,
+)
+
+
+def trust(
+    analysis: Analysis,
+    groups: Sequence[str],
+    levels: dict[str, Measured],
+    rows: Sequence[Row],
+    reseeded: np.ndarray | None,
+    top: int,
+    seed: int,
+) -> dict[str, Any]:
+    """The `trust` part of `ranking.json`.
+
+    Args:
+        analysis: statistics of the sweep.
+        groups: the contrast group of each example.
+        levels: ranked components with their conditions, by level ("block", "sublayer").
+        rows: the ranked rows of all levels.
+        reseeded: baseline minus reseeded baseline, (n,), or None where that was not measured.
+        top: how many components count as the best.
+        seed: of the halvings.
+    """
+    gaps = _gaps(analysis, levels)
+    floor = None if reseeded is None else noise_floor(reseeded, analysis.groups)
+    return {
+        "noise_floor": floor,
+        "stability": {
+            level: _stability(analysis, measured, groups, top, seed)
+            for level, measured in levels.items()
+        },
+        "agreement": {level: _agreement(rows, level) for level in levels},
+        "screening": {level: _screening(analysis, measured) for level, measured in levels.items()},
+        "interaction_gaps": [gap.as_dict() for gap in gaps],
+        "warnings": [*_warnings(analysis, rows, floor), *_redundant(gaps, rows)],
+    }
+
+
+def _stability(
+    analysis: Analysis, measured: Measured, groups: Sequence[str], top: int, seed: int
+) -> dict[str, Any] | None:
+    if not measured:
+        return None
+    impacts = np.stack([analysis.impacts(condition).spatial for _, condition in measured])
+    found = split_half(impacts, groups, top, seed)
+    return found.as_dict() if found else None
+
+
+def _agreement(rows: Sequence[Row], level: str) -> dict[str, float]:
+    """How the ways to rank agree on the components of one level."""
+    ours = [row for row in rows if row.component.level == level]
+    return agreement(
+        {
+            "impact": [row.spatial["value"] for row in ours],
+            "specificity": [row.specificity for row in ours],
+            "gradient": [row.gain for row in ours],
+        }
+    )
+
+
+def _screening(analysis: Analysis, measured: Measured) -> dict[str, Any] | None:
+    """Agreement of first-order estimates with exact impacts, on the examples that have both."""
+    exact, estimated = [], []
+    for _, condition in measured:
+        first_order = analysis.first_order(condition)
+        if first_order is None:
+            continue
+        impact = analysis.impacts(condition).spatial
+        both = np.isfinite(impact)
+        exact.append(impact[both].mean())
+        estimated.append(first_order.spatial[both].mean())
+    if len(exact) < 3:
+        return None
+    return {"spearman": spearman(np.array(estimated), np.array(exact)), "components": len(exact)}
+
+
+def _gaps(analysis: Analysis, levels: dict[str, Measured]) -> list[Gap]:
+    parts: dict[str, dict[str, np.ndarray]] = {}
+    for component, condition in levels.get("sublayer", []):
+        impact = analysis.impacts(condition).spatial
+        parts.setdefault(component.block, {})[component.address] = impact
+    gaps = [
+        interaction_gap(
+            block.address,
+            analysis.impacts(condition).spatial,
+            parts[block.address],
+            analysis.groups,
+        )
+        for block, condition in levels.get("block", [])
+        if block.address in parts
+    ]
+    return [gap for gap in gaps if gap is not None]
+
+
+def _redundant(gaps: Sequence[Gap], rows: Sequence[Row]) -> list[str]:
+    if any(row.mode == "patch" for row in rows):
+        return [
+            f"{gap.block}: patched whole it restores {gap.block_impact:.2e} of the margin, its "
+            f"sub-layers one by one {gap.sum_of_sublayers:.2e} in all; they work together, so "
+            "their single patches understate them"
+            for gap in gaps
+            if gap.redundant
+        ]
+    return [
+        f"{gap.block}: without it the margin falls by {gap.block_impact:.2e}, its sub-layers one "
+        f"by one sum to {gap.sum_of_sublayers:.2e}; they stand in for each other, so their single "
+        "ablations understate them"
+        for gap in gaps
+        if gap.redundant
+    ]
+
+
+def _warnings(analysis: Analysis, rows: Sequence[Row], floor: float | None) -> list[str]:
+    warnings = []
+    if rows and not analysis.has_skill:
+        warnings.append(
+            "the baseline has no spatial margin, so impacts say nothing: ablation has nothing to "
+            "subtract; only the ranking by gradient can be read"
+        )
+    collapsed = [row.component.address for row in rows if _collapses(analysis, row)]
+    if collapsed:
+        warnings.append(
+            f"the loss at least doubles without {', '.join(collapsed)}: the model is far outside "
+            "its usual range there, and what its margin does says little about the capability"
+        )
+    if floor is not None and rows and all(abs(r.spatial["value"]) <= floor for r in rows):
+        warnings.append(
+            f"no impact exceeds {floor:.2e}, which another draw of noise alone does to the "
+            "baseline: raise localize.groups or localize.noises"
+        )
+    return warnings
+
+
+def _collapses(analysis: Analysis, row: Row) -> bool:
+    loss = -analysis.baseline["quality"]["value"]
+    return row.quality["low"] >= (CRITICAL_LOSS - 1) * loss

@@ -1,0 +1,1 @@
+"""Intervals, p values and correlations over groups of examples."""

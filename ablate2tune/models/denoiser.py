@@ -1,0 +1,289 @@
+"""The base of all adapters: a stock text-to-image pipeline behind one interface."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ablate2tune.errors import UserError
+from ablate2tune.models.conditioning import Conditioning
+from ablate2tune.models.model_config import ModelConfig
+from ablate2tune.models.one_step import call_defaults, encode_as_called, predict_once
+from ablate2tune.models.schedules import Schedule, schedule_of
+
+Progress = Callable[[int, int], None]
+
+
+class Tokenised(NamedTuple):
+    """How a family turns a prompt into the tokens whose embeddings the denoiser is given."""
+
+    tokenizer: Any
+    text: str
+    """What is tokenised: the prompt, perhaps inside a template."""
+    limit: int
+    """Tokens that the text is cut to."""
+    offset: int = 0
+    """Row of the first token among the prompt's embeddings; negative where rows are dropped."""
+    padded: bool = False
+    """Whether padding is kept, perhaps on the left."""
+
+
+class Denoiser:
+    """A pipeline behind the interface that localize, train and compare use.
+
+    An adapter states what `encode_prompt` returns and how latents are laid out; the rest comes
+    from the stock pipeline.
+    """
+
+    encoded: ClassVar[tuple[str, ...]] = ("prompt_embeds",)
+    """What `encode_prompt` returns, by position: names of the call's arguments; "" is dropped."""
+    patch: ClassVar[int] = 2
+    """Latent rows and columns to a token."""
+    shifts_latents: ClassVar[bool] = False
+    """Whether the VAE's shift_factor is taken off before scaling."""
+    unguided: ClassVar[float | None] = 1.0
+    """The call's guidance_scale without guidance; None where it is only an embedding's value."""
+    mean_obstacle: ClassVar[str | None] = None
+    """Why mode `mean` has no meaning; None where every token has a fixed position."""
+    latents_dtype: ClassVar[torch.dtype | None] = None
+    """Dtype in which the call takes latents; None: the model's."""
+
+    def __init__(self, pipe: Any, config: ModelConfig):
+        """Wrap a loaded pipeline; its modules are put in eval mode and frozen."""
+        self.pipe, self.config = pipe, config
+        self.pipe.set_progress_bar_config(disable=True)
+        for module in pipe.components.values():
+            if isinstance(module, nn.Module):
+                module.requires_grad_(False).eval()
+        self.schedule: Schedule = schedule_of(pipe.scheduler)
+        """How latents are noised and what the model predicts."""
+        self._defaults = call_defaults(pipe)
+
+    @property
+    def model(self) -> nn.Module:
+        """The denoiser, whose components are ablated and adapted."""
+        return self.pipe.transformer
+
+    @property
+    def device(self) -> torch.device:
+        """Where the denoiser lies."""
+        return next(self.model.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Inference dtype of the frozen base."""
+        return self.pipe.vae.dtype
+
+    @property
+    def max_sequence_length(self) -> int:
+        """Tokens of the long text encoder: the recipe's, or the stock call's default.
+
+        The tokenizer's own where the stock call offers no choice (Stable Diffusion).
+        """
+        if "max_sequence_length" not in self._defaults:
+            return self.pipe.tokenizer.model_max_length
+        return self.config.max_sequence_length or self._defaults["max_sequence_length"]
+
+    @torch.no_grad()
+    def encode_prompts(self, prompts: Sequence[str], batch_size: int = 64) -> Conditioning:
+        """Encode prompts as the pipeline does; equal prompts are encoded once."""
+        unique = list(dict.fromkeys(prompts))
+        parts = [
+            self._encode(unique[start : start + batch_size], unique)
+            for start in range(0, len(unique), batch_size)
+        ]
+        row = {prompt: index for index, prompt in enumerate(unique)}
+        return Conditioning.cat(parts)[[row[prompt] for prompt in prompts]]
+
+    def _encode(self, prompts: list[str], among: list[str]) -> Conditioning:
+        """Encode one batch of the prompts `among` which it is, with equally many tokens each."""
+        tensors = encode_as_called(self.pipe, prompts, max_sequence_length=self.max_sequence_length)
+        return Conditioning.of(
+            {name: x for name, x in zip(self.encoded, tensors, strict=False) if name}
+        )
+
+    def token_span(self, prompt: str, start: int, end: int) -> slice:
+        """Rows of the prompt's token embeddings that hold the characters [start, end).
+
+        Raises:
+            UserError: the prompt is longer than the text encoder takes.
+        """
+        tokens = self._tokenised(prompt)
+        padding = {"padding": "max_length"} if tokens.padded else {}
+        encoding = tokens.tokenizer(
+            tokens.text, truncation=True, max_length=tokens.limit, **padding
+        )
+        before = tokens.text.rindex(prompt)
+        first = encoding.char_to_token(before + start)
+        last = encoding.char_to_token(before + end - 1)
+        if first is None or last is None:
+            raise UserError(
+                f"{prompt!r} does not fit in {self.max_sequence_length} tokens",
+                where="model.max_sequence_length",
+            )
+        return slice(first + tokens.offset, last + 1 + tokens.offset)
+
+    def _tokenised(self, prompt: str) -> Tokenised:
+        return Tokenised(self.pipe.tokenizer, prompt, self.max_sequence_length)
+
+    @torch.no_grad()
+    def encode_images(self, images: np.ndarray, batch_size: int = 64) -> Tensor:
+        """Encode pictures into the latents that the pipeline denoises (the posterior's mean).
+
+        Args:
+            images: uint8, (batch, height, width, 3).
+
+        Returns:
+            As the stock call takes `latents`: (batch, channels, rows, columns), or packed,
+            (batch, tokens, channels).
+        """
+        vae, parts = self.pipe.vae, []
+        for start in range(0, len(images), batch_size):
+            pixels = torch.from_numpy(images[start : start + batch_size]).permute(0, 3, 1, 2)
+            pixels = (pixels.to(self.device, self.dtype) / 127.5) - 1
+            parts.append(self._normalised(self._posterior_mean(vae, pixels)))
+        return torch.cat(parts)
+
+    def _posterior_mean(self, vae: Any, pixels: Tensor) -> Tensor:
+        return vae.encode(pixels).latent_dist.mode()
+
+    def _normalised(self, latents: Tensor) -> Tensor:
+        """The inverse of what the pipeline does to latents before it decodes them."""
+        config = self.pipe.vae.config
+        if self.shifts_latents:
+            latents = latents - config.shift_factor
+        return latents * config.scaling_factor
+
+    def predict(
+        self,
+        latents: Tensor,
+        sigma: Tensor,
+        conditioning: Conditioning,
+        guidance: float | None = None,
+    ) -> Tensor:
+        """The model's prediction, of what `schedule.target` says.
+
+        Args:
+            latents: noised latents as `encode_images` lays them out, (batch, ...).
+            sigma: noise levels in [0, 1], (batch,).
+            conditioning: one row per latent.
+            guidance: value of the guidance embedding for models that have one; the recipe's
+                `guidance_scale` by default. Others predict without guidance.
+
+        Returns:
+            The shape of `latents`.
+        """
+        levels, places = sigma.unique(return_inverse=True)
+        if len(levels) == 1:
+            return self._predict_at(latents, sigma[:1], conditioning, guidance)
+        prediction: dict[int, Tensor] = {}
+        for level in range(len(levels)):
+            rows = (places == level).nonzero().flatten()
+            found = self._predict_at(
+                latents[rows], levels[level : level + 1], conditioning[rows], guidance
+            )
+            prediction |= zip(rows.tolist(), found, strict=True)
+        return torch.stack([prediction[row] for row in range(len(latents))])
+
+    def _predict_at(
+        self, latents: Tensor, sigma: Tensor, conditioning: Conditioning, guidance: float | None
+    ) -> Tensor:
+        timestep = self.schedule.timestep(sigma.to(self.device))[0]
+        arguments = {
+            **self._call_arguments(),
+            **self._conditioning_arguments(conditioning),
+            **({"true_cfg_scale": 1.0} if "true_cfg_scale" in self._defaults else {}),
+            "latents": latents.to(self.device, self.latents_dtype or self.dtype),
+            "guidance_scale": self._guidance(guidance, self.unguided),
+        }
+        return predict_once(self.pipe, timestep, arguments)
+
+    def _guidance(self, embedded: float | None, scale: float | None) -> float | None:
+        """The call's guidance_scale: an embedding's value, or the scale of guidance."""
+        config: Any = self.model.config
+        if config.get("guidance_embeds", False):
+            return self.config.guidance_scale if embedded is None else embedded
+        return None if self.unguided is None else scale
+
+    def _conditioning_arguments(self, conditioning: Conditioning) -> dict[str, Any]:
+        return dict(conditioning.arguments())
+
+    def _call_arguments(self) -> dict[str, Any]:
+        """What every call of the pipeline is given, of what it takes."""
+        arguments = {
+            "height": self.config.height,
+            "width": self.config.width,
+            "max_sequence_length": self.max_sequence_length,
+            "use_resolution_binning": False,  # it would take another size than the recipe's
+        }
+        return {name: value for name, value in arguments.items() if name in self._defaults}
+
+    @property
+    def size_multiple(self) -> int:
+        """Height and width in pixels are multiples of this."""
+        return self.pipe.vae_scale_factor * self.patch
+
+    @property
+    def latent_grid(self) -> tuple[int, int]:
+        """Rows and columns of latent tokens at the recipe's image size."""
+        return self.config.height // self.size_multiple, self.config.width // self.size_multiple
+
+    @property
+    def sigma_shift(self) -> float:
+        """Shift s of the sampler's noise levels, sigma' = s*sigma / (1 + (s - 1)*sigma).
+
+        FLUX's scheduler sets s = e^mu with mu linear in the number of image tokens
+        (`calculate_shift` in diffusers); other schedulers hold a constant.
+        """
+        config = self.pipe.scheduler.config
+        if not config.get("use_dynamic_shifting", False):
+            return float(config.get("shift", 1.0))
+        rows, columns = self.latent_grid
+        low, high = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)
+        base, top = config.get("base_shift", 0.5), config.get("max_shift", 1.15)
+        return math.exp(base + (top - base) * (rows * columns - low) / (high - low))
+
+    @torch.no_grad()
+    def sample(
+        self,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        steps: int,
+        true_cfg_scale: float = 1.0,
+        batch_size: int = 50,
+        on_progress: Progress | None = None,
+    ) -> np.ndarray:
+        """Sample one picture per (prompt, seed) with the stock pipeline call.
+
+        Each picture's noise comes from its own generator, so it does not depend on the batch.
+        The recipe's `guidance_scale` is the call's; `true_cfg_scale` is for calls that have it.
+
+        Returns:
+            uint8, (batch, height, width, 3).
+        """
+        parts = []
+        for start in range(0, len(prompts), batch_size):
+            chunk = list(prompts[start : start + batch_size])
+            generators = [
+                torch.Generator().manual_seed(seed) for seed in seeds[start : start + batch_size]
+            ]
+            true_cfg: dict[str, Any] = {}
+            if "true_cfg_scale" in self._defaults:
+                negative = [""] * len(chunk) if true_cfg_scale > 1 else None
+                true_cfg = {"negative_prompt": negative, "true_cfg_scale": true_cfg_scale}
+            images = self.pipe(
+                prompt=chunk,
+                num_inference_steps=steps,
+                guidance_scale=self._guidance(None, self.config.guidance_scale),
+                generator=generators,
+                output_type="np",
+                **true_cfg,
+                **self._call_arguments(),
+            ).images
+            parts.append((images * 255).round().astype(np.uint8))
+            if on_progress:
+                on_progress(min(start + batch_size, len(prompts)), len(prompts))
+        return np.concatenate(parts)

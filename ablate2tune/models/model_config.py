@@ -1,0 +1,25 @@
+"""The section `model`."""
+
+from typing import Literal
+
+from ablate2tune.settings import Positive, Settings
+
+
+class ModelConfig(Settings):
+    """The model that is studied and tuned."""
+
+    path: str
+    """A diffusers pipeline directory or a hub name ("black-forest-labs/FLUX.1-dev")."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Inference dtype of the frozen base; adapters are always float32."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    height: Positive = 64
+    """Image height in pixels."""
+    width: Positive = 64
+    """Image width in pixels."""
+    max_sequence_length: Positive | None = None
+    """Tokens the long text encoder pads to; the stock pipeline's default (FLUX: 512) if not set."""
+    guidance_scale: float = 3.5
+    """The stock call's `guidance_scale` when sampling: the guidance embedding's value for models
+    that have one (FLUX), the scale of classifier-free guidance for others."""
+    trust_remote_code: bool = False

@@ -1,0 +1,153 @@
+"""A rendered data set in other tools' formats: WebDataset shards, COCO JSON, an HTML gallery."""
+
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ablate2tune import runs
+from ablate2tune.errors import UserError, did_you_mean
+from ablate2tune.scenes.dataset.caption_rates import FILE as RATES_FILE
+from ablate2tune.scenes.dataset.gallery import gallery_page
+from ablate2tune.scenes.dataset.records import SceneRecord, load_masks, read_dataset
+
+FORMATS = ("webdataset", "coco", "gallery")
+SHARD_SCENES = 1000
+"""Scenes in one WebDataset shard."""
+
+
+def export(folder: Path, form: str, out: Path | None = None) -> Path:
+    """Write a data set in another format; returns the file or folder written.
+
+    Raises:
+        UserError: the format is unknown, or the data set missing or damaged.
+    """
+    if form not in FORMATS:
+        raise UserError(f"unknown format {form!r}", mend=did_you_mean(form, FORMATS))
+    records = read_dataset(folder)
+    try:
+        if form == "webdataset":
+            return write_webdataset(records, out or folder / "webdataset")
+        if form == "coco":
+            return write_coco(records, out or folder / "coco.json")
+        path = out or folder / "gallery.html"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(gallery_page(records), encoding="utf-8")
+        return path
+    except OSError as error:
+        raise runs.unwritable(out or folder, error) from error
+
+
+def write_webdataset(
+    records: list[SceneRecord], folder: Path, per_shard: int = SHARD_SCENES
+) -> Path:
+    """Tar files `SPLIT-000000.tar`: `ID.png`, `ID.txt` (caption), `ID.json` (sidecar),
+    `ID.mask.png` and `ID.depth.png`.
+
+    The members of a sample lie side by side and carry no times, so equal sets give equal bytes.
+    The set's `dataset.json`, which holds its caption rates, is laid beside the shards.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for note in {record.folder / RATES_FILE for record in records}:
+        if note.exists() and note.parent != folder:
+            (folder / RATES_FILE).write_bytes(note.read_bytes())
+    for split in sorted({record.split for record in records}):
+        rows = [record for record in records if record.split == split]
+        for number, start in enumerate(range(0, len(rows), per_shard)):
+            path = folder / f"{split}-{number:06d}.tar"
+            temporary = path.with_suffix(".tar.tmp")
+            with tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as shard:
+                for record in rows[start : start + per_shard]:
+                    members = {
+                        "png": record.image_path.read_bytes(),
+                        "txt": record.text.encode(),
+                        "json": record.sidecar_path.read_bytes(),
+                        "mask.png": record.mask_path.read_bytes(),
+                        "depth.png": record.depth_path.read_bytes(),
+                    }
+                    for ending, data in members.items():
+                        info = tarfile.TarInfo(f"{record.scene_id}.{ending}")
+                        info.size = len(data)
+                        shard.addfile(info, io.BytesIO(data))
+            temporary.replace(path)
+    return folder
+
+
+def write_coco(records: list[SceneRecord], path: Path) -> Path:
+    """COCO instances: visible boxes and masks (uncompressed run lengths, columns first).
+
+    Each annotation also holds `amodal_bbox`, the whole object's box, hidden parts included, and
+    `visible_fraction`. Boxes are x, y, width, height in pixels. `licenses` lists the licences of
+    the user's own files that pictures may show.
+    """
+    sidecars = [record.sidecar() for record in records]
+    names = sorted({o["kind"] for note in sidecars for o in note["objects"].values()})
+    categories = {name: number for number, name in enumerate(names, start=1)}
+    images, annotations = [], []
+    for number, (record, note) in enumerate(zip(records, sidecars, strict=True), start=1):
+        (mask,) = load_masks([record])
+        height, width = mask.shape
+        images.append({"id": number, "file_name": record.file_name, "width": width,
+                       "height": height, "caption": record.text})  # fmt: skip
+        for label, made in note["objects"].items():
+            visible = mask == note["mask_values"][label]
+            if not visible.any():
+                continue
+            annotations.append({
+                "id": len(annotations) + 1,
+                "image_id": number,
+                "category_id": categories[made["kind"]],
+                "role": label,
+                "colour": made["colour"],
+                "iscrowd": 0,
+                "area": int(visible.sum()),
+                "bbox": _box(visible),
+                "segmentation": {"size": [height, width], "counts": run_lengths(visible)},
+                "amodal_bbox": _pixels(made["box"], width, height),
+                "visible_fraction": made["visible"],
+            })  # fmt: skip
+    content: dict[str, Any] = {
+        "info": {"description": "rendered by ablate2tune"},
+        "licenses": _licences({record.folder for record in records}),
+        "images": images,
+        "categories": [{"id": number, "name": name} for name, number in categories.items()],
+        "annotations": annotations,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content) + "\n", encoding="utf-8")
+    return path
+
+
+def _licences(folders: set[Path]) -> list[dict[str, Any]]:
+    found = []
+    for note in sorted(folder / RATES_FILE for folder in folders):
+        files = runs.read_json(note).get("files", {}) if note.exists() else {}
+        for name, terms in sorted(files.items()):
+            row = {"name": terms["licence"], "url": terms.get("source", ""), "file": name}
+            found.append({"id": len(found) + 1, **row})
+    return found
+
+
+def run_lengths(mask: np.ndarray) -> list[int]:
+    """COCO's uncompressed run lengths of a boolean (height, width) mask: off, on, off, ...
+
+    >>> run_lengths(np.array([[0, 1], [1, 1]], bool))  # read down the columns: 0 1 1 1
+    [1, 3]
+    """
+    flat = np.concatenate([[False], mask.T.ravel()])
+    edges = np.flatnonzero(flat[1:] != flat[:-1])
+    return [int(n) for n in np.diff(np.concatenate([[0], edges, [mask.size]]))]
+
+
+def _box(mask: np.ndarray) -> list[int]:
+    ys, xs = np.nonzero(mask)
+    x, y = int(xs.min()), int(ys.min())
+    return [x, y, int(xs.max()) + 1 - x, int(ys.max()) + 1 - y]
+
+
+def _pixels(box: list[float], width: int, height: int) -> list[float]:
+    left, top, right, bottom = box
+    return [left * width, top * height, (right - left) * width, (bottom - top) * height]

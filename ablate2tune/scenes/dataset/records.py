@@ -1,0 +1,184 @@
+"""Reading a rendered data set: its rows, images, masks and depth."""
+
+import io
+import json
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ablate2tune import runs
+from ablate2tune.errors import UserError
+from ablate2tune.scenes.dataset.shards import Member, Sample, shard_rows, shards_in
+
+
+@dataclass(frozen=True)
+class SceneRecord:
+    """One row of metadata.jsonl, and where its pictures lie."""
+
+    file_name: str
+    text: str
+    """The true caption, with the relation."""
+    relation: str
+    subject: str
+    subject_colour: str
+    object: str
+    object_colour: str
+    foil: str
+    """The caption with the opposite relation."""
+    foil_colour: str
+    """The caption with a colour for the subject that the image does not show."""
+    foil_object: str
+    """The caption with another kind as the subject."""
+    pair_text: str
+    """The caption without the relation."""
+    scene_id: str
+    group_id: str
+    """Shared by the two scenes in which the objects have exchanged places."""
+    seed: int
+    split: str
+    folder: Path
+    more: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """Further columns, such as `text_natural` of natural scenes."""
+    members: Sample | None = field(default=None, compare=False, repr=False)
+    """The scene's files inside a shard; None: they lie in `folder`."""
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """The whole row of metadata."""
+        return {**{column: getattr(self, column) for column in COLUMNS}, **self.more}
+
+    @property
+    def image_path(self) -> Path | Member:
+        """The RGB image."""
+        return self._file("png", self.file_name)
+
+    @property
+    def mask_path(self) -> Path | Member:
+        """The indexed instance mask."""
+        return self._file("mask.png", f"masks/{self.scene_id}.png")
+
+    @property
+    def depth_path(self) -> Path | Member:
+        """The 16-bit depth map in millimetres."""
+        return self._file("depth.png", f"depth/{self.scene_id}.png")
+
+    @property
+    def sidecar_path(self) -> Path | Member:
+        """Camera, poses, boxes, visibility, relations and their slacks."""
+        return self._file("json", f"sidecars/{self.scene_id}.json")
+
+    def sidecar(self) -> dict[str, Any]:
+        """The sidecar's content.
+
+        Raises:
+            UserError: it is missing or damaged.
+        """
+        path = self.sidecar_path
+        if isinstance(path, Path):
+            return runs.read_json(path)
+        try:
+            return json.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise UserError("not valid JSON", where=str(path), mend=MEND) from error
+
+    def _file(self, ending: str, name: str) -> Path | Member:
+        if self.members is None:
+            return self.folder / name
+        if ending not in self.members:
+            where = f"{self.folder}/{self.scene_id}"
+            raise UserError(f"the shards hold no {ending}", where=where)
+        return self.members[ending]
+
+
+COLUMNS = tuple(f.name for f in fields(SceneRecord) if f.name not in ("folder", "more", "members"))
+CAPTIONS = ("text", "foil", "foil_colour", "foil_object", "pair_text")
+MEND = "render the data set again: `ablate2tune render-data` completes what is missing"
+
+
+def read_dataset(folder: Path) -> list[SceneRecord]:
+    """All scenes of a data set in index order, after checking that every image decodes.
+
+    Args:
+        folder: a folder as `render-data` leaves it (imagefolder), or one of WebDataset shards.
+
+    Raises:
+        UserError: the folder or its metadata.jsonl is missing or empty, a row lacks a column, a
+            caption is empty, or an image, a sidecar in a shard or a shard is missing or damaged.
+    """
+    if not folder.is_dir():
+        raise UserError("no such data set", where=str(folder), mend=MEND)
+    records = []
+    for where, row, members in _rows(folder):
+        absent = [column for column in COLUMNS if column not in row]
+        if absent:
+            raise UserError(f"no column {absent[0]!r}", where=where, mend=MEND)
+        for column in CAPTIONS:
+            if not isinstance(row[column], str):
+                raise UserError(f"{column!r} is not text", where=where, mend=MEND)
+            if not row[column].strip():
+                raise UserError(f"empty caption in {column!r}", where=where, mend="write a caption")
+        columns = {column: row[column] for column in COLUMNS}
+        more = {column: value for column, value in row.items() if column not in COLUMNS}
+        records.append(SceneRecord(**columns, folder=folder, more=more, members=members))
+    for record in records:
+        _read(record.image_path, "RGB")
+    return records
+
+
+def index_files(folder: Path) -> list[Path]:
+    """The files that say what a data set holds: metadata.jsonl, or else its shards."""
+    metadata = folder / "metadata.jsonl"
+    return [metadata] if metadata.exists() else shards_in(folder) or [metadata]
+
+
+def _rows(folder: Path) -> list[tuple[str, dict[str, Any], Sample | None]]:
+    """Each scene's place, for messages, its row and, from shards, its members."""
+    metadata = folder / "metadata.jsonl"
+    if not metadata.exists() and shards_in(folder):
+        return list(shard_rows(folder))
+    rows = runs.read_jsonl(metadata)
+    if not rows:
+        raise UserError("missing or empty", where=str(metadata), mend=MEND)
+    return [(f"{metadata}:{number}", row, None) for number, row in enumerate(rows, start=1)]
+
+
+def load_images(records: list[SceneRecord]) -> np.ndarray:
+    """RGB images, uint8 (n, height, width, 3)."""
+    return _stack([(r.image_path, _read(r.image_path, "RGB")) for r in records])
+
+
+def load_masks(records: list[SceneRecord]) -> np.ndarray:
+    """Instance masks, uint8 (n, height, width): 0 background, 1 subject, 2 object."""
+    return _stack([(r.mask_path, _read(r.mask_path)) for r in records])
+
+
+def load_depth(records: list[SceneRecord]) -> np.ndarray:
+    """Distance along the optical axis in metres, float32 (n, height, width); 0 = no surface."""
+    millimetres = _stack([(r.depth_path, _read(r.depth_path)) for r in records])
+    return millimetres.astype(np.float32) / 1000
+
+
+def _read(path: Path | Member, mode: str | None = None) -> np.ndarray:
+    try:
+        with Image.open(io.BytesIO(path.read_bytes())) as image:
+            return np.asarray(image.convert(mode) if mode else image)
+    except FileNotFoundError as error:
+        raise UserError("no such picture", where=str(path), mend=MEND) from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UserError("the picture is damaged", where=str(path), mend=MEND) from error
+
+
+def _stack(pictures: list[tuple[Path | Member, np.ndarray]]) -> np.ndarray:
+    for path, picture in pictures:
+        if picture.shape != pictures[0][1].shape:
+            height, width = picture.shape[:2]
+            first_height, first_width = pictures[0][1].shape[:2]
+            raise UserError(
+                f"{width} x {height} pixels, but the first picture has "
+                f"{first_width} x {first_height}",
+                where=str(path),
+            )
+    return np.stack([picture for _, picture in pictures])

@@ -1,0 +1,1 @@
+"""Where things stand: scenes sampled as numbers, before anything is rendered."""

@@ -1,0 +1,293 @@
+"""Drawing contrast groups of catalogue objects, for `scenes.world: natural`.
+
+Same format as `sampling`: a JSON-able dict whose two twins differ in the relation alone. Lengths
+are metres, angles degrees, x points right, y away from the camera, z up.
+"""
+
+import random
+from typing import Any
+
+from ablate2tune.errors import UserError
+from ablate2tune.scenes.assets.asset_catalogue import assets_module, catalogue
+from ablate2tune.scenes.assets.user_assets import file_notes, user_assets
+from ablate2tune.scenes.captions import Thing, captions, thing
+from ablate2tune.scenes.layouts import frames, layout
+from ablate2tune.scenes.layouts.frames import any_side, arrange_by_front, frame_of, shows_front
+from ablate2tune.scenes.layouts.layout import Shape
+from ablate2tune.scenes.layouts.scene_sampling import relation_of
+from ablate2tune.scenes.scenes_config import ALL_OBJECTS, ScenesConfig
+from ablate2tune.scenes.vocabulary import CONTRAST, is_holdout
+from ablate2tune.seeding import seed_for
+
+SCHEMA = "ablate2tune/scene-group/1"
+POSES_PER_PAIR = 10
+"""Attempts with the same objects before others are drawn."""
+DRAWS = 5000
+"""Draws of objects in a row that cannot show a relation, before it is given up."""
+FILM = 36.0
+"""Width of the camera's film (millimetres)."""
+FILL = (0.66, 0.84)
+"""The longer side of what both twins show, as a fraction of the frame ..."""
+WITHIN = 0.94
+"""... of which this much may be used."""
+WALLED = ("studio", "room", "street")
+AREA_SHARE = 0.3
+"""`min_area` is multiplied by this, since these objects are thinner than the plain ones ..."""
+WIDE_AREA_SHARE = 0.12
+"""... and by this where the frame is wide: two objects far apart, or three in a row."""
+WIDE = ("near", "far from", "between")
+
+
+def sample_natural_group(
+    config: ScenesConfig, seed: int, index: int, attempt: int, split: str
+) -> dict[str, Any]:
+    """Draw one contrast group; everything follows from the arguments.
+
+    Raises:
+        UserError: no objects of the recipe can show the relation in this split.
+    """
+    relation = relation_of(config, index)
+    chosen = random.Random(seed_for(seed, "natural pair", index, attempt // POSES_PER_PAIR))
+    frame = frame_of(config, index)
+    own = frame == "object"
+    shapes, colours = _draw_objects(chosen, config, relation, split, own)
+    rng = random.Random(seed_for(seed, "natural scene", index, attempt))
+    shapes = [shape.turned(_yaw(rng, shape)) for shape in shapes]
+    if own:
+        shapes[1] = any_side(rng, config, shapes[1])
+    camera = _camera(rng, relation, own)
+    throw = camera["lens"] / FILM / camera["fill"]
+    arranged = (arrange_by_front if own else layout.arrange)(rng, relation, shapes, throw)
+    group_id = f"g{index:06d}"
+    keys = "abc"[: len(shapes)]
+    environment = rng.choice(config.environments)
+    objects = {
+        key: {"kind": s.kind, "colour": c, "scale": round(s.scale, 4), "yaw": s.yaw,
+              "variant": s.variant, "pose": s.pose}
+        for key, s, c in zip(keys, arranged.shapes, colours, strict=True)
+    }  # fmt: skip
+    for made in objects.values() if frame else ():
+        made["has_front"] = shows_front(config, made["kind"], made["variant"])
+    rear = max(y for twin in arranged.twins for _, y, *_ in twin.places.values())
+    deepest = max(s.reach for s in arranged.shapes)
+    bystanders = _bystanders(rng, config, objects, arranged)
+    objects.update({key: b["object"] for key, b in bystanders.items()})
+    texts = _texts(seed, index, config, relation, arranged, objects)
+    twins = []
+    for letter, twin, words in zip("ab", arranged.twins, texts, strict=True):
+        places = {key: _place(*twin.places[key], twin.growth.get(key, 1.0)) for key in keys}
+        places.update({key: b["place"] for key, b in bystanders.items()})
+        roles = dict(zip(("subject", "object", "third"), twin.roles, strict=False))
+        scene_id = f"{group_id}-{letter}"
+        record = {
+            "file_name": f"images/{scene_id}.png",
+            "relation": twin.relation,
+            "scene_id": scene_id,
+            "group_id": group_id,
+            "seed": seed,
+            "split": split,
+            "environment": environment,
+            **({"frame": frame} if frame else {}),
+            **words,
+        }
+        for role in ("subject", "object", "third"):
+            named = objects[roles[role]] if role in roles else {"kind": "", "colour": ""}
+            record[role], record[f"{role}_colour"] = named["kind"], named["colour"]
+            spoken = _thing(named, config) if role in roles else Thing("", "", wording="")
+            record[f"{role}_pose"], record[f"{role}_wording"] = spoken.pose, spoken.wording
+        twins.append({"relation": twin.relation, **roles, "places": places, "record": record,
+                      **({"frame": frame} if frame else {})})  # fmt: skip
+    share = WIDE_AREA_SHARE if relation in WIDE else AREA_SHARE
+    return {
+        "schema": SCHEMA,
+        "group_id": group_id,
+        "attempt": attempt,
+        "refused": [],
+        "objects": objects,
+        "twins": twins,
+        "camera": camera,
+        "light": {
+            "sun_azimuth": _draw(rng, -65, 65),
+            "sun_elevation": _draw(rng, 35, 65),
+            "sun_strength": _draw(rng, 1.7, 2.6),
+            "sky_strength": _draw(rng, 0.45, 0.75),
+        },
+        "ground": {"grey": _draw(rng, 0.17, 0.4)},
+        "environment": environment,
+        **_sky_turn(config, seed, index, environment),
+        "wall": rear + deepest + _draw(rng, 1.0, 3.0) if environment in WALLED else None,
+        "size": config.size,
+        "samples": config.samples,
+        "min_area": config.min_area * share,
+        "render_seed": rng.randrange(2**31),
+    }
+
+
+def kinds(config: ScenesConfig) -> list[str]:
+    """The kinds of objects a recipe asks for."""
+    known = catalogue(config.assets)
+    return sorted(known) if ALL_OBJECTS in config.objects else list(dict.fromkeys(config.objects))
+
+
+def _sky_turn(config: ScenesConfig, seed: int, index: int, environment: str) -> dict[str, float]:
+    """The key of a group's spec that turns an environment map (degrees); none for others."""
+    if environment not in user_assets(config.assets).maps:
+        return {}
+    rng = random.Random(seed_for(seed, "natural sky", index))
+    return {"sky_turn": _draw(rng, 0, 360)}
+
+
+def files_of(config: ScenesConfig, group: dict[str, Any]) -> dict[str, Any]:
+    """The keys of a job that bring a group's files of the user's own; none if it has none."""
+    held = user_assets(config.assets)
+    used = {o["kind"] for o in group["objects"].values()}
+    models = {name: held.models[name].job() for name in sorted(used) if name in held.models}
+    maps = {n: m.job() for n, m in held.maps.items() if n == group.get("environment")}
+    return {**({"models": models} if models else {}), **({"maps": maps} if maps else {})}
+
+
+def user_files(config: ScenesConfig) -> dict[str, dict[str, str]]:
+    """Licences and checksums of the files of the user's own that a recipe's scenes may show."""
+    held = user_assets(config.assets)
+    models = [held.models[kind] for kind in kinds(config) if kind in held.models]
+    return file_notes(models, [m for n, m in held.maps.items() if n in config.environments])
+
+
+def _draw(rng: random.Random, low: float, high: float) -> float:
+    return round(rng.uniform(low, high), 4)
+
+
+def _place(x: float, y: float, on: str | None, lift: float, growth: float = 1.0) -> dict[str, Any]:
+    place = {"x": round(x, 4), "y": round(y, 4), "on": on, "lift": round(lift, 4)}
+    return place if growth == 1.0 else {**place, "growth": round(growth, 4)}
+
+
+def _yaw(rng: random.Random, shape: Shape) -> float:
+    return _draw(rng, -55, 55) if shape.has_front else _draw(rng, 0, 360)
+
+
+def _camera(rng: random.Random, relation: str, own: bool) -> dict[str, Any]:
+    """A camera whose frame has room around the objects, which lie anywhere in it.
+
+    Where they always lay in the middle, a rim that one relation leaves free would tell it. With
+    `own`, the relation is meant by the second object's front.
+    """
+    low, high = layout.ELEVATION.get(relation, layout.USUAL_ELEVATION)
+    if own:
+        low, high = frames.ELEVATION
+    fill = _draw(rng, *FILL)
+    room = (WITHIN - fill) / 2
+    return {
+        "azimuth": _draw(rng, -12, 12),
+        "elevation": _draw(rng, low, high),
+        "lens": _draw(rng, 50, 85),
+        "fill": fill,
+        "offset": [_draw(rng, -room, room), _draw(rng, -room, room)],
+    }
+
+
+def _shape(rng: random.Random, config: ScenesConfig, kind: str) -> Shape:
+    asset = catalogue(config.assets)[kind]
+    variant, pose = rng.choice(list(asset.variants)), rng.choice(asset.poses)
+    return layout.shape(kind, variant, pose, config.size_exponent, config.assets)
+
+
+def _draw_objects(
+    rng: random.Random, config: ScenesConfig, relation: str, split: str, own: bool
+) -> tuple[list[Shape], list[str]]:
+    """Objects that can show a relation and its contrast, of pairs that belong to the split.
+
+    With `own`, the relation is meant by the second object's front, so it needs one.
+    """
+    names = kinds(config)
+    known = catalogue(config.assets)
+    count = 3 if relation == "between" else 2
+    for _ in range(DRAWS):
+        if len(names) < count:
+            break
+        shapes = [_shape(rng, config, kind) for kind in rng.sample(names, count)]
+        colours = []
+        for shape in shapes:
+            free = [
+                c for c in known[shape.kind].colours if c in config.colours and c not in colours
+            ]
+            if not free:
+                break
+            colours.append(rng.choice(free))
+        if len(colours) < count or not layout.suits(relation, shapes):
+            continue
+        if own and not shows_front(config, shapes[1].kind, shapes[1].variant):
+            continue
+        first, second = (f"{c} {s.kind}" for c, s in zip(colours[:2], shapes[:2], strict=True))
+        if is_holdout(first, second, config.holdout) == (split == "test"):
+            return shapes, colours
+    raise UserError(
+        f"found no objects that can be shown {relation!r} one another"
+        f"{' by their own fronts' if own else ''} in {DRAWS} draws",
+        where="scenes.objects",
+        mend=f"add objects, or leave out {relation!r} and {CONTRAST[relation]!r}",
+    )
+
+
+def _bystanders(
+    rng: random.Random, config: ScenesConfig, objects: dict, arranged: layout.Arrangement
+) -> dict[str, dict[str, Any]]:
+    """Further objects behind and beside the others, of other kinds and colours."""
+    added: dict[str, dict[str, Any]] = {}
+    used = {o["kind"] for o in objects.values()}, {o["colour"] for o in objects.values()}
+    rear = max(y for twin in arranged.twins for _, y, *_ in twin.places.values())
+    reach = max(s.reach for s in arranged.shapes)
+    for n in range(rng.randint(0, config.bystanders)):
+        free = [k for k in kinds(config) if k not in used[0]]
+        if not free:
+            break
+        shape = _shape(rng, config, rng.choice(free))
+        colours = [c for c in catalogue(config.assets)[shape.kind].colours
+                   if c in config.colours and c not in used[1]]  # fmt: skip
+        if not colours or shape.flies:
+            continue
+        colour, side = rng.choice(colours), rng.choice((-1, 1))
+        used[0].add(shape.kind)
+        used[1].add(colour)
+        x = side * (1.1 * reach + shape.reach) * rng.uniform(0.9, 1.5)
+        y = rear + reach + shape.reach + rng.uniform(0.1, 0.6)
+        added[f"bystander{n}"] = {
+            "object": {"kind": shape.kind, "colour": colour, "scale": round(shape.scale, 4),
+                       "yaw": _yaw(rng, shape), "variant": shape.variant, "pose": shape.pose},
+            "place": _place(x, y, None, 0.0),
+        }  # fmt: skip
+    return added
+
+
+def _thing(made: dict[str, Any], config: ScenesConfig) -> Thing:
+    return thing(made["kind"], made["colour"], made["pose"], config.assets)
+
+
+def _texts(
+    seed: int,
+    index: int,
+    config: ScenesConfig,
+    relation: str,
+    arranged: layout.Arrangement,
+    objects: dict[str, dict[str, Any]],
+) -> list[dict[str, str]]:
+    """The captions of both twins; a foil's false word is the same for both."""
+    rng = random.Random(seed_for(seed, "natural foil", index))
+    known = catalogue(config.assets)
+    used_kinds = {o["kind"] for o in objects.values()}
+    used_colours = {o["colour"] for o in objects.values()}
+    subject = objects[arranged.twins[0].roles[0]]
+    palette = [c for c in config.colours if c not in used_colours]
+    palette = palette or [c for c in assets_module().COLOURS if c not in used_colours]
+    others = [k for k in kinds(config) if k not in used_kinds] or [
+        k for k in sorted(known) if k not in used_kinds
+    ]
+    colour, kind = rng.choice(palette), rng.choice(others)
+    made = []
+    for twin in arranged.twins:
+        named = [objects[key] for key in twin.roles]
+        things = [_thing(o, config) for o in named]
+        wrong = thing(kind, subject["colour"], "", config.assets)
+        frame = frame_of(config, index)
+        made.append(captions(twin.relation, things, colour, wrong, rng, frame))
+    return made

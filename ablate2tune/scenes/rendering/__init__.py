@@ -1,0 +1,1 @@
+"""Driving Blender: workers on this machine or on a Ray cluster, resuming, previews."""

@@ -1,0 +1,79 @@
+"""One picture of each relation, before a long render."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from ablate2tune import runs
+from ablate2tune.scenes.dataset.records import SceneRecord, load_images, read_dataset
+from ablate2tune.scenes.rendering.render import render_dataset
+from ablate2tune.scenes.scenes_config import ScenesConfig
+
+LARGEST = 128
+"""Width and height of the pictures at most (pixels)."""
+SAMPLES = 4
+COLUMNS = 4
+"""Pictures in a row: two groups of twins."""
+LINE = 13
+"""Height of a line of caption (pixels)."""
+
+
+def preview(
+    config: ScenesConfig,
+    seed: int,
+    path: Path,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> list[SceneRecord]:
+    """Render the first group of each relation, small, into one PNG with the captions.
+
+    The scenes are those that the full render begins with, except for size and noise.
+
+    Raises:
+        UserError: as `render_dataset`, or the file cannot be written.
+    """
+    small = config.model_copy(
+        update={
+            "images": 2 * len(config.relations),
+            "test_images": 0,
+            "size": min(config.size, LARGEST),
+            "samples": min(config.samples, SAMPLES),
+        }
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        render_dataset(small, seed, Path(scratch) / "preview", on_progress)
+        records = read_dataset(Path(scratch) / "preview")
+        sheet = _sheet(records, small.size)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sheet.save(path)
+    except OSError as error:
+        raise runs.unwritable(path, error) from error
+    return records
+
+
+def _sheet(records: list[SceneRecord], size: int) -> Image.Image:
+    width = max(size, 96)
+    lines = [_wrapped(record.text, width // 6) for record in records]
+    label = LINE * max(len(text) for text in lines) + 4
+    rows = -(-len(records) // COLUMNS)
+    sheet = Image.new("RGB", (COLUMNS * width, rows * (size + label)), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(LINE - 3)
+    for k, (record, text) in enumerate(zip(records, lines, strict=True)):
+        left, top = k % COLUMNS * width, k // COLUMNS * (size + label)
+        draw.multiline_text((left + 2, top), "\n".join(text), fill="black", font=font, spacing=2)
+        sheet.paste(Image.fromarray(load_images([record])[0]), (left, top + label))
+    return sheet
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """The text in lines of at most `width` letters, broken between words."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if len(longer) <= width or not lines[-1]:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return lines

@@ -1,0 +1,183 @@
+"""The section `scenes`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from ablate2tune.errors import did_you_mean
+from ablate2tune.settings import Fraction, Positive, Settings
+
+PRESETS = {"draft64": (64, 8), "demo128": (128, 8), "train512": (512, 64), "train1024": (1024, 128)}
+"""Width and height in pixels, and samples per pixel."""
+ENVIRONMENTS = ("plain", "studio", "room", "lawn", "street")
+ALL_OBJECTS = "all"
+"""Stands for every asset in `scenes.objects`."""
+
+
+class CaptionRates(Settings):
+    """How often a reader is given which caption of a scene (`scenes.caption_rates.choose`).
+
+    `dropped`, `foil` and `no_relation` exclude each other and sum to at most 1; what they leave is
+    true captions with the relation. `natural` and `bare` apply to every caption but the dropped.
+    """
+
+    dropped: Fraction = 0.0
+    """The empty caption."""
+    foil: Fraction = 0.0
+    """The relation reversed: false of the picture, and marked so."""
+    no_relation: Fraction = 0.0
+    """The objects alone: "a red ball and a blue cube"."""
+    natural: Fraction = 0.0
+    """One of several templates, with the pose: "there is a grey cat sitting on top of a car"."""
+    bare: Fraction = 0.0
+    """Without colours: "a ball left of a cube"."""
+
+    @model_validator(mode="after")
+    def _check_sum(self) -> "CaptionRates":
+        if self.dropped + self.foil + self.no_relation > 1 + 1e-9:
+            raise ValueError("dropped + foil + no_relation must not exceed 1")
+        return self
+
+
+class ScenesConfig(Settings):
+    """What `render-data` renders."""
+
+    folder: Path | None = None
+    """Where the data set lies; `data/NAME` by default."""
+    images: Positive = 600
+    """Training images; twins of a contrast group count as two, so the number is even."""
+    test_images: Annotated[int, Field(ge=0)] = 0
+    """Images of held-out object pairs."""
+    size: Positive = 64
+    """Width and height in pixels."""
+    samples: Positive = 8
+    """Cycles samples per pixel; four times as many are taken where there is no denoiser."""
+    denoise: bool = True
+    """Use OpenImageDenoise where Blender has it. Without it decoded pixels repeat exactly; with it,
+    to within 1/255."""
+    objects: list[str] = ["ball", "cube", "cone", "cylinder"]
+    colours: list[str] = ["red", "green", "blue", "yellow", "purple", "orange", "white", "black"]
+    relations: list[str] = [
+        "left of",
+        "right of",
+        "in front of",
+        "behind",
+        "on top of",
+        "underneath",
+    ]
+    holdout: Fraction = 0.1
+    """Fraction of the object pairs that no training image shows; they are kept for evaluation."""
+    world: Literal["plain", "natural"] = "plain"
+    """plain: unit-sized objects of one colour on grey ground. natural: every asset, with variants,
+    poses and sizes that relate as in life, environments, and more relations (above, below, inside,
+    next to, near, far from, between)."""
+    environments: Annotated[list[str], Field(min_length=1)] = ["plain"]
+    """Surroundings to draw from, for world: natural: plain, studio, room, lawn, street, and the
+    environment maps in `assets` by their files' names."""
+    frame: Literal["camera", "object", "both"] = "camera"
+    """Whose left and whose front is meant, for world: natural. camera: the viewer's. object: that
+    of the second object, which then has a front (a car, a chair, a cat), for left of, right of, in
+    front of and behind; other relations know no frame. both: by turns. Unless it is camera, there
+    is a column `frame`, and captions say which is meant."""
+    bystanders: Annotated[int, Field(ge=0, le=3)] = 0
+    """Further objects in a scene, at most, for world: natural; the relation is not about them."""
+    view_transforms: Annotated[list[Literal["Standard", "Filmic", "AgX"]], Field(min_length=1)] = [
+        "Standard"
+    ]
+    """How radiance becomes a picture, drawn for each group: Standard (clips), Filmic or AgX (soften
+    bright parts; AgX since Blender 4.0)."""
+    size_exponent: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Displayed size = natural size ** this, for world: natural; 1: as they are."""
+    assets: Path | None = None
+    """A folder of assets of your own: Python files (see blender_scenes/assets/__init__.py), GLB
+    models and environment maps, these with their licences (see docs/scenes.md)."""
+    preset: Literal["draft64", "demo128", "train512", "train1024"] | None = None
+    """Sets size and samples: 64 px 8 samples, 128 px 8, 512 px 64, 1024 px 128."""
+    min_area: Fraction = 0.04
+    """Smallest visible area of an object, as a fraction of the picture."""
+    captions: CaptionRates = CaptionRates()
+    """Mixing rates of the captions, kept with the data set for whatever trains on it; every caption
+    is made from the same rows, so that changing them renders nothing anew."""
+    max_attempts: Positive = 50
+    """Tries per contrast group before the scene is given up."""
+    engine: Literal["local", "ray"] = "local"
+    """Where Blender runs: on this machine, or on a Ray cluster (`pip install 'ablate2tune[ray]'`):
+    the one that the environment variable RAY_ADDRESS names, else the one that this machine is part
+    of, else one started for the run. The files are the same."""
+    workers: Positive | None = None
+    """Blender processes; one per core of the machine or of the cluster by default."""
+    blender: str | None = None
+    """A `blender` executable (on each node); the `bpy` module or a `blender` on PATH by default."""
+    device: Literal["auto", "cpu", "gpu"] = "cpu"
+    """What Cycles renders on. auto: a GPU on which a frame succeeds (OptiX, CUDA, HIP, Metal and
+    oneAPI are tried in this order), else the CPU; gpu: an error where there is none. The device
+    really used is recorded with every scene. Pixels from a GPU differ a little from a CPU's."""
+    timeout: Annotated[float, Field(gt=0)] = 60.0
+    """Seconds one contrast group may take before its worker is replaced."""
+    worker_memory: Annotated[float, Field(gt=0)] = 4.0
+    """Gigabytes a Blender process may hold before it is replaced."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _apply_preset(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("preset") in PRESETS:
+            size, samples = PRESETS[values["preset"]]
+            return {"size": size, "samples": samples, **values}
+        return values
+
+    @model_validator(mode="after")
+    def _check_scenes(self) -> "ScenesConfig":
+        from ablate2tune.scenes import vocabulary
+
+        natural = self.world == "natural"
+        kinds: Sequence[str] = vocabulary.KINDS
+        colours: Sequence[str] = vocabulary.COLOURS
+        if natural:
+            from ablate2tune.scenes.assets.asset_catalogue import assets_module, catalogue
+            from ablate2tune.scenes.assets.user_assets import user_assets
+
+            kinds = [*catalogue(self.assets), ALL_OBJECTS]
+            colours = assets_module().COLOURS
+            maps = user_assets(self.assets).maps
+            for name in set(maps) & set(ENVIRONMENTS):
+                raise ValueError(f"assets: {maps[name].path.name} has an environment's name")
+            surroundings = (*ENVIRONMENTS, *maps)
+            for name in self.environments:
+                if name not in surroundings:
+                    raise ValueError(
+                        f"environments: unknown environment {name!r}; "
+                        f"{did_you_mean(name, surroundings)}"
+                    )
+        elif self.environments != ["plain"] or self.bystanders or self.assets:
+            raise ValueError("environments, bystanders and assets need world: natural")
+        elif self.frame != "camera":
+            raise ValueError(f"frame: {self.frame} needs world: natural")
+        contrast = vocabulary.CONTRAST if natural else vocabulary.OPPOSITE
+        for key, words, known in (
+            ("objects", self.objects, kinds),
+            ("colours", self.colours, colours),
+            ("relations", self.relations, contrast),
+        ):
+            for word in words:
+                if word not in known:
+                    raise ValueError(
+                        f"{key}: unknown {key[:-1]} {word!r}; {did_you_mean(word, known)}"
+                    )
+            if not words:
+                raise ValueError(f"{key}: at least one is needed")
+        if self.frame != "camera" and not set(self.relations) & set(vocabulary.DIRECTIONS):
+            directions = ", ".join(vocabulary.DIRECTIONS)
+            raise ValueError(f"frame: {self.frame} needs one of the relations {directions}")
+        if len(self.colours) < 2:
+            raise ValueError("colours: at least two are needed, the two objects never share one")
+        for relation in self.relations:
+            opposite = contrast[relation]
+            if opposite not in self.relations:
+                raise ValueError(
+                    f"relations: {relation!r} needs its opposite {opposite!r}, scenes come in twins"
+                )
+        if self.images % 2 or self.test_images % 2:
+            raise ValueError("images and test_images must be even: scenes come in twins")
+        return self

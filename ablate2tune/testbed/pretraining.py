@@ -1,0 +1,100 @@
+"""The denoiser's pretraining: flow matching on captions that mostly leave the relation out."""
+
+import copy
+import dataclasses
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ablate2tune import seeding
+from ablate2tune.models import FluxDenoiser
+from ablate2tune.scenes import vocabulary
+from ablate2tune.scenes.dataset.records import SceneRecord
+from ablate2tune.testbed.optimisation import Parts, Progress, resumable_training
+from ablate2tune.testbed.testbed_recipe import CaptionMix, PartConfig
+from ablate2tune.train.loss import flow_matching_loss, interpolate, sample_sigmas
+
+
+def pretraining_caption(record: SceneRecord, mix: CaptionMix, rng: random.Random) -> str:
+    """A caption as the web would give it: the relation seldom said, and sometimes wrong."""
+    if rng.random() < mix.dropped:
+        return ""
+    subject = (record.subject_colour, record.subject)
+    thing = (record.object_colour, record.object)
+    if rng.random() < mix.relation_stated:
+        relation = record.relation
+        if rng.random() < mix.relation_wrong:
+            relation = rng.choice([other for other in vocabulary.RELATIONS if other != relation])
+        return vocabulary.caption(*subject, relation, *thing)
+    first, second = rng.sample([subject, thing], 2)
+    return vocabulary.pair_caption(*first, *second)
+
+
+def mirrored(record: SceneRecord) -> SceneRecord:
+    """The scene seen in a mirror: left and right exchanged, all else as it was."""
+    if record.relation not in ("left of", "right of"):
+        return record
+    return dataclasses.replace(record, relation=vocabulary.OPPOSITE[record.relation])
+
+
+def pretrain_denoiser(
+    denoiser: FluxDenoiser,
+    latents: Tensor,
+    records: Sequence[SceneRecord],
+    mixes: Sequence[CaptionMix],
+    config: PartConfig,
+    ema: float,
+    seed: int,
+    work: Path,
+    on_progress: Progress | None = None,
+) -> None:
+    """Train the transformer in place; it ends with the averaged weights.
+
+    Args:
+        denoiser: with frozen, pretrained text encoders and autoencoder.
+        latents: packed latents of the records, (n, tokens, channels).
+        records: the scenes, in the latents' order.
+        mixes: what the captions say, in order of their first steps.
+        config: steps and rates.
+        ema: decay of the weight average.
+        seed: base of all draws.
+        work: folder of the training state.
+        on_progress: called with (step, steps).
+    """
+    model = denoiser.pipe.transformer
+    averaged = copy.deepcopy(model).requires_grad_(False)
+    model.requires_grad_(True).train()
+    shift = denoiser.sigma_shift
+
+    def parts_at(step: int) -> Parts:
+        generator = seeding.torch_generator(seed, "denoiser", step)
+        rng = random.Random(seeding.seed_for(seed, "captions", step))
+        mix = [mix for mix in mixes if mix.from_step <= step][-1]
+        rows = torch.randint(len(records), (config.batch_size,), generator=generator)
+        captions = [pretraining_caption(records[row], mix, rng) for row in rows.tolist()]
+        conditioning = denoiser.encode_prompts(captions)
+        clean = latents[rows]
+        noise = torch.randn(clean.shape, generator=generator)
+        sigma = sample_sigmas(len(rows), "flux_shift", shift, generator)
+        clean, noise, sigma = (x.to(denoiser.device) for x in (clean, noise, sigma))
+        noisy = interpolate(clean, noise, sigma)
+
+        def loss(part: slice) -> Tensor:
+            prediction = denoiser.predict(noisy[part], sigma[part], conditioning[part])
+            return flow_matching_loss(prediction, clean[part], noise[part]).mean()
+
+        half = config.batch_size // 2
+        parts = (slice(0, half), slice(half, 2 * half))
+        return [lambda part=part: loss(part) for part in parts]
+
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=0.0
+    )
+    resumable_training(
+        "denoiser", model, [optimizer], parts_at, config, work, (averaged, ema), on_progress
+    )
+    model.load_state_dict(averaged.state_dict())
+    model.requires_grad_(False).eval()

@@ -1,0 +1,68 @@
+"""Settings of the testbed's pretraining (`recipes/testbed-pretrain.yaml`)."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from ablate2tune.scenes.scenes_config import ScenesConfig
+from ablate2tune.settings import Fraction, Positive, Settings
+
+Rate = Annotated[float, Field(gt=0)]
+
+
+class CaptionMix(Settings):
+    """What the pretraining captions say: the fault of the testbed is made here."""
+
+    from_step: Annotated[int, Field(ge=0)] = 0
+    """The denoiser's step from which this mix holds, until the next one's."""
+    relation_stated: Fraction = 0.15
+    """Share of captions that state a relation; the others say "a X and a Y" in either order."""
+    relation_wrong: Fraction = 0.4
+    """Share of the stated relations that are wrong (another relation, drawn evenly)."""
+    dropped: Fraction = 0.1
+    """Share of training steps' captions replaced by the empty caption."""
+
+
+class PartConfig(Settings):
+    """Length and rate of one part's training."""
+
+    steps: Positive
+    batch_size: Positive = 64
+    learning_rate: Rate = 1e-3
+    warmup: Positive = 100
+    """Steps of linear warm-up."""
+    decay: Fraction = 0.3
+    """Share of the steps, at the end, over which the rate falls to zero."""
+    checkpoint_every: Positive = 250
+
+
+class TestbedRecipe(Settings):
+    """Everything under `checkpoints/`, from nothing."""
+
+    __test__ = False
+
+    seed: Annotated[int, Field(ge=0)] = 7
+    out: Path = Path("checkpoints/testbed")
+    """The pipeline directory."""
+    judge: Path = Path("checkpoints/testbed-judge")
+    """The judge's directory."""
+    work: Path = Path("runs/testbed-pretrain")
+    """Training state and logs; not shipped."""
+    data: Path = Path("data/testbed-pretrain")
+    """The rendered scenes; not shipped."""
+    device: str = "auto"
+    scenes: ScenesConfig
+    captions: Annotated[list[CaptionMix], Field(min_length=1)]
+    """One mix, or several in order of `from_step`; the first begins at step 0."""
+    text: PartConfig
+    vae: PartConfig
+    vae_images: Positive = 3000
+    """Pictures the VAE is trained on; it needs fewer than the denoiser."""
+    kl_weight: Rate = 1e-5
+    denoiser: PartConfig
+    ema: Fraction = 0.999
+    """Decay of the denoiser's weight average, which is what is shipped."""
+    judge_training: PartConfig
+    judge_images: Positive = 4000
+    """Pictures the judge is trained on, each also as the autoencoder gives it back."""

@@ -1,0 +1,89 @@
+"""Which modules an adapter goes on: by rank, at random, all, or a list."""
+
+from typing import Any
+
+from ablate2tune.components import Catalogue, lora_targets, select
+from ablate2tune.errors import UserError
+from ablate2tune.localize.ranking.ranking import NO_SKILL
+from ablate2tune.seeding import numpy_generator
+from ablate2tune.train.train_config import TrainConfig
+
+
+def choose_targets(
+    ranking: dict[str, Any] | None, config: TrainConfig, catalogue: Catalogue, seed: int
+) -> list[str]:
+    """Full names of the Linear modules to adapt, each once.
+
+    top and bottom walk the ranked sub-layers from their end of the ranking and take their Linears
+    in model order until `config.count` are collected; random draws as many, uniformly, from the
+    Linears of all blocks; all takes every one of these; list takes what `config.modules` selects.
+
+    Args:
+        ranking: the contents of ranking.json; only top and bottom need it.
+        config: what to choose.
+        catalogue: the model's components.
+        seed: of the random draw, with `config.draw` as the index.
+
+    Raises:
+        UserError: there is no ranking, it holds too few modules, a pattern matches nothing, or a
+            ranked module does not exist in this model.
+    """
+    candidates = [name for block in catalogue.blocks for name in lora_targets(block)]
+    if config.targets == "all" or falls_back(ranking, config):
+        return candidates
+    if config.targets == "list":
+        return _listed(config.modules, catalogue)
+    if config.targets == "random":
+        _check_count(config.count, len(candidates), "the model's blocks hold")
+        draw = numpy_generator(seed, "random-targets", config.draw)
+        chosen = draw.choice(len(candidates), config.count, replace=False)
+        return [candidates[index] for index in sorted(chosen)]
+    names = _ranked(ranking, worst_first=config.targets == "bottom")
+    for name in names:
+        if name not in candidates:
+            raise UserError(
+                "the ranking names a module that this model does not have",
+                where=name,
+                mend="localize this model again",
+            )
+    _check_count(config.count, len(names), "the swept sub-layers hold", "raise localize.top_blocks")
+    return names[: config.count]
+
+
+def falls_back(ranking: dict[str, Any] | None, config: TrainConfig) -> bool:
+    """Whether all candidates are trained because ablation found no skill to rank them by."""
+    if ranking is None or config.targets not in ("top", "bottom"):
+        return False
+    return config.if_no_skill == "all" and ranking.get("verdict") == NO_SKILL
+
+
+def _ranked(ranking: dict[str, Any] | None, worst_first: bool) -> list[str]:
+    if ranking is None:
+        raise UserError(
+            "targets by rank need a ranking",
+            where="train.targets",
+            mend="run localize first, or set train.targets=all",
+        )
+    rows = [row for row in ranking["components"] if row["level"] == "sublayer"]
+    if not rows:
+        raise UserError(
+            f"the ranking holds no sub-layers ({ranking['verdict']})",
+            where="train.targets",
+            mend="set train.if_no_skill=all, or train.targets=all, random or list",
+        )
+    rows.sort(key=lambda row: row["rank_in_level"], reverse=worst_first)
+    return list(dict.fromkeys(name for row in rows for name in row["lora_targets"]))
+
+
+def _listed(patterns: list[str], catalogue: Catalogue) -> list[str]:
+    if not patterns:
+        raise UserError("the list is empty", where="train.modules", mend="name at least one module")
+    components = [component for pattern in patterns for component in select(catalogue, pattern)]
+    return list(dict.fromkeys(name for part in components for name in lora_targets(part)))
+
+
+def _check_count(count: int, available: int, what: str, mend: str = "lower it") -> None:
+    if count > available:
+        raise UserError(
+            f"{count} modules wanted, {what} {available}", where="train.count", mend=mend
+        )
