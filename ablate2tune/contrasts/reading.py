@@ -1,0 +1,38 @@
+"""From a folder to contrasts: each maker says whether a folder is of its kind, and reads it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from ablate2tune.contrasts.contrast import Contrasts
+from ablate2tune.errors import UserError
+from ablate2tune.registry import Registry
+
+
+class Maker(NamedTuple):
+    """One kind of folder that holds contrasts."""
+
+    holds: str
+    """What such a folder holds, for messages: "a contrasts.jsonl"."""
+    knows: Callable[[Path], bool]
+    """Whether a folder is of this kind."""
+    read: Callable[[Path], Contrasts]
+    """The contrasts of a folder of this kind; raises UserError for what the user can mend."""
+
+
+MAKERS: Registry[Maker] = Registry("maker of contrasts", "ablate2tune.contrasts.makers")
+
+
+def read_contrasts(folder: Path) -> Contrasts:
+    """The contrasts of a folder, by the first maker that knows it.
+
+    Raises:
+        UserError: there is no such folder, no maker knows it, or what its maker raises.
+    """
+    if not folder.is_dir():
+        raise UserError("no such folder", where=str(folder))
+    for maker in MAKERS.values():
+        if maker.knows(folder):
+            return maker.read(folder)
+    kinds = " nor ".join(maker.holds for maker in MAKERS.values())
+    raise UserError(f"holds no contrasts: neither {kinds}", where=str(folder))
