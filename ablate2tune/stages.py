@@ -24,8 +24,8 @@ from ablate2tune.scenes.checking.priors import prior_check
 from ablate2tune.scenes.dataset.caption_rates import kept_rates, read_rates
 from ablate2tune.scenes.dataset.records import SceneRecord, index_files, read_dataset
 from ablate2tune.scenes.rendering.render import RenderSummary, render_dataset
-from ablate2tune.train.loop import TrainSummary, train
 from ablate2tune.train.targets import choose_targets, falls_back
+from ablate2tune.train.training_loop import TrainSummary, train
 
 JUDGE_INPUTS = ("compare.judge", "judge")
 """Inputs of compare on which its pictures do not depend: another judge reads the same ones."""

@@ -34,7 +34,7 @@ from ablate2tune.scenes.dataset.records import SceneRecord, load_images, read_da
 from ablate2tune.scenes.vocabulary import RELATIONS, caption, pair_caption
 from ablate2tune.seeding import seed_for, torch_generator
 from ablate2tune.train.adapter import inject, save_adapter, trainable
-from ablate2tune.train.loss import flow_matching_loss, interpolate, sample_sigmas
+from ablate2tune.train.noise_levels import flow_matching_loss, interpolate, sample_sigmas
 
 TOP = 2
 """Places of its stack among which the planted block must be."""

@@ -15,7 +15,7 @@ from ablate2tune.scenes import vocabulary
 from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.testbed.optimisation import Parts, Progress, resumable_training
 from ablate2tune.testbed.testbed_recipe import CaptionMix, PartConfig
-from ablate2tune.train.loss import flow_matching_loss, interpolate, sample_sigmas
+from ablate2tune.train.noise_levels import flow_matching_loss, interpolate, sample_sigmas
 
 
 def pretraining_caption(record: SceneRecord, mix: CaptionMix, rng: random.Random) -> str:

@@ -1,5 +1,5 @@
 """Training LoRA on the chosen modules of a denoiser, and nowhere else."""
 
-from ablate2tune.train.loop import TrainSummary, train
+from ablate2tune.train.training_loop import TrainSummary, train
 
 __all__ = ["TrainSummary", "train"]

@@ -14,10 +14,10 @@ from ablate2tune.errors import UserError
 from ablate2tune.models import FluxDenoiser, load_denoiser
 from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.scenes.dataset.records import SceneRecord, load_images
-from ablate2tune.train import loop, train
-from ablate2tune.train.loss import flow_matching_loss, interpolate
-from ablate2tune.train.objective import example_losses
+from ablate2tune.train import train, training_loop
+from ablate2tune.train.noise_levels import flow_matching_loss, interpolate
 from ablate2tune.train.train_config import TrainConfig
+from ablate2tune.train.validation import example_losses
 
 TARGETS = ["transformer_blocks.1.attn.to_q", "single_transformer_blocks.0.proj_out"]
 WEIGHTS = "adapter/pytorch_lora_weights.safetensors"
@@ -166,7 +166,7 @@ def test_every_step_pairs_latents_with_their_own_caption(
         seen.extend(zip(latents, conditioning.prompt_embeds, strict=True))
         return example_losses(denoiser, latents, conditioning, sigma, noise, guidance)
 
-    monkeypatch.setattr(loop, "example_losses", spy)
+    monkeypatch.setattr(training_loop, "example_losses", spy)
     config = config.model_copy(update={"plain_captions": 0.4})
     train(tiny_flux, records, TARGETS, config, 0, tmp_path, sample_steps=1)
 

@@ -8,7 +8,7 @@ import torch
 from ablate2tune.errors import UserError
 from ablate2tune.models import FluxDenoiser
 from ablate2tune.scenes.dataset.records import SceneRecord
-from ablate2tune.train.cache import encode_examples, read_examples
+from ablate2tune.train.example_cache import encode_examples, read_examples
 
 
 def test_latents_and_captions_belong_to_their_example(

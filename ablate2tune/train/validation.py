@@ -8,8 +8,8 @@ from torch import Tensor
 
 from ablate2tune.models import Conditioning, FluxDenoiser
 from ablate2tune.seeding import torch_generator
-from ablate2tune.train.cache import ExampleCache
-from ablate2tune.train.loss import flow_matching_loss, interpolate
+from ablate2tune.train.example_cache import ExampleCache
+from ablate2tune.train.noise_levels import flow_matching_loss, interpolate
 
 SIGMAS = tuple((i + 0.5) / 8 for i in range(8))
 """Noise levels of the validation loss: the midpoints of eight equal bins of [0, 1]."""

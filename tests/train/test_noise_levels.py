@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from ablate2tune.train.loss import (
+from ablate2tune.train.noise_levels import (
     flow_matching_loss,
     interpolate,
     sample_sigmas,

@@ -17,7 +17,7 @@ from ablate2tune.scenes.dataset.caption_rates import choose, possible
 from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.scenes.scenes_config import CaptionRates
 from ablate2tune.seeding import numpy_generator, seed_for, torch_generator
-from ablate2tune.train.loss import sample_sigmas
+from ablate2tune.train.noise_levels import sample_sigmas
 from ablate2tune.train.train_config import TrainConfig
 
 USUAL = CaptionRates()

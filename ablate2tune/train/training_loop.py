@@ -21,7 +21,7 @@ from ablate2tune.models import FluxDenoiser, Progress
 from ablate2tune.scenes.dataset.caption_rates import read_rates
 from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.seeding import seed_for
-from ablate2tune.train import plan
+from ablate2tune.train import step_plan
 from ablate2tune.train.adapter import (
     WEIGHTS,
     ParameterCount,
@@ -31,11 +31,11 @@ from ablate2tune.train.adapter import (
     save_adapter,
     trainable,
 )
-from ablate2tune.train.cache import ExampleCache, data_key, encode_examples, read_examples
-from ablate2tune.train.checkpoint import load_checkpoint, save_checkpoint
-from ablate2tune.train.objective import SIGMAS, example_losses, validation_losses
-from ablate2tune.train.samples import sample_grid
+from ablate2tune.train.example_cache import ExampleCache, data_key, encode_examples, read_examples
+from ablate2tune.train.sample_grid import sample_grid
 from ablate2tune.train.train_config import TrainConfig
+from ablate2tune.train.training_state import load_checkpoint, save_checkpoint
+from ablate2tune.train.validation import SIGMAS, example_losses, validation_losses
 
 LOG_SCHEMA = "ablate2tune/train-log/1"
 TARGETS_SCHEMA = "ablate2tune/targets/1"
@@ -107,11 +107,11 @@ def train(
     model = denoiser.model
 
     # 2. The data, encoded once, by example.
-    split = plan.split_records(records, config.validation_images)
+    split = step_plan.split_records(records, config.validation_images)
     names = check_targets(model, targets)
     everything = split.train + split.validation
     rates = read_rates(everything[0].folder)
-    captions = [caption for r in everything for caption in plan.captions_of(r, config, rates)]
+    captions = [caption for r in everything for caption in step_plan.captions_of(r, config, rates)]
     if main:
         encode_examples(denoiser, everything, captions, folder / "cache" / "examples.safetensors")
     accelerator.wait_for_everyone()
@@ -189,8 +189,8 @@ def train(
     # 6. The loop.
     for step in range(start + 1, config.steps + 1):
         clock = time.perf_counter()
-        optimizer.param_groups[0]["lr"] = plan.learning_rate_at(step, config)
-        whole = plan.batch_at(
+        optimizer.param_groups[0]["lr"] = step_plan.learning_rate_at(step, config)
+        whole = step_plan.batch_at(
             seed, step, split.train, cache.latents.shape[1:], config, shift, rates
         )
         mine = whole.part(accelerator.process_index, world)
@@ -235,7 +235,7 @@ def train(
 
 
 def _backward(
-    denoiser: FluxDenoiser, cache: ExampleCache, batch: plan.Batch, config: TrainConfig
+    denoiser: FluxDenoiser, cache: ExampleCache, batch: step_plan.Batch, config: TrainConfig
 ) -> torch.Tensor:
     """This process's share of the global batch's mean loss, after its backward pass."""
     if not batch.examples:

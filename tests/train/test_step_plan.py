@@ -7,7 +7,7 @@ import torch
 from ablate2tune.errors import UserError
 from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.scenes.scenes_config import CaptionRates
-from ablate2tune.train.plan import (
+from ablate2tune.train.step_plan import (
     batch_at,
     captions_of,
     choose_caption,
