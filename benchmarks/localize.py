@@ -116,7 +116,7 @@ def _sweep(
         "block_evaluations": cost["block_evaluations"],
         "conditions": cost["conditions"],
         "stability": ranking.data["trust"]["stability"],
-        "impacts": {r["address"]: r["spatial"]["value"] for r in ranking.data["components"]},
+        "impacts": {r["address"]: r["target"]["value"] for r in ranking.data["components"]},
     }
 
 
@@ -222,7 +222,7 @@ def _favoured(
         margins = measure(engine.losses, examples, levels, chunk, [BASELINE], denoiser.device)[
             BASELINE
         ]
-        for index, margin in zip(chunk, margins.spatial.mean(1), strict=True):
+        for index, margin in zip(chunk, margins.target.mean(1), strict=True):
             record = records[index]
             exchanged = dataclasses.replace(record, text=record.foil, foil=record.text)
             found.append(record if margin > 0 else exchanged)

@@ -178,7 +178,7 @@ def outcome(address: str, stack: str, data: dict[str, Any]) -> dict[str, Any]:
         "place": order.index(address) + 1 if address in order else None,
         "of": len(order),
         "specificity": {row["address"]: row["specificity"] for row in rows},
-        "relative_impact": {row["address"]: row["relative"]["spatial"] for row in rows},
+        "relative_impact": {row["address"]: row["relative"]["target"] for row in rows},
     }
 
 
@@ -219,8 +219,8 @@ def _line(plant: dict[str, Any]) -> str:
 
 
 def _margin(data: dict[str, Any]) -> str:
-    low, high = (data["baseline"]["spatial"][end] for end in ("low", "high"))
-    return f"spatial margin {data['baseline']['spatial']['value']:+.5f} [{low:+.5f}, {high:+.5f}]"
+    low, high = (data["baseline"]["target"][end] for end in ("low", "high"))
+    return f"target margin {data['baseline']['target']['value']:+.5f} [{low:+.5f}, {high:+.5f}]"
 
 
 def _load(recipe: Recipe, model: Path) -> FluxDenoiser:

@@ -19,7 +19,7 @@ class JointConfig(Settings):
     pairs: Annotated[int, Field(ge=0)] = 0
     """Interactions between every two of so many top components; 0 for none."""
     sufficient: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Find a small set of them that keeps this share of the spatial margin while all the others
+    """Find a small set of them that keeps this share of the target margin while all the others
     are ablated."""
     neighbours: Annotated[int, Field(ge=0)] = 0
     """So many top sub-layers are also ablated together with those next to them in their block."""
@@ -113,7 +113,7 @@ class LocalizeConfig(Settings):
     """Where linear probes look for relation and role: in the prompt embeddings; or also in the text
     and the image stream after every block, at every noise level and at pure noise."""
     rank_by: Literal["impact", "specificity", "gradient"] = "impact"
-    """Order of the ranking: spatial impact; relative spatial minus relative control impact; or,
+    """Order of the ranking: target impact; relative target minus relative control impact; or,
     also for a model without the skill, what an adapter on the component could gain."""
     report_gradient: bool = False
     """Measure that gain beside the other two, to see how the three agree."""

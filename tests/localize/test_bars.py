@@ -6,9 +6,9 @@ from ablate2tune.localize.ranking.bars import bars_data, write_bars
 
 
 def row(address: str, rank: int, value: float) -> dict:
-    spatial = {"value": value, "low": value - 1, "high": value + 2, "n": 8}
+    target = {"value": value, "low": value - 1, "high": value + 2, "n": 8}
     level = "block" if address.count(".") == 1 else "sublayer"
-    return {"address": address, "level": level, "label": "helps", "rank": rank, "spatial": spatial}
+    return {"address": address, "level": level, "label": "helps", "rank": rank, "target": target}
 
 
 RANKING = {

@@ -26,7 +26,7 @@ EXAMPLES = 32
 
 
 class MadeUpSweep:
-    """A sweep whose spatial margin is a formula of what is ablated; groups of two examples.
+    """A sweep whose target margin is a formula of what is ablated; groups of two examples.
 
     Blocks b.0 (a, b, c) and b.1 (d, e). a and b stand in for each other, c and d work in series,
     e does nothing: margin = scale * (4 [a or b] + 2 [c and d] + 1).
@@ -74,12 +74,12 @@ class MadeUpSweep:
 
     def _margins(self, condition: Condition) -> Margins:
         off = {address[-1] for address in condition.addresses}
-        spatial = self.scale * self.margin(off)
+        target = self.scale * self.margin(off)
         measured = np.isin(self.groups, list(self.asked[condition])) if off else np.ones(EXAMPLES)
         if self.broken in off:
-            spatial = spatial * np.inf
-        spatial = np.where(measured, spatial, np.nan)[:, None]
-        return Margins(spatial, spatial / 2, -spatial)
+            target = target * np.inf
+        target = np.where(measured, target, np.nan)[:, None]
+        return Margins(target, target / 2, -target)
 
 
 @pytest.fixture
@@ -112,16 +112,16 @@ def test_curves_follow_the_formula(made_up):
     for name, expected in (("least", [7, 7, 7, 3, 1, 1]), ("most", [7, 5, 5, 5, 1, 1])):
         points = data["curves"][name]["points"]
         assert [point["fraction"] for point in points] == [0, 0.2, 0.4, 0.6, 0.8, 1]
-        assert [p["spatial"]["value"] for p in points] == pytest.approx(scale * np.array(expected))
+        assert [p["target"]["value"] for p in points] == pytest.approx(scale * np.array(expected))
         assert [p["control"]["value"] for p in points] == pytest.approx(
             scale * np.array(expected) / 2
         )
         for point in points:
-            assert point["spatial"]["low"] <= point["spatial"]["value"] <= point["spatial"]["high"]
-            assert point["spatial"]["n"] == 28
+            assert point["target"]["low"] <= point["target"]["value"] <= point["target"]["high"]
+            assert point["target"]["n"] == 28
     assert data["curves"]["least"]["cliff"] == (0.4, 0.6)
     assert data["curves"]["most"]["cliff"] == (0.6, 0.8)
-    assert cliff([{"spatial": None, "fraction": 0}]) is None
+    assert cliff([{"target": None, "fraction": 0}]) is None
 
 
 def test_interactions_follow_the_formula(made_up):
@@ -225,7 +225,7 @@ def test_bad_input(made_up):
     with pytest.raises(UserError, match="no sublayers were ranked"):
         find_neighbours(made_up, [], 1)
     made_up.sweep.scale -= 9
-    with pytest.raises(UserError, match="no spatial margin on the choosing half"):
+    with pytest.raises(UserError, match="no target margin on the choosing half"):
         find_sufficient(made_up, ALL, "sublayer", 0.5)
     with pytest.raises(ValueError, match="at least 2 components"):
         JointConfig(pairs=1)
@@ -266,9 +266,9 @@ def test_on_a_real_model_against_plain_forwards(tiny_flux, make_records, tmp_pat
     assert np.abs(expected).max() > 1e-6
     points = json.loads((folder / "curves.json").read_text())["curves"]["most"]["points"]
     ranked = [r["address"] for r in ranking.data["components"] if r["level"] == "sublayer"]
-    assert points[0]["spatial"]["value"] == pytest.approx(base.mean(), abs=1e-7)
+    assert points[0]["target"]["value"] == pytest.approx(base.mean(), abs=1e-7)
     assert points[2]["ablated"] == 2
-    assert points[2]["spatial"]["value"] == pytest.approx(margin(*ranked[:2]).mean(), abs=1e-7)
+    assert points[2]["target"]["value"] == pytest.approx(margin(*ranked[:2]).mean(), abs=1e-7)
     assert len(SIGMAS) == 2
 
     # Killed in the middle of it, it goes on and ends alike.

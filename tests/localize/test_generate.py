@@ -100,7 +100,7 @@ def test_files_rows_and_progress(swept, records, config):
     ]
     data = json.loads((folder / "ranking.json").read_text())
     assert data == json.loads(json.dumps(ranking.data))
-    assert (data["probe"], data["verdict"], data["ranked_by"]) == ("generate", "ranked", "spatial")
+    assert (data["probe"], data["verdict"], data["ranked_by"]) == ("generate", "ranked", "target")
     levels = [row["level"] for row in data["components"]]
     assert (levels.count("block"), data["left_out"]) == (4, {})
     best = min((r for r in data["components"] if r["level"] == "block"), key=lambda r: r["rank"])
@@ -152,18 +152,18 @@ def test_verdicts_and_accuracies_by_plain_counting(swept, records, config):
     }
     right: dict[str, list] = {}
     for address in ("", *BLOCKS):
-        rows = [r for r in of(folder, *([address] if address else [])) if "spatial" in r]
+        rows = [r for r in of(folder, *([address] if address else [])) if "target" in r]
         found = JUDGE.judge.detect(pictures(folder, rows))
         verdicts = [
             give_verdict(prompts[r["example"]], d) for r, d in zip(rows, found, strict=True)
         ]
-        assert [r["spatial"] for r in rows] == [v.relation_right for v in verdicts]
+        assert [r["target"] for r in rows] == [v.relation_right for v in verdicts]
         assert [r["objects"] for r in rows] == [v.objects for v in verdicts]
         right[address] = [(v.spatial, v.objects) for v in verdicts]
     base = np.array(right[""], float)
     assert 0 < base[:, 0].mean() < base[:, 1].mean()
     figures = ranking.data["baseline"]
-    assert figures["spatial"]["value"] == pytest.approx(base[:, 0].mean())
+    assert figures["target"]["value"] == pytest.approx(base[:, 0].mean())
     assert figures["relation_given_objects"]["value"] == pytest.approx(
         base[:, 0].sum() / base[:, 1].sum()
     )
@@ -171,12 +171,12 @@ def test_verdicts_and_accuracies_by_plain_counting(swept, records, config):
     for row in blocks:
         lost = base.mean(0) - np.array(right[row["address"]], float).mean(0)
         loss = row["loss"]
-        assert loss["spatial"]["value"] == pytest.approx(lost[0])
+        assert loss["target"]["value"] == pytest.approx(lost[0])
         assert loss["objects"]["value"] == pytest.approx(lost[1])
-        assert loss["spatial"]["low"] <= loss["spatial"]["value"] <= loss["spatial"]["high"]
+        assert loss["target"]["low"] <= loss["target"]["value"] <= loss["target"]["high"]
         relative = lost / base.mean(0)
         assert loss["specificity"]["value"] == pytest.approx(relative[0] - relative[1])
-    values = [row["loss"]["spatial"]["value"] for row in blocks]
+    values = [row["loss"]["target"]["value"] for row in blocks]
     assert values == sorted(values, reverse=True)
 
 
@@ -273,7 +273,7 @@ def test_pairs_alone_rank_by_distance_without_any_scene(tiny_flux, config, tmp_p
     ranking = localize_by_pictures(tiny_flux, [], config, SEED, tmp_path)
     data = ranking.data
     assert (data["ranked_by"], data["judge"]) == ("frechet_clip", None)
-    assert "spatial" not in data["baseline"]
+    assert "target" not in data["baseline"]
     rises = [row["loss"]["frechet_clip"] for row in data["components"]]
     assert rises == sorted(rises, reverse=True)
     kinds = {line["kind"] for line in json.loads((tmp_path / "generate.json").read_text())[
@@ -322,7 +322,7 @@ def test_no_right_picture_is_a_verdict(tiny_flux, records, config, tmp_path):
     blind = Judging(PixelJudge(threshold=256), None)
     ranking = localize_by_pictures(tiny_flux, records, config, SEED, tmp_path, blind)
     assert (ranking.verdict, ranking.data["components"]) == ("no skill to localize", [])
-    assert ranking.data["baseline"]["spatial"]["value"] == 0
+    assert ranking.data["baseline"]["target"]["value"] == 0
     assert any("none of 8 pictures" in line for line in ranking.messages())
     assert {tuple(row["condition"]) for row in rows_of(tmp_path)} == {()}
 

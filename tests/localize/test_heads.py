@@ -72,8 +72,8 @@ def test_the_head_that_carries_the_relation_ranks_first(carrier, records, tmp_pa
         assert rows[0].component.address == address, mode
         assert {row.mode for row in rows} == {mode}
         if mode == "zero":  # without it caption and foil give the same loss
-            impact = analysis.impacts(Condition((address,), mode)).spatial
-            whole = sweep.results[Condition()].spatial.mean(1)
+            impact = analysis.impacts(Condition((address,), mode)).target
+            whole = sweep.results[Condition()].target.mean(1)
             np.testing.assert_allclose(impact, whole, atol=2e-6)
         # The other heads are alive: without them the loss is another.
         assert min(abs(row.quality["value"]) for row in rows) > 1e-7
@@ -112,7 +112,7 @@ def test_the_stage_with_heads(carrier, records, tmp_path):
     # One of the pair carries nothing: the two add up.
     (pair,) = json.loads((tmp_path / "interactions.json").read_text())["pairs"]
     assert address in pair["pair"]
-    assert pair["joint"]["value"] == pytest.approx(heads[0]["spatial"]["value"], rel=0.5)
+    assert pair["joint"]["value"] == pytest.approx(heads[0]["target"]["value"], rel=0.5)
 
 
 def test_every_head_by_address(carrier):

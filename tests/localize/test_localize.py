@@ -94,7 +94,7 @@ def test_files_and_schema(swept):
     assert sorted(path.name for path in folder.iterdir()) == FILES
     data = json.loads((folder / "ranking.json").read_text())
     assert data == json.loads(json.dumps(ranking.data))
-    assert (data["schema"], data["verdict"]) == ("ablate2tune/ranking/1", "ranked")
+    assert (data["schema"], data["verdict"]) == ("ablate2tune/ranking/2", "ranked")
     components = data["components"]
     assert [row["rank"] for row in components] == list(range(1, len(components) + 1))
     blocks = [row for row in components if row["level"] == "block"]
@@ -103,7 +103,7 @@ def test_files_and_schema(swept):
     top = {row["address"] for row in blocks if row["rank_in_level"] <= 2}
     assert {row["address"].rsplit(".", 1)[0] for row in sublayers} == top
     for level in (blocks, sublayers):
-        values = [row["spatial"]["value"] for row in level]
+        values = [row["target"]["value"] for row in level]
         assert values == sorted(values, reverse=True)
         assert [row["rank_in_level"] for row in level] == list(range(1, len(level) + 1))
     assert all(row["lora_targets"] for row in components)
@@ -143,18 +143,18 @@ def test_baseline_and_skip_equal_plain_arithmetic_on_a_cut_model(swept, tiny_flu
     whole = plain_margins(tiny_flux, measured, foils)
     colour = plain_margins(tiny_flux, measured, [record.foil_colour for record in measured])
     base = [recorded[(record.scene_id,)] for record in measured]
-    np.testing.assert_allclose([row["spatial"] for row in base], whole, atol=1e-6)
+    np.testing.assert_allclose([row["target"] for row in base], whole, atol=1e-6)
     np.testing.assert_allclose([row["control"] for row in base], colour, atol=1e-6)
-    spatial = ranking.data["baseline"]["spatial"]
-    assert spatial["value"] == pytest.approx(whole.mean(), abs=1e-6)
+    target = ranking.data["baseline"]["target"]
+    assert target["value"] == pytest.approx(whole.mean(), abs=1e-6)
     address = "single_transformer_blocks.1"
     del tiny_flux.model.single_transformer_blocks[1]
     cut = plain_margins(tiny_flux, measured, foils)
     (row,) = [row for row in ranking.data["components"] if row["address"] == address]
     impact = (whole - cut).mean()
     assert abs(impact) > 1e-5
-    assert row["spatial"]["value"] == pytest.approx(impact, abs=1e-6)
-    assert row["relative"]["spatial"] == pytest.approx(impact / whole.mean(), rel=1e-2)
+    assert row["target"]["value"] == pytest.approx(impact, abs=1e-6)
+    assert row["relative"]["target"] == pytest.approx(impact / whole.mean(), rel=1e-2)
 
 
 class KilledError(BaseException):
@@ -225,7 +225,7 @@ def test_savings_keep_the_answer(swept, tiny_flux, skilled, tmp_path):
     found = {row["address"]: row for row in ranking.data["components"]}
     assert [row["address"] for row in plain.data["components"]] == list(found)
     for row in plain.data["components"]:
-        for name in ("spatial", "control", "quality"):
+        for name in ("target", "control", "quality"):
             assert row[name] == pytest.approx(found[row["address"]][name], abs=1e-7)
     cost = json.loads((folder / "cost.json").read_text())
     assert cost["block_evaluations"] >= cost["exhaustive_block_evaluations"]
@@ -250,7 +250,7 @@ def test_the_race_agrees_with_the_exhaustive_sweep(
         )
     )
     everything, part = (
-        {row["address"]: row["spatial"] for row in ranking.data["components"]}
+        {row["address"]: row["target"] for row in ranking.data["components"]}
         for ranking in (exhaustive, raced)
     )
     assert {figure["n"] for figure in everything.values()} == {48}
@@ -276,7 +276,7 @@ def test_zero_mode_needs_no_calibration_groups_and_agrees_with_skip(tiny_flux, s
     assert {row["mode"] for row in by_address.values()} == {"skip", "zero"}
     # All that a single block writes to the residual stream goes through its proj_out.
     block = by_address["single_transformer_blocks.0"]
-    assert block["spatial"] == by_address["single_transformer_blocks.0.proj_out"]["spatial"]
+    assert block["target"] == by_address["single_transformer_blocks.0.proj_out"]["target"]
 
 
 def test_no_skill_is_a_verdict_and_nothing_is_ablated(tiny_flux, records, tmp_path):
@@ -286,13 +286,13 @@ def test_no_skill_is_a_verdict_and_nothing_is_ablated(tiny_flux, records, tmp_pa
     assert not ranking.has_skill
     data = json.loads((folder / "ranking.json").read_text())
     assert (data["verdict"], data["components"]) == ("no skill to localize", [])
-    assert data["baseline"]["spatial"]["value"] < 0
+    assert data["baseline"]["target"]["value"] < 0
     assert {tuple(row["condition"]) for row in rows(folder)} == {()}
     assert sorted(path.name for path in folder.iterdir()) == [
         name for name in FILES if not name.startswith(("reseeded", "timesteps"))
     ]
     message = ranking.messages()[1]
-    assert f"{data['baseline']['spatial']['value']:.2e}" in message
+    assert f"{data['baseline']['target']['value']:.2e}" in message
     assert "12 images" in message
 
 
@@ -306,7 +306,7 @@ def test_without_skill_the_gradient_can_still_rank(tiny_flux, records, tmp_path)
         gains = [row["gain"] for row in data["components"] if row["level"] == level]
         assert gains == sorted(gains, reverse=True)
         assert min(gains) > 0
-    assert {row["relative"]["spatial"] for row in data["components"]} == {None}
+    assert {row["relative"]["target"] for row in data["components"]} == {None}
     assert any("nothing to subtract" in line for line in ranking.messages())
     assert "impact~gradient" in data["trust"]["agreement"]["block"]
     assert not any(weight.requires_grad for weight in tiny_flux.model.parameters())
@@ -321,8 +321,8 @@ def test_trust_stands_beside_the_ranking(swept):
     assert set(trust["agreement"]["block"]) <= {"impact~specificity"}
     by_address = {row["address"]: row for row in ranking.data["components"]}
     for gap in trust["interaction_gaps"]:
-        parts = sum(by_address[address]["spatial"]["value"] for address in gap["sublayers"])
-        expected = by_address[gap["block"]]["spatial"]["value"] - parts
+        parts = sum(by_address[address]["target"]["value"] for address in gap["sublayers"])
+        expected = by_address[gap["block"]]["target"]["value"] - parts
         assert gap["gap"]["value"] == pytest.approx(expected, abs=1e-9)
 
 

@@ -64,9 +64,9 @@ def margins_of(denoiser: FakeDenoiser, levels: Levels, chunk=(0, 1)) -> Margins:
 def test_margins_by_hand():
     margins = margins_of(FakeDenoiser(), levels())
     # The error of a prediction is offset + sigma everywhere, so a loss is (offset + sigma)^2.
-    expected_spatial = [[2.5**2 - 0.5**2, 2.25**2 - 0.25**2], [1.5**2 - 0.5**2, 1.25**2 - 0.25**2]]
+    expected_target = [[2.5**2 - 0.5**2, 2.25**2 - 0.25**2], [1.5**2 - 0.5**2, 1.25**2 - 0.25**2]]
     expected_control = [[3.5**2 - 0.5**2, 3.25**2 - 0.25**2], [1.0 - 0.25, 0.75**2 - 0.25**2]]
-    np.testing.assert_allclose(margins.spatial, expected_spatial, rtol=1e-5)
+    np.testing.assert_allclose(margins.target, expected_target, rtol=1e-5)
     np.testing.assert_allclose(margins.control, expected_control, rtol=1e-5)
     np.testing.assert_allclose(margins.quality, [[-0.25, -0.0625]] * 2, rtol=1e-5)
 

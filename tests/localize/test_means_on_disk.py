@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
+from ablate2tune import runs
 from ablate2tune.errors import UserError
 from ablate2tune.localize.margins.examples import Split
 from ablate2tune.localize.margins.margin import Levels, noise_for
@@ -132,3 +133,9 @@ def test_a_folder_of_another_model_or_probe_is_refused(tiny_flux, records, tmp_p
     (tmp_path / "results.jsonl").write_text("{}\n")
     with pytest.raises(UserError, match="nothing says which model and probe"):
         claim(tmp_path, identity(), write=True)
+
+
+def test_a_folder_of_another_version_says_what_to_do(tmp_path):
+    runs.write_json(tmp_path / "identity.json", {"schema": "ablate2tune/identity/1"})
+    with pytest.raises(UserError, match=r"another version of ablate2tune; .*delete this one"):
+        claim(tmp_path, {"schema": "ablate2tune/identity/2"}, write=True)

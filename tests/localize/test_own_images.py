@@ -155,7 +155,7 @@ def test_own_margins_are_those_of_the_verified_pictures(both):
     own = [expected[row["example"]] for row in rows]
     margins = plain_margins(denoiser, own, [record.foil for record in own])
     assert margins.min() > 0
-    np.testing.assert_allclose([row["spatial"] for row in rows], margins, atol=1e-6)
+    np.testing.assert_allclose([row["target"] for row in rows], margins, atol=1e-6)
 
 
 def test_agreement_is_spearman_of_the_two_rankings(both):
@@ -165,7 +165,7 @@ def test_agreement_is_spearman_of_the_two_rankings(both):
     rankings = [sources.primary.data, sources.own.data]
     for level in ("block", "sublayer"):
         values = [
-            {row["address"]: row["spatial"]["value"] for row in d["components"]
+            {row["address"]: row["target"]["value"] for row in d["components"]
              if row["level"] == level} for d in rankings
         ]  # fmt: skip
         shared = [address for address in values[0] if address in values[1]]
@@ -284,7 +284,7 @@ def test_correlation_of_the_same_and_of_too_few():
 
 def test_impacts_are_read_from_the_rows(tmp_path):
     rows = [
-        {"condition": condition, "example": f"{group}{twin}", "group": group, "spatial": value}
+        {"condition": condition, "example": f"{group}{twin}", "group": group, "target": value}
         for condition, values in (
             ([], (5.0, 7.0, 1.0)), (["a"], (1.0, 2.0, 1.5)), (["b"], (4.0, None, 1.0)),
             (["a", "b"], (0.0, 0.0, 0.0)),

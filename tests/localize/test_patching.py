@@ -70,9 +70,7 @@ def patched_losses(denoiser, records, conditions, **switches):
     chunk = range(len(records))
     found = measure(engine.losses, examples, levels, chunk, wanted, denoiser.device)
     caption = -found[Condition()].quality.mean(1)
-    return {
-        c: ((found[c].spatial.mean(1) + caption), -found[c].quality.mean(1)) for c in conditions
-    }
+    return {c: ((found[c].target.mean(1) + caption), -found[c].quality.mean(1)) for c in conditions}
 
 
 def everything(denoiser) -> dict[str, Condition]:
@@ -178,10 +176,10 @@ def test_the_stage(streams_only, records, tmp_path):
     by_id = {record.scene_id: record for record in ours}
     relations = {by_id[row["example"]].relation for row in lines}
     assert relations == {"left of", "right of"}
-    margin = data["baseline"]["spatial"]["value"]
+    margin = data["baseline"]["target"]["value"]
     for row in data["components"]:
         assert row["patched"]["recovered"]["value"] == pytest.approx(
-            row["spatial"]["value"] / margin, rel=1e-6
+            row["target"]["value"] / margin, rel=1e-6
         )
         assert row["patched"]["corrupted"]["value"] == pytest.approx(
             row["quality"]["value"] / margin, rel=1e-6
@@ -201,7 +199,7 @@ def test_the_stage(streams_only, records, tmp_path):
     np.testing.assert_allclose(cells[1:, -1], [0, 1, 0, 0], atol=0.02)
     assert min(Image.open(tmp_path / "tracing.png").size) > 200
     curves = json.loads((tmp_path / "curves.json").read_text())["curves"]["most"]["points"]
-    assert curves[0]["spatial"]["value"] > 0
+    assert curves[0]["target"]["value"] > 0
     # All sub-layers of the two top blocks, not of all four: something is left.
     assert (tmp_path / "interactions.json").exists()
 

@@ -13,7 +13,7 @@ from ablate2tune.localize.ranking.ranking import Analysis
 EXAMPLES = [f"{group}-{twin}" for group in range(12) for twin in range(2)]
 GROUPS = [name.split("-")[0] for name in EXAMPLES]
 SPREAD = np.tile([0.9, 1.1], 12)[:, None] * np.ones(2)  # around 1, two noise levels
-BASE = Margins(spatial=4 * SPREAD, control=2 * SPREAD, quality=-10 * SPREAD)
+BASE = Margins(target=4 * SPREAD, control=2 * SPREAD, quality=-10 * SPREAD)
 
 
 def block(index: int) -> Component:
@@ -34,32 +34,32 @@ def analyse(tmp_path, margins: list[Margins], base: Margins = BASE, **settings):
     return analysis, analysis.rows(measured)
 
 
-def changed(spatial: float = 0.0, control: float = 0.0, quality: float = 0.0) -> Margins:
+def changed(target: float = 0.0, control: float = 0.0, quality: float = 0.0) -> Margins:
     """Margins after an ablation with these impacts, relative to the baseline's means."""
     return Margins(
-        BASE.spatial - 4 * spatial, BASE.control - 2 * control, BASE.quality - 10 * quality
+        BASE.target - 4 * target, BASE.control - 2 * control, BASE.quality - 10 * quality
     )
 
 
 def test_figures_by_hand(tmp_path):
-    analysis, (row,) = analyse(tmp_path, [changed(spatial=0.75, control=0.5, quality=0.2)])
-    assert analysis.baseline["spatial"]["value"] == pytest.approx(4)
-    assert row.spatial["value"] == pytest.approx(3)
+    analysis, (row,) = analyse(tmp_path, [changed(target=0.75, control=0.5, quality=0.2)])
+    assert analysis.baseline["target"]["value"] == pytest.approx(4)
+    assert row.target["value"] == pytest.approx(3)
     assert row.control["value"] == pytest.approx(1)
     assert row.quality["value"] == pytest.approx(2)  # the loss rose from 10 to 12
-    assert row.relative == pytest.approx({"spatial": 0.75, "control": 0.5, "quality": 0.2})
+    assert row.relative == pytest.approx({"target": 0.75, "control": 0.5, "quality": 0.2})
     assert row.specificity == pytest.approx(0.25)
     # Every group's impact is 3, so only the observed signs and their mirror are as extreme.
     assert row.p_uncorrected == pytest.approx(2 / 2**12)
-    assert (row.spatial["low"], row.spatial["high"]) == pytest.approx((3, 3))
+    assert (row.target["low"], row.target["high"]) == pytest.approx((3, 3))
 
 
 def test_labels_and_order(tmp_path):
     alternating = np.repeat(np.tile([1.0, -1.0], 6), 2)[:, None] * np.ones(2)
-    unclear = Margins(BASE.spatial - alternating, BASE.control, BASE.quality)
+    unclear = Margins(BASE.target - alternating, BASE.control, BASE.quality)
     _, rows = analyse(
         tmp_path,
-        [unclear, changed(spatial=0.5), changed(spatial=-0.5), changed(spatial=1, quality=1.5)],
+        [unclear, changed(target=0.5), changed(target=-0.5), changed(target=1, quality=1.5)],
     )
     assert [(row.component.address, row.label) for row in rows] == [
         ("blocks.3", "critical for everything"),
@@ -75,9 +75,9 @@ def test_labels_and_order(tmp_path):
 
 
 def test_rank_by_specificity(tmp_path):
-    margins = [changed(spatial=0.9, control=0.9), changed(spatial=0.5, control=0.1)]
-    _, by_spatial = analyse(tmp_path, margins)
-    assert [row.component.index for row in by_spatial] == [0, 1]
+    margins = [changed(target=0.9, control=0.9), changed(target=0.5, control=0.1)]
+    _, by_target = analyse(tmp_path, margins)
+    assert [row.component.index for row in by_target] == [0, 1]
     (tmp_path / "results.jsonl").unlink()
     _, by_specificity = analyse(tmp_path, margins, rank_by="specificity")
     assert [row.component.index for row in by_specificity] == [1, 0]
@@ -85,7 +85,7 @@ def test_rank_by_specificity(tmp_path):
 
 def test_without_a_control_margin_specificity_is_not_defined(tmp_path):
     base = BASE._replace(control=np.repeat(np.tile([1.0, -1.0], 6), 2)[:, None] * np.ones(2))
-    analysis, rows = analyse(tmp_path, [changed(spatial=0.5)], base, rank_by="specificity")
+    analysis, rows = analyse(tmp_path, [changed(target=0.5)], base, rank_by="specificity")
     assert analysis.has_skill
     assert not analysis.has_control
     assert analysis.ranked_by == "impact"
@@ -98,7 +98,7 @@ def test_without_a_control_margin_specificity_is_not_defined(tmp_path):
 )
 def test_skill_needs_a_margin_above_zero(tmp_path, shift: float, skill: bool):
     noise = np.repeat(np.tile([1.0, -1.0], 6), 2)[:, None] * np.ones(2)
-    analysis, _ = analyse(tmp_path, [], BASE._replace(spatial=noise + shift))
+    analysis, _ = analyse(tmp_path, [], BASE._replace(target=noise + shift))
     assert analysis.has_skill is skill
 
 

@@ -21,10 +21,10 @@ def row(address: str, level: str, rank: int, relative: float, label: str = "help
         "mode": "skip" if level == "block" else "mean",
         "rank": rank,
         "rank_in_level": rank,
-        "spatial": interval(relative * 2e-4),
+        "target": interval(relative * 2e-4),
         "control": interval(1e-4),
         "quality": interval(3e-3),
-        "relative": {"spatial": relative, "control": 0.25, "quality": 0.1},
+        "relative": {"target": relative, "control": 0.25, "quality": 0.1},
         "specificity": relative - 0.25,
         "p": 0.004,
         "p_uncorrected": 0.001,
@@ -35,7 +35,7 @@ def row(address: str, level: str, rank: int, relative: float, label: str = "help
 
 
 RANKING = {
-    "baseline": {"spatial": interval(2e-4), "control": interval(4e-4), "quality": interval(-0.032)},
+    "baseline": {"target": interval(2e-4), "control": interval(4e-4), "quality": interval(-0.032)},
     "components": [
         row(BLOCKS[37], "block", 1, 1.5, "critical for everything"),
         row(BLOCKS[3], "block", 2, 0.5),
@@ -68,7 +68,7 @@ def test_table_fits_80_columns_and_starts_with_the_baseline():
 
 def test_table_without_a_control_margin():
     components = [
-        RANKING["components"][0] | {"relative": {"spatial": 1.0, "control": None, "quality": 0.0}}
+        RANKING["components"][0] | {"relative": {"target": 1.0, "control": None, "quality": 0.0}}
     ]
     assert any("–" in line for line in printed(RANKING | {"components": components}))
 
@@ -77,9 +77,9 @@ def test_csv(tmp_path):
     write_csv(RANKING, tmp_path / "ranking.csv")
     rows = list(csv.DictReader((tmp_path / "ranking.csv").open()))
     assert [r["address"] for r in rows] == [c["address"] for c in RANKING["components"]]
-    assert float(rows[0]["spatial"]) == pytest.approx(3e-4)
-    assert float(rows[0]["spatial_low"]) == pytest.approx(2.9e-4)
-    assert float(rows[3]["spatial_relative"]) == -0.125
+    assert float(rows[0]["target"]) == pytest.approx(3e-4)
+    assert float(rows[0]["target_low"]) == pytest.approx(2.9e-4)
+    assert float(rows[3]["target_relative"]) == -0.125
     assert rows[2]["label"] == "helps"
 
 

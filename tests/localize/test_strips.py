@@ -33,15 +33,15 @@ def test_impact_per_noise_level_is_that_of_the_rows(run):
     by_address: dict[str, list] = {}
     for row in rows:
         if len(row["condition"]) < 2:
-            by_address.setdefault("".join(row["condition"]), []).append(row["by_sigma"]["spatial"])
+            by_address.setdefault("".join(row["condition"]), []).append(row["by_sigma"]["target"])
     base = np.mean(by_address[""], axis=0)
     ranked = sorted(ranking.data["components"], key=lambda row: row["rank"])
     assert [c["address"] for c in data["components"]] == [row["address"] for row in ranked[:8]]
     for component, row in zip(data["components"], ranked, strict=False):
         expected = base - np.mean(by_address[component["address"]], axis=0)
-        values = [interval["value"] for interval in component["spatial"]]
+        values = [interval["value"] for interval in component["target"]]
         assert values == pytest.approx(list(expected), abs=1e-9)
-        assert np.mean(values) == pytest.approx(row["spatial"]["value"], abs=1e-9)
+        assert np.mean(values) == pytest.approx(row["target"]["value"], abs=1e-9)
     assert min(Image.open(folder / "timesteps.png").size) > 200
 
 

@@ -118,10 +118,10 @@ def test_which_positions_matter_against_plain_forwards(tiny_flux, make_records, 
     handle.remove()
     (row,) = [r for r in data["positions"] if r["address"] == f"{BLOCK}@tokens=relation"]
     assert np.abs(base - cut).max() > 1e-6
-    assert row["spatial"]["value"] == pytest.approx((base - cut).mean(), abs=1e-7)
+    assert row["target"]["value"] == pytest.approx((base - cut).mean(), abs=1e-7)
     # The last block's text goes nowhere.
     last = [r for r in data["positions"] if r["block"] == "single_transformer_blocks.1"]
-    assert [r["spatial"]["value"] for r in last] == pytest.approx([0, 0, 0], abs=1e-7)
+    assert [r["target"]["value"] for r in last] == pytest.approx([0, 0, 0], abs=1e-7)
     assert torch.is_tensor(encode_prompts(["a cube"]).prompt_embeds)
 
 

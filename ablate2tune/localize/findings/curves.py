@@ -9,7 +9,7 @@ from ablate2tune.errors import UserError
 from ablate2tune.localize.findings.follow_up import Finding, FollowUp
 from ablate2tune.localize.ranking.figures import bounds_of, new_figure, write_figure
 
-SCHEMA = "ablate2tune/curves/1"
+SCHEMA = "ablate2tune/curves/2"
 STEPS = 10
 ORDERS = {"least": "least important first", "most": "most important first"}
 
@@ -77,13 +77,13 @@ def _curve(
 
 
 def cliff(points: Sequence[dict[str, Any]]) -> tuple[float, float] | None:
-    """The two neighbouring fractions between which the spatial margin falls most.
+    """The two neighbouring fractions between which the target margin falls most.
 
     None if a margin is not finite.
     """
-    if any(point["spatial"] is None for point in points):
+    if any(point["target"] is None for point in points):
         return None
-    falls = [a["spatial"]["value"] - b["spatial"]["value"] for a, b in pairwise(points)]
+    falls = [a["target"]["value"] - b["target"]["value"] for a, b in pairwise(points)]
     steepest = falls.index(max(falls))
     return points[steepest]["fraction"], points[steepest + 1]["fraction"]
 
@@ -94,7 +94,7 @@ def draw_curves(data: dict[str, Any], path: Path) -> None:
     colours = {"least": "tab:blue", "most": "tab:red"}
     for name, curve in data["curves"].items():
         x = [100 * point["fraction"] for point in curve["points"]]
-        for figure_name, style in (("spatial", "-"), ("control", "--")):
+        for figure_name, style in (("target", "-"), ("control", "--")):
             value, low, high = bounds_of([point[figure_name] for point in curve["points"]])
             label = f"{figure_name}, {ORDERS[name]}"
             axes.plot(x, value, style, color=colours[name], marker="o", markersize=3, label=label)

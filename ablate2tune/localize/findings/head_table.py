@@ -14,7 +14,7 @@ from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.ranking.figures import write_heatmap
 from ablate2tune.localize.ranking.ranking import Row
 
-SCHEMA = "ablate2tune/heads/1"
+SCHEMA = "ablate2tune/heads/2"
 
 
 def head_conditions(
@@ -42,7 +42,7 @@ def head_conditions(
 
 
 def heads_finding(rows: Sequence[Row], order: Sequence[str]) -> Finding:
-    """The layer by head table of spatial impacts, from the ranking.
+    """The layer by head table of target impacts, from the ranking.
 
     Args:
         rows: the ranking; rows of other levels are passed over.
@@ -54,7 +54,7 @@ def heads_finding(rows: Sequence[Row], order: Sequence[str]) -> Finding:
     effect = "restored by" if best.mode == "patch" else "lost without"
     data = {
         "schema": SCHEMA,
-        "figure": f"spatial impact: margin {effect} the head",
+        "figure": f"target impact: margin {effect} the head",
         "attentions": [address for address in order if address in swept],
         "heads": [
             {
@@ -63,8 +63,8 @@ def heads_finding(rows: Sequence[Row], order: Sequence[str]) -> Finding:
                 "head": parse(row.component.address).indices[0],
                 "mode": row.mode,
                 "rank_in_level": row.rank_in_level,
-                "spatial": row.spatial,
-                "relative": row.relative["spatial"],
+                "target": row.target,
+                "relative": row.relative["target"],
                 "p": row.p,
                 "label": row.label,
             }

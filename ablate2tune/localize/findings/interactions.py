@@ -40,8 +40,8 @@ def find_pairs(follow_up: FollowUp, top: Sequence[str], level: str) -> Finding:
     follow_up.measure(
         [follow_up.joint(chosen, level) for chosen in (*((one,) for one in top), *pairs)]
     )
-    alone = {one: follow_up.impacts(follow_up.joint([one], level)).spatial for one in top}
-    joint = {pair: follow_up.impacts(follow_up.joint(pair, level)).spatial for pair in pairs}
+    alone = {one: follow_up.impacts(follow_up.joint([one], level)).target for one in top}
+    joint = {pair: follow_up.impacts(follow_up.joint(pair, level)).target for pair in pairs}
     with np.errstate(invalid="ignore"):  # losses that are not finite are told, not computed with
         beyond = {pair: joint[pair] - alone[pair[0]] - alone[pair[1]] for pair in pairs}
     uncorrected = [follow_up.p(values) for values in beyond.values()]
@@ -58,10 +58,10 @@ def find_pairs(follow_up: FollowUp, top: Sequence[str], level: str) -> Finding:
             beyond.items(), corrected(uncorrected), uncorrected, strict=True
         )
     ]
-    margin = follow_up.mean(follow_up.margins(follow_up.joint([], level)).spatial)
+    margin = follow_up.mean(follow_up.margins(follow_up.joint([], level)).target)
     data = {
         "schema": SCHEMA,
-        "figure": "joint spatial impact minus the sum of the two single impacts",
+        "figure": "joint target impact minus the sum of the two single impacts",
         "confidence": follow_up.confidence,
         "level": level,
         "groups": len(follow_up.groups),
@@ -116,6 +116,6 @@ def draw_pairs(data: dict[str, Any], path: Path) -> None:
         names,
         names,
         "joint minus sum; diagonal: alone",
-        "% of the baseline's spatial margin",
+        "% of the baseline's target margin",
         path,
     )

@@ -56,7 +56,7 @@ def find_neighbours(follow_up: FollowUp, ranked: Sequence[str], count: int) -> F
     )
 
     def impact(*addresses: str):
-        return follow_up.impacts(joint(*addresses)).spatial
+        return follow_up.impacts(joint(*addresses)).target
 
     with np.errstate(invalid="ignore"):  # losses that are not finite are told, not computed with
         changes = [impact(top, *beside) - impact(top) for top, beside in cases]
@@ -83,7 +83,7 @@ def find_neighbours(follow_up: FollowUp, ranked: Sequence[str], count: int) -> F
     ]
     data = {
         "schema": SCHEMA,
-        "figure": "spatial impact of a sub-layer alone and together with its neighbours",
+        "figure": "target impact of a sub-layer alone and together with its neighbours",
         "confidence": follow_up.confidence,
         "groups": len(follow_up.groups),
         "cases": rows,
@@ -113,7 +113,7 @@ def draw_neighbours(data: dict[str, Any], path: Path) -> None:
     ]
     axes.set_yticks(range(len(cases)), names, fontsize=8)
     axes.invert_yaxis()
-    axes.set_xlabel(f"spatial impact, with {100 * data['confidence']:.0f} % intervals")
+    axes.set_xlabel(f"target impact, with {100 * data['confidence']:.0f} % intervals")
     if cases:
         axes.legend(fontsize=8)
     write_figure(figure, path)

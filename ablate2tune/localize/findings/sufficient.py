@@ -53,7 +53,7 @@ def choose(
 def find_sufficient(
     follow_up: FollowUp, candidates: Sequence[str], level: str, wanted: float
 ) -> Finding:
-    """The smallest set found that keeps a share of the spatial margin, ablating all others.
+    """The smallest set found that keeps a share of the target margin, ablating all others.
 
     The candidates are ranked again, by their single impacts on the choosing half alone.
 
@@ -73,16 +73,16 @@ def find_sufficient(
     halves = {"choosing": follow_up.groups[::2], "judging": follow_up.groups[1::2]}
     single = {one: follow_up.joint([one], level) for one in candidates}
     follow_up.measure(single.values(), halves["choosing"])
-    base = follow_up.margins(follow_up.joint([], level)).spatial
+    base = follow_up.margins(follow_up.joint([], level)).target
     for name, groups in halves.items():
         if base[follow_up.mask(groups)].mean() <= 0:
             raise UserError(
-                f"the baseline has no spatial margin on the {name} half of the groups",
+                f"the baseline has no target margin on the {name} half of the groups",
                 where="localize.joint.sufficient",
                 mend="raise localize.follow_up_groups",
             )
     choosing = follow_up.mask(halves["choosing"])
-    impact = {one: _mean(follow_up.impacts(c).spatial[choosing]) for one, c in single.items()}
+    impact = {one: _mean(follow_up.impacts(c).target[choosing]) for one, c in single.items()}
     ranked = sorted(candidates, key=lambda one: (-impact[one], one))
 
     def only(chosen: Iterable[str]):
@@ -92,19 +92,19 @@ def find_sufficient(
 
     def kept(chosen: Sequence[str]) -> float:
         follow_up.measure([only(chosen)], halves["choosing"])
-        share = follow_up.share(follow_up.margins(only(chosen)).spatial, base, halves["choosing"])
+        share = follow_up.share(follow_up.margins(only(chosen)).target, base, halves["choosing"])
         steps.append({"kept": list(chosen), "share": share})
         return -np.inf if share is None else share["value"]
 
     greedy, chosen = choose(ranked, kept, wanted)
     follow_up.measure([only(chosen), only(())], halves["judging"])
     judged, nothing = (
-        follow_up.share(follow_up.margins(only(x)).spatial, base, halves["judging"])
+        follow_up.share(follow_up.margins(only(x)).target, base, halves["judging"])
         for x in (chosen, ())
     )
     data = {
         "schema": SCHEMA,
-        "figure": "share of the spatial margin kept while all other candidates are ablated",
+        "figure": "share of the target margin kept while all other candidates are ablated",
         "confidence": follow_up.confidence,
         "level": level,
         "wanted": wanted,
@@ -149,6 +149,6 @@ def draw_sufficient(data: dict[str, Any], path: Path) -> None:
     axes.plot([len(data["set"])], judged, "D", color="tab:red", label="chosen, judging half")
     axes.axhline(data["wanted"], color="0.5", linestyle="--", linewidth=0.8)
     axes.set_xlabel(f"{data['level']}s kept, of {len(data['candidates'])}")
-    axes.set_ylabel("share of the baseline's spatial margin")
+    axes.set_ylabel("share of the baseline's target margin")
     axes.legend(fontsize=8)
     write_figure(figure, path)

@@ -9,7 +9,7 @@ from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.ranking.figures import bounds_of, new_figure, write_figure
 from ablate2tune.localize.ranking.ranking import Analysis, Row
 
-SCHEMA = "ablate2tune/timesteps/1"
+SCHEMA = "ablate2tune/timesteps/2"
 SHOWN = 8
 """Components of the ranking that are shown."""
 
@@ -48,12 +48,12 @@ def draw_timesteps(data: dict[str, Any], path: Path) -> None:
     order = sorted(range(len(data["sigmas"])), key=data["sigmas"].__getitem__)
     x = [data["sigmas"][level] for level in order]
     for component in data["components"]:
-        value, low, high = bounds_of([component["spatial"][level] for level in order])
+        value, low, high = bounds_of([component["target"][level] for level in order])
         (line,) = axes.plot(x, value, marker="o", markersize=3, label=component["address"])
         axes.fill_between(x, low, high, color=line.get_color(), alpha=0.1)
     axes.axhline(0, color="0.6", linewidth=0.8)
     axes.set_xlabel("noise level sigma (1 is pure noise)")
-    axes.set_ylabel(f"spatial impact, with {100 * data['confidence']:.0f} % intervals")
+    axes.set_ylabel(f"target impact, with {100 * data['confidence']:.0f} % intervals")
     if data["components"]:
         axes.legend(fontsize=7)
     write_figure(figure, path)

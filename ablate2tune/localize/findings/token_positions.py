@@ -13,7 +13,7 @@ from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.ranking.figures import write_heatmap
 from ablate2tune.localize.statistics.groups import corrected
 
-SCHEMA = "ablate2tune/tokens/1"
+SCHEMA = "ablate2tune/tokens/2"
 
 
 def find_tokens(
@@ -36,8 +36,8 @@ def find_tokens(
     follow_up.measure(cells.values())
     impacts = {key: follow_up.impacts(condition) for key, condition in cells.items()}
     baseline = follow_up.means(follow_up.margins(follow_up.baseline))
-    margin = baseline["spatial"]
-    uncorrected = [follow_up.p(impact.spatial) for impact in impacts.values()]
+    margin = baseline["target"]
+    uncorrected = [follow_up.p(impact.target) for impact in impacts.values()]
     rows = [_row(key, follow_up.means(impact)) for key, impact in impacts.items()]
     for row, p, raw in zip(rows, corrected(uncorrected), uncorrected, strict=True):
         row |= {"p": p, "p_uncorrected": raw}
@@ -52,10 +52,10 @@ def find_tokens(
         "positions": rows,
         "left_out": left_out,
     }
-    finite = [row for row in rows if row["spatial"] is not None]
+    finite = [row for row in rows if row["target"] is not None]
     message = "tokens: no block could be skipped at text positions"
     if finite:
-        best = max(finite, key=lambda row: row["spatial"]["value"])
+        best = max(finite, key=lambda row: row["target"]["value"])
         told = "told" if best["p"] < 1 - follow_up.confidence else "not told"
         message = (
             f"tokens: {best['block']} matters most at the {best['phrase']}'s text positions "
@@ -73,9 +73,9 @@ def token_cells(data: dict[str, Any]) -> np.ndarray:
     """Spatial impacts, % of the baseline's margin: float (blocks, phrases), nan where none."""
     cells = np.full((len(data["blocks"]), len(data["phrases"])), np.nan)
     for row in data["positions"]:
-        if row["spatial"] is not None:
+        if row["target"] is not None:
             place = data["blocks"].index(row["block"]), data["phrases"].index(row["phrase"])
-            cells[place] = 100 * row["spatial"]["value"] / data["baseline"]["value"]
+            cells[place] = 100 * row["target"]["value"] / data["baseline"]["value"]
     return cells
 
 
@@ -85,7 +85,7 @@ def draw_tokens(data: dict[str, Any], path: Path) -> None:
         token_cells(data),
         data["blocks"],
         data["phrases"],
-        "spatial margin lost without the block at these text positions",
+        "target margin lost without the block at these text positions",
         "% of the baseline's margin",
         path,
     )

@@ -50,7 +50,7 @@ def find_tracing(
         row["p"] = p
     data = {
         "schema": SCHEMA,
-        "figure": "share of the spatial margin that the state after a block restores",
+        "figure": "share of the target margin that the state after a block restores",
         "confidence": follow_up.confidence,
         "groups": len(follow_up.groups),
         "blocks": [block.address for block in blocks],
@@ -63,15 +63,15 @@ def find_tracing(
 
 def _row(follow_up: FollowUp, key: tuple[str, str], condition: Condition) -> dict[str, Any]:
     block, place = key
-    margin = follow_up.margins(follow_up.baseline).spatial
+    margin = follow_up.margins(follow_up.baseline).target
     impact = follow_up.impacts(condition)
     return {
         "address": condition.addresses[0],
         "block": block,
         "place": place,
-        "recovered": follow_up.share(impact.spatial, margin),
+        "recovered": follow_up.share(impact.target, margin),
         "corrupted": follow_up.share(impact.quality, margin),
-        "p_uncorrected": follow_up.p(impact.spatial),
+        "p_uncorrected": follow_up.p(impact.target),
     }
 
 

@@ -19,7 +19,7 @@ from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.statistics.groups import Groups
 
 BASELINE = Condition()
-JUDGED = ("spatial", "objects", "relation_given_objects")
+JUDGED = ("target", "objects", "relation_given_objects")
 """Both objects in the prompt's relation; both objects; the former among the latter."""
 SCORE = "clip_score"
 DISTANCES = (FID, FRECHET_CLIP)
@@ -52,7 +52,7 @@ class Figures:
             sweep: holds the rows.
             tasks: what was drawn.
             how: resampling of contrast groups and pairs.
-            specificity: rank by relative spatial minus relative object loss.
+            specificity: rank by relative target minus relative object loss.
         """
         self._sweep, self._tasks, self._how = sweep, tasks, how
         self._clusters = _clusters(tasks.scenes)
@@ -65,13 +65,13 @@ class Figures:
 
     @property
     def ranked_by(self) -> str:
-        """ "spatial" or "specificity" where a judged picture is right, else a distance's name.
+        """ "target" or "specificity" where a judged picture is right, else a distance's name.
 
-        "spatial" where there is neither.
+        "target" where there is neither.
         """
         if not (self._right() or self._groups is None):
             return FID if FID in self._distances(BASELINE) else FRECHET_CLIP
-        return "specificity" if self._specificity else "spatial"
+        return "specificity" if self._specificity else "target"
 
     def has_skill(self) -> bool:
         """Whether the baseline has anything to lose: a right picture, or a likeness to pairs."""
@@ -79,7 +79,7 @@ class Figures:
 
     def _right(self) -> bool:
         """Whether any judged picture of the baseline is right."""
-        return bool(self._tasks.scenes) and bool(self._counts(BASELINE)["spatial"][0].any())
+        return bool(self._tasks.scenes) and bool(self._counts(BASELINE)["target"][0].any())
 
     def of(self, condition: Condition) -> dict[str, Any]:
         """A condition's figures: intervals, and distances as plain numbers."""
@@ -107,7 +107,7 @@ class Figures:
             figures = {name: found.as_dict() for name, found in lost.items()} | figures
             figures["specificity"] = self._specific(before, after).as_dict()
             if self._right():
-                p = lost["spatial"].p if lost["spatial"].p is not None else 1.0
+                p = lost["target"].p if lost["target"].p is not None else 1.0
             objects = rate(*before["objects"], self._how)
             whole = rate(*after["objects"], self._how).value or 0
             critical = objects.high is not None and objects.high < whole / 2
@@ -125,39 +125,39 @@ class Figures:
         return float(np.mean([row["flat"] for row in rows]))
 
     def _specific(self, ablated: dict[str, Counts], base: dict[str, Counts]) -> Interval:
-        """Relative spatial minus relative object loss: what is left of objects minus of relations.
+        """Relative target minus relative object loss: what is left of objects minus of relations.
 
         All None where the baseline has no right picture.
         """
-        weights = self._how.weights(len(base["spatial"][0]))
+        weights = self._how.weights(len(base["target"][0]))
         left = {}
-        for name in ("spatial", "objects"):
+        for name in ("target", "objects"):
             (hits, _), (whole, _) = ablated[name], base[name]
             if not whole.sum():
                 return Interval(None, None, None, 0)
             with np.errstate(invalid="ignore", divide="ignore"):
                 left[name] = hits.sum() / whole.sum(), (weights @ hits) / (weights @ whole)
         value, resampled = (
-            objects - spatial
-            for objects, spatial in zip(left["objects"], left["spatial"], strict=True)
+            objects - target
+            for objects, target in zip(left["objects"], left["target"], strict=True)
         )
         low, high = self._how.bounds(np.asarray(resampled))
-        return Interval(float(value), low, high, int(base["spatial"][1].sum()))
+        return Interval(float(value), low, high, int(base["target"][1].sum()))
 
     def _counts(self, condition: Condition) -> dict[str, Counts]:
         """Hits and trials per contrast group, by figure; empty without scenes."""
         if not self._tasks.scenes:
             return {}
         rows = [self._sweep.row(example, condition) for example in self._tasks.scenes]
-        spatial, objects = (
+        target, objects = (
             self._clusters.T @ np.array([row[name] for row in rows], float)
-            for name in ("spatial", "objects")
+            for name in ("target", "objects")
         )
         trials = self._clusters.sum(0)
         return {
-            "spatial": (spatial, trials),
+            "target": (target, trials),
             "objects": (objects, trials),
-            "relation_given_objects": (spatial, objects),
+            "relation_given_objects": (target, objects),
         }
 
     def _scores(self, condition: Condition) -> np.ndarray:

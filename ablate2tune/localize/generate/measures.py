@@ -38,7 +38,7 @@ def judged_figures(
         if example.prompt
     ]
     return [
-        {"spatial": bool(v.spatial), "objects": v.objects, "relation_read": v.relation_read}
+        {"target": bool(v.spatial), "objects": v.objects, "relation_read": v.relation_read}
         for v in verdicts
     ]
 

@@ -28,7 +28,7 @@ from ablate2tune.models import Denoiser
 from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.seeding import torch_generator
 
-SCHEMA = "ablate2tune/identity/1"
+SCHEMA = "ablate2tune/identity/2"
 PROBE = "generate/1"
 """Raised whenever the same inputs give other pictures or rows."""
 

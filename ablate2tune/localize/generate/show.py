@@ -13,10 +13,10 @@ from ablate2tune import runs
 from ablate2tune.components import Catalogue
 from ablate2tune.localize.ranking.figures import bounds_of, new_figure, write_figure
 
-SCHEMA = "ablate2tune/generate/1"
+SCHEMA = "ablate2tune/generate/2"
 BASELINE = "(baseline)"
 TITLES = {
-    "spatial": "relation and objects right",
+    "target": "relation and objects right",
     "objects": "both objects right",
     "relation_given_objects": "relation right, given the objects",
     "clip_score": "CLIP score (cosine)",
@@ -25,7 +25,7 @@ TITLES = {
 }
 """What each figure is, by its name in the files."""
 COLUMNS = {
-    "spatial": "relation",
+    "target": "relation",
     "objects": "objects",
     "relation_given_objects": "rel.|obj.",
     "clip_score": "CLIP",

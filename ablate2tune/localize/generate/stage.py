@@ -34,7 +34,7 @@ from ablate2tune.models import Denoiser, Progress
 from ablate2tune.scenes.dataset.records import SceneRecord
 
 Swept = list[tuple[Component, Condition]]
-SCHEMA = "ablate2tune/ranking-generated/1"
+SCHEMA = "ablate2tune/ranking-generated/2"
 FLAT = 0.5
 """Share of one-coloured pictures from which on a component's pictures have collapsed."""
 

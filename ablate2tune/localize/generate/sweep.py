@@ -27,7 +27,7 @@ from ablate2tune.pictures import (
     write_batch,
 )
 
-SCHEMA = "ablate2tune/generated/1"
+SCHEMA = "ablate2tune/generated/2"
 DISTANCE_SCHEMA = "ablate2tune/distance/1"
 
 

@@ -1,7 +1,7 @@
 """Ranking by gradient: how much an adapter on a module could gain, to first order.
 
 For a capability that the model lacks, ablation has nothing to subtract. What can still be asked is
-where the spatial loss would fall fastest. A LoRA step of rank r on a weight with gradient G lowers
+where the target loss would fall fastest. A LoRA step of rank r on a weight with gradient G lowers
 the loss, per unit of squared step length, by at most the sum of the r largest squared singular
 values of G (Eckart & Young 1936); that energy is divided by the adapter's parameters, so
 that modules of different width compare at equal cost.
@@ -19,15 +19,15 @@ from ablate2tune.localize.measuring.engine import Engine
 def weight_gradients(
     engine: Engine, batches: Iterable[Batch], modules: Sequence[str]
 ) -> dict[str, Tensor]:
-    """Gradient of the mean spatial margin, negated, in the weight of each Linear.
+    """Gradient of the mean target margin, negated, in the weight of each Linear.
 
-    The spatial loss is the loss under the true caption minus the loss under the relation foil, so
+    The target loss is the loss under the true caption minus the loss under the target foil, so
     what raises every caption's loss alike does not count.
 
     Args:
         engine: runs the denoiser; its counter counts a backward pass as two more evaluations, one
             for the activations' gradients and one for the weights'.
-        batches: as `margin.batches` makes them, the true captions first, then the relation foils.
+        batches: as `margin.batches` makes them, the true captions first, then the target foils.
         modules: full names of Linear modules.
 
     Returns:

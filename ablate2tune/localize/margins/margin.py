@@ -22,7 +22,7 @@ from ablate2tune.seeding import torch_generator
 GUIDANCE = 1.0
 """Value of the guidance embedding: the loss is that of the unguided model."""
 CAPTIONS = 3
-"""Captions that an image is scored under: the true one, the relation foil, the colour foil."""
+"""Captions that an image is scored under: the true one, the target foil, the control foil."""
 
 
 class Denoiser(Protocol):
@@ -90,7 +90,7 @@ class Batch:
     """For mode resample: other examples whose activations the rows get, row by row."""
     other: Conditioning | None = None
     """For modes patch and trace: each row's other caption, the true one for a foil and the
-    relation foil for the true one."""
+    target foil for the true one."""
 
     def __len__(self) -> int:
         return len(self.latents)
@@ -136,7 +136,7 @@ class Batch:
 class Margins(NamedTuple):
     """Per image and noise level, means over the noise draws; float64, (n, sigmas) each."""
 
-    spatial: np.ndarray
+    target: np.ndarray
     """Loss under the foil with the opposite relation, minus loss under the caption."""
     control: np.ndarray
     """Loss under the foil with a wrong colour, minus loss under the caption."""
@@ -173,7 +173,7 @@ def batches(
 ) -> Iterator[Batch]:
     """All batches of some examples: per noise level and draw, one with three captions an image.
 
-    The rows are the true captions of all images, then the relation foils, then the colour foils.
+    The rows are the true captions of all images, then the target foils, then the control foils.
     A donor is run under its own caption of the same kind, with its own noise of the same level.
     `others` adds each row's other caption.
     """

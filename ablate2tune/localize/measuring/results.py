@@ -10,7 +10,7 @@ from ablate2tune import runs
 from ablate2tune.localize.margins.margin import Margins
 from ablate2tune.localize.measuring.condition import Condition
 
-SCHEMA = "ablate2tune/result/1"
+SCHEMA = "ablate2tune/result/2"
 Probe = Literal["margin", "gradient"]
 
 

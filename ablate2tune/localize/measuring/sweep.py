@@ -248,7 +248,7 @@ class Sweep:
 
     def order(self) -> list[str]:
         """The order in which contrast groups are spent."""
-        margins = self.results[BASELINE].spatial.mean(1)
+        margins = self.results[BASELINE].target.mean(1)
         return spread_order(self.examples.groups, margins, self.seed)
 
     def _measure(
@@ -315,7 +315,7 @@ class Sweep:
         return bool(possible)
 
     def reseeded(self) -> np.ndarray:
-        """What other noise does to the baseline's spatial margin: baseline minus reseeded, (n,).
+        """What other noise does to the baseline's target margin: baseline minus reseeded, (n,).
 
         Measured on the first groups of the race's order; nan elsewhere.
         """
@@ -323,7 +323,7 @@ class Sweep:
         seed = seed_for(self.seed, "reseeded-baseline")
         levels = replace(self._levels, seed=seed)
         self._measure([BASELINE], wanted, self._reseeded, levels=levels)
-        return (self.results[BASELINE].spatial - self._reseeded[BASELINE].spatial).mean(1)
+        return (self.results[BASELINE].target - self._reseeded[BASELINE].target).mean(1)
 
     def gains(self, components: Sequence[Component]) -> dict[str, float]:
         """First-order gain of an adapter on each component, per parameter, by address (`gain`)."""

@@ -16,7 +16,7 @@ from ablate2tune.localize.margins.margin import Levels
 from ablate2tune.models import Denoiser
 from ablate2tune.scenes.dataset.records import SceneRecord
 
-SCHEMA = "ablate2tune/identity/1"
+SCHEMA = "ablate2tune/identity/2"
 PROBE = 1
 """Version of the margin probe: raised whenever the same inputs give other rows."""
 RUNTIME = {"path", "device", "trust_remote_code", "guidance_scale"}
@@ -113,7 +113,12 @@ def claim(folder: Path, identity: dict[str, Any], write: bool) -> None:
     path, results = folder / "identity.json", folder / "results.jsonl"
     mend = "use another folder, or delete this one to start again"
     if path.exists():
-        found = runs.differences(runs.read_json(path), identity)
+        held = runs.read_json(path)
+        if held.get("schema") != identity["schema"]:
+            raise UserError(
+                "holds the results of another version of ablate2tune", where=str(folder), mend=mend
+            )
+        found = runs.differences(held, identity)
         if found:
             raise UserError(
                 f"holds the results of another sweep: {'; '.join(found[:3])}",

@@ -18,7 +18,7 @@ from ablate2tune.localize.statistics.groups import Interval
 from ablate2tune.localize.statistics.robustness import spearman
 from ablate2tune.seeding import numpy_generator
 
-SCHEMA = "ablate2tune/agreement/1"
+SCHEMA = "ablate2tune/agreement/2"
 LEVELS = ("block", "sublayer", "head")
 FEWEST = 3
 """Components under which no correlation is given."""
@@ -42,8 +42,8 @@ def read_impacts(folder: Path, addresses: Sequence[str], groups: Sequence[str]) 
         addresses: components.
         groups: contrast groups; a group that the sweep lacks counts nothing.
     """
-    rows = [row for row in runs.read_jsonl(folder / "results.jsonl") if row["spatial"] is not None]
-    base = {row["example"]: row["spatial"] for row in rows if not row["condition"]}
+    rows = [row for row in runs.read_jsonl(folder / "results.jsonl") if row["target"] is not None]
+    base = {row["example"]: row["target"] for row in rows if not row["condition"]}
     place = {address: i for i, address in enumerate(addresses)}
     column = {group: i for i, group in enumerate(groups)}
     sums, counts = np.zeros((2, len(addresses), len(groups)))
@@ -52,7 +52,7 @@ def read_impacts(folder: Path, addresses: Sequence[str], groups: Sequence[str]) 
             continue
         if row["group"] in column and row["example"] in base:
             at = place[row["condition"][0]], column[row["group"]]
-            sums[at] += base[row["example"]] - row["spatial"]
+            sums[at] += base[row["example"]] - row["target"]
             counts[at] += 1
     return Impacts(list(groups), sums, counts)
 
@@ -143,8 +143,8 @@ def agreement(
                     **{
                         source: {
                             "rank_in_level": found[address]["rank_in_level"],
-                            "spatial": found[address]["spatial"],
-                            "relative": found[address]["relative"]["spatial"],
+                            "target": found[address]["target"],
+                            "relative": found[address]["relative"]["target"],
                         }
                         for source, found in zip(("rendered", "own"), rows, strict=True)
                     },
@@ -154,10 +154,10 @@ def agreement(
         }
     return {
         "schema": SCHEMA,
-        "figure": "spatial impact on rendered pictures and on the model's own",
+        "figure": "target impact on rendered pictures and on the model's own",
         "confidence": confidence,
         "baseline": {
-            source: data["baseline"]["spatial"]
+            source: data["baseline"]["target"]
             for source, data in zip(("rendered", "own"), rankings, strict=True)
         },
         "levels": levels,
@@ -184,7 +184,7 @@ def draw_agreement(data: dict[str, Any], path: Path) -> None:
     figure, axes = new_figure(6, 5.5)
     for number, (level, found) in enumerate(data["levels"].items()):
         points = [
-            tuple(part[source]["spatial"]["value"] for source in ("rendered", "own"))
+            tuple(part[source]["target"]["value"] for source in ("rendered", "own"))
             for part in found["components"]
         ]
         axes.scatter(*np.array(points).T, s=14, color=f"C{number}", label=level)
@@ -192,8 +192,8 @@ def draw_agreement(data: dict[str, Any], path: Path) -> None:
             axes.annotate(part["address"], point, fontsize=5, alpha=0.7)
     axes.axhline(0, color="0.8", linewidth=0.8)
     axes.axvline(0, color="0.8", linewidth=0.8)
-    axes.set_xlabel("spatial impact on rendered pictures")
-    axes.set_ylabel("spatial impact on the model's own pictures")
+    axes.set_xlabel("target impact on rendered pictures")
+    axes.set_ylabel("target impact on the model's own pictures")
     axes.set_title(line(data), fontsize=7)
     if data["levels"]:
         axes.legend(fontsize=8)

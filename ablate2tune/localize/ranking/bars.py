@@ -13,7 +13,7 @@ SHOWN = 40
 
 
 def bars_data(ranking: dict[str, Any]) -> dict[str, Any]:
-    """What the bars show: components of all levels, best first, with spatial impact and interval.
+    """What the bars show: components of all levels, best first, with target impact and interval.
 
     Args:
         ranking: the contents of ranking.json.
@@ -22,10 +22,10 @@ def bars_data(ranking: dict[str, Any]) -> dict[str, Any]:
     keys = ("address", "level", "label", "rank")
     return {
         "schema": SCHEMA,
-        "figure": f"spatial impact: {effect(ranking).removeprefix('spatial ')}",
+        "figure": f"target impact: {effect(ranking).removeprefix('target ')}",
         "confidence": ranking["confidence"],
         "noise_floor": ranking["trust"]["noise_floor"],
-        "bars": [{key: row[key] for key in keys} | dict(row["spatial"]) for row in rows],
+        "bars": [{key: row[key] for key in keys} | dict(row["target"]) for row in rows],
     }
 
 

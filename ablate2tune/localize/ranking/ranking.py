@@ -1,6 +1,6 @@
 """From rows to a ranking: impacts with intervals, corrected p-values, labels, order.
 
-An impact is the baseline's figure minus the ablated one's, paired per image. The spatial and
+An impact is the baseline's figure minus the ablated one's, paired per image. The target and
 control impacts are also given relative to the baseline's own margins; specificity is their
 difference.
 """
@@ -23,7 +23,7 @@ from ablate2tune.localize.measuring.results import Results
 from ablate2tune.localize.statistics.groups import Estimate, Groups, Interval, corrected
 from ablate2tune.localize.statistics.regression_estimate import carried_over
 
-SCHEMA = "ablate2tune/ranking/1"
+SCHEMA = "ablate2tune/ranking/2"
 RANKED = "ranked"
 NO_SKILL = "no skill to localize"
 CRITICAL_LOSS = 2.0
@@ -36,7 +36,7 @@ class Row:
 
     component: Component
     mode: Mode | Literal["none"]
-    spatial: Interval
+    target: Interval
     control: Interval
     quality: Interval
     relative: dict[str, float | None]
@@ -66,7 +66,7 @@ class Row:
             "mode": self.mode,
             "rank": self.rank,
             "rank_in_level": self.rank_in_level,
-            "spatial": self.spatial,
+            "target": self.target,
             "control": self.control,
             "quality": self.quality,
             "relative": self.relative,
@@ -116,8 +116,8 @@ class Analysis:
 
     @property
     def has_skill(self) -> bool:
-        """Whether the baseline's spatial margin lies above zero."""
-        return self.baseline["spatial"]["low"] > 0
+        """Whether the baseline's target margin lies above zero."""
+        return self.baseline["target"]["low"] > 0
 
     @property
     def has_control(self) -> bool:
@@ -135,7 +135,7 @@ class Analysis:
         if self.ranked_by == "specificity":
             figure = self.groups.interval(self._specificity(condition))
         else:
-            figure = self.groups.interval(self._estimates(condition)["spatial"])
+            figure = self.groups.interval(self._estimates(condition)["target"])
         return Standing(figure["value"], figure["low"], figure["high"])
 
     def is_finite(self, condition: Condition) -> bool:
@@ -189,7 +189,7 @@ class Analysis:
 
     def _order(self, row: Row) -> tuple[float, str]:
         by = {
-            "impact": row.spatial["value"],
+            "impact": row.target["value"],
             "specificity": row.specificity,
             "gradient": row.gain,
         }[self.ranked_by]
@@ -205,13 +205,11 @@ class Analysis:
         return Row(
             component,
             condition.mode,
-            interval["spatial"],
+            interval["target"],
             interval["control"],
             interval["quality"],
             relative={
-                "spatial": interval["spatial"]["value"] / base["spatial"]
-                if self.has_skill
-                else None,
+                "target": interval["target"]["value"] / base["target"] if self.has_skill else None,
                 "control": interval["control"]["value"] / base["control"]
                 if self.has_control
                 else None,
@@ -219,17 +217,17 @@ class Analysis:
             },
             specificity=specificity["value"] if specificity else None,
             specificity_interval=specificity,
-            p_uncorrected=self.groups.sign_flip_p(self.impacts(condition).spatial),
+            p_uncorrected=self.groups.sign_flip_p(self.impacts(condition).target),
             patched=self._patched(estimates) if condition.patches and self.has_skill else None,
         )
 
     def _patched(self, estimates: Mapping[str, Estimate]) -> dict[str, Interval]:
-        """What patching restores and breaks, as shares of the baseline's spatial margin."""
-        names = {"recovered": "spatial", "corrupted": "quality"}
+        """What patching restores and breaks, as shares of the baseline's target margin."""
+        names = {"recovered": "target", "corrupted": "quality"}
         shares = {share: self._relative(estimates[name]) for share, name in names.items()}
         return {share: self.groups.interval(estimate) for share, estimate in shares.items()}
 
-    def _relative(self, estimate: Estimate, to: str = "spatial") -> Estimate:
+    def _relative(self, estimate: Estimate, to: str = "target") -> Estimate:
         """A figure as a fraction of one of the baseline's margins, which is resampled as well."""
         whole = self._base[to]
         resampled = estimate.resampled / self.groups.resampled_means(whole)
@@ -244,7 +242,7 @@ class Analysis:
         measured = self._results.measured(condition)
         base, ablated = self._results[Condition()], self._results[condition]
         found: dict[str, list[Interval]] = {}
-        for name in ("spatial", "control"):
+        for name in ("target", "control"):
             whole, part = getattr(base, name), getattr(ablated, name)
             found[name] = [
                 self.groups.interval(
@@ -278,11 +276,11 @@ class Analysis:
         return found
 
     def _specificity(self, condition: Condition) -> Estimate:
-        """Relative spatial minus relative control impact; the baseline is resampled as well."""
+        """Relative target minus relative control impact; the baseline is resampled as well."""
         found = self._estimates(condition)
-        spatial, control = (self._relative(found[name], name) for name in ("spatial", "control"))
-        resampled = np.asarray(spatial.resampled - control.resampled)
-        return Estimate(spatial.value - control.value, resampled, spatial.n)
+        target, control = (self._relative(found[name], name) for name in ("target", "control"))
+        resampled = np.asarray(target.resampled - control.resampled)
+        return Estimate(target.value - control.value, resampled, target.n)
 
     def _label(self, row: Row, p: float) -> str:
         baseline_loss = -self.baseline["quality"]["value"]
@@ -290,7 +288,7 @@ class Analysis:
             return "critical for everything"
         if p >= 1 - self._config.confidence:
             return "neutral"
-        return "helps" if row.spatial["value"] > 0 else "hurts"
+        return "helps" if row.target["value"] > 0 else "hurts"
 
 
 @dataclass(frozen=True)
@@ -324,16 +322,16 @@ class Ranking(RankingFile):
         """What to tell the user beside the table, one line each."""
         lines = [self.information["message"]]
         if not self.has_skill:
-            margin = self.data["baseline"]["spatial"]
+            margin = self.data["baseline"]["target"]
             lines.append(
-                f"no skill to localize: the model's spatial margin is {margin['value']:.2e} "
+                f"no skill to localize: the model's target margin is {margin['value']:.2e} "
                 f"[{margin['low']:.2e}, {margin['high']:.2e}] over {margin['n']} images, "
                 "which is not above zero; nothing was ablated"
             )
         elif self.data["ranked_by"] != self.data["rank_by"]:
             lines.append(
                 "the model's control margin cannot be told from zero, so specificity is not "
-                "defined and components are ranked by their spatial impact"
+                "defined and components are ranked by their target impact"
             )
         for address, reason in self.data["left_out"].items():
             lines.append(f"left out: {address} ({reason})")

@@ -14,7 +14,7 @@ from ablate2tune.localize.ranking import figures
 
 CSV_COLUMNS = (
     *("rank", "rank_in_level", "address", "level", "mode", "label"),
-    *("spatial", "spatial_low", "spatial_high", "spatial_relative"),
+    *("target", "target_low", "target_high", "target_relative"),
     *("control", "control_low", "control_high", "control_relative"),
     *("quality", "quality_low", "quality_high", "quality_relative"),
     *("specificity", "p", "p_uncorrected", "parameters"),
@@ -33,15 +33,15 @@ def is_patched(ranking: dict[str, Any]) -> bool:
 def effect(ranking: dict[str, Any]) -> str:
     """What an impact is, for the pictures' titles."""
     if is_patched(ranking):
-        return "spatial margin restored by the component"
-    return "spatial margin lost without the component"
+        return "target margin restored by the component"
+    return "target margin lost without the component"
 
 
 def table(ranking: dict[str, Any], top: int | None = None) -> Table:
     """Components and what the model loses without them; fits 80 columns.
 
     The baseline's row gives its margins and loss; the others are in percent of these: margin
-    lost, and loss gained under "overall". Intervals are of the spatial margin, in percent. Of a
+    lost, and loss gained under "overall". Intervals are of the target margin, in percent. Of a
     ranking by patching: margin restored in the foil's run, and broken in the true caption's.
 
     Args:
@@ -54,31 +54,31 @@ def table(ranking: dict[str, Any], top: int | None = None) -> Table:
     overall = "back: broken in the true caption's run" if patched else "overall: rise of the loss"
     result = Table(
         title=restored if patched else lost,
-        caption=f"spatial: relation foil; colour: colour foil; {overall}",
+        caption=f"target, control: margins over the foils; {overall}",
         box=box.SIMPLE_HEAD,
         padding=0,
         pad_edge=False,
         show_edge=False,
     )
     result.add_column("component", overflow="fold")
-    for name in ("spatial", "colour", "back" if patched else "overall"):
+    for name in ("target", "control", "back" if patched else "overall"):
         result.add_column(name, justify="right", no_wrap=True)
     result.add_column("interval", justify="right", no_wrap=True)
     result.add_column("label", no_wrap=True)
     base = ranking["baseline"]
-    margin = base["spatial"]["value"]
+    margin = base["target"]["value"]
 
-    def interval(spatial: dict[str, float]) -> str:
-        if base["spatial"]["low"] <= 0:
+    def interval(target: dict[str, float]) -> str:
+        if base["target"]["low"] <= 0:
             return "–"
-        return f"{100 * spatial['low'] / margin:.0f}..{100 * spatial['high'] / margin:.0f}"
+        return f"{100 * target['low'] / margin:.0f}..{100 * target['high'] / margin:.0f}"
 
     result.add_row(
         "(baseline)",
         _scientific(margin),
         _scientific(base["control"]["value"]),
         f"{-base['quality']['value']:.3f}",
-        interval(base["spatial"]),
+        interval(base["target"]),
     )
     for level in ("block", "sublayer", "head"):
         rows = [row for row in ranking["components"] if row["level"] == level]
@@ -90,10 +90,10 @@ def table(ranking: dict[str, Any], top: int | None = None) -> Table:
             back = row["patched"]["corrupted"]["value"] if row.get("patched") else None
             result.add_row(
                 row["address"],
-                _percent(relative["spatial"]),
+                _percent(relative["target"]),
                 _percent(relative["control"]),
                 _percent(back if patched else relative["quality"]),
-                interval(row["spatial"]),
+                interval(row["target"]),
                 row["label"].removesuffix(" for everything"),
             )
     return result
@@ -117,7 +117,7 @@ def write_csv(ranking: dict[str, Any], path: Path) -> None:
     writer.writeheader()
     for row in ranking["components"]:
         flat = dict(row)
-        for name in ("spatial", "control", "quality"):
+        for name in ("target", "control", "quality"):
             flat |= {
                 name: row[name]["value"],
                 f"{name}_low": row[name]["low"],
@@ -132,7 +132,7 @@ def write_csv(ranking: dict[str, Any], path: Path) -> None:
 
 
 def write_heatmap(ranking: dict[str, Any], blocks: list[str], path: Path) -> None:
-    """Write the spatial impacts as a picture, blocks by sub-layers, 150 dpi.
+    """Write the target impacts as a picture, blocks by sub-layers, 150 dpi.
 
     Args:
         ranking: the contents of ranking.json.
@@ -151,7 +151,7 @@ def write_heatmap(ranking: dict[str, Any], blocks: list[str], path: Path) -> Non
 
 
 def heatmap_cells(ranking: dict[str, Any], blocks: list[str]) -> tuple[np.ndarray, list[str]]:
-    """Relative spatial impacts, float (blocks, columns), nan where not swept; column names.
+    """Relative target impacts, float (blocks, columns), nan where not swept; column names.
 
     The first column is the whole block; then the sub-layers' names in order of their addresses.
     """
@@ -162,7 +162,7 @@ def heatmap_cells(ranking: dict[str, Any], blocks: list[str]) -> tuple[np.ndarra
         address = row["address"]
         block = next(b for b in blocks if f"{address}.".startswith(f"{b}."))
         name = address.removeprefix(f"{block}.") if address != block else "block"
-        value = row["relative"]["spatial"]
+        value = row["relative"]["target"]
         places.append((blocks.index(block), name, np.nan if value is None else value))
     columns = ["block", *sorted({name for _, name, _ in places} - {"block"})]
     cells = np.full((len(blocks), len(columns)), np.nan)

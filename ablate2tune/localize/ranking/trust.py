@@ -57,7 +57,7 @@ def _stability(
 ) -> dict[str, Any] | None:
     if not measured:
         return None
-    impacts = np.stack([analysis.impacts(condition).spatial for _, condition in measured])
+    impacts = np.stack([analysis.impacts(condition).target for _, condition in measured])
     found = split_half(impacts, groups, top, seed)
     return found.as_dict() if found else None
 
@@ -67,7 +67,7 @@ def _agreement(rows: Sequence[Row], level: str) -> dict[str, float]:
     ours = [row for row in rows if row.component.level == level]
     return agreement(
         {
-            "impact": [row.spatial["value"] for row in ours],
+            "impact": [row.target["value"] for row in ours],
             "specificity": [row.specificity for row in ours],
             "gradient": [row.gain for row in ours],
         }
@@ -81,10 +81,10 @@ def _screening(analysis: Analysis, measured: Measured) -> dict[str, Any] | None:
         first_order = analysis.first_order(condition)
         if first_order is None:
             continue
-        impact = analysis.impacts(condition).spatial
+        impact = analysis.impacts(condition).target
         both = np.isfinite(impact)
         exact.append(impact[both].mean())
-        estimated.append(first_order.spatial[both].mean())
+        estimated.append(first_order.target[both].mean())
     if len(exact) < 3:
         return None
     return {"spearman": spearman(np.array(estimated), np.array(exact)), "components": len(exact)}
@@ -93,12 +93,12 @@ def _screening(analysis: Analysis, measured: Measured) -> dict[str, Any] | None:
 def _gaps(analysis: Analysis, levels: dict[str, Measured]) -> list[Gap]:
     parts: dict[str, dict[str, np.ndarray]] = {}
     for component, condition in levels.get("sublayer", []):
-        impact = analysis.impacts(condition).spatial
+        impact = analysis.impacts(condition).target
         parts.setdefault(component.block, {})[component.address] = impact
     gaps = [
         interaction_gap(
             block.address,
-            analysis.impacts(condition).spatial,
+            analysis.impacts(condition).target,
             parts[block.address],
             analysis.groups,
         )
@@ -130,7 +130,7 @@ def _warnings(analysis: Analysis, rows: Sequence[Row], floor: float | None) -> l
     warnings = []
     if rows and not analysis.has_skill:
         warnings.append(
-            "the baseline has no spatial margin, so impacts say nothing: ablation has nothing to "
+            "the baseline has no target margin, so impacts say nothing: ablation has nothing to "
             "subtract; only the ranking by gradient can be read"
         )
     collapsed = [row.component.address for row in rows if _collapses(analysis, row)]
@@ -139,7 +139,7 @@ def _warnings(analysis: Analysis, rows: Sequence[Row], floor: float | None) -> l
             f"the loss at least doubles without {', '.join(collapsed)}: the model is far outside "
             "its usual range there, and what its margin does says little about the capability"
         )
-    if floor is not None and rows and all(abs(r.spatial["value"]) <= floor for r in rows):
+    if floor is not None and rows and all(abs(r.target["value"]) <= floor for r in rows):
         warnings.append(
             f"no impact exceeds {floor:.2e}, which another draw of noise alone does to the "
             "baseline: raise localize.groups or localize.noises"

@@ -83,7 +83,7 @@ def depth_finding(
             ):
                 readings.append({"question": question, **place, **reading.as_dict()})
     blocks = [INPUT, *(block.address for block in sweep.catalogue.blocks)]
-    impacts = {r.component.address: dict(r.spatial) for r in rows if r.component.level == "block"}
+    impacts = {r.component.address: dict(r.target) for r in rows if r.component.level == "block"}
     depth = {
         "figure": "accuracy of linear probes after each block",
         "questions": QUESTIONS,
@@ -193,6 +193,6 @@ def draw_depth(data: dict[str, Any], path: Path) -> None:
             bars.bar(place, impacts[block]["value"], color="0.6")
             bars.plot([place] * 2, [impacts[block][k] for k in ("low", "high")], color="black")
     bars.axhline(0, color="0.6", linewidth=0.8)
-    bars.set_title("spatial impact of the block", fontsize=9)
+    bars.set_title("target impact of the block", fontsize=9)
     bars.set_xticks(x, blocks, rotation=45, ha="right", fontsize=7)
     write_figure(figure, path)
