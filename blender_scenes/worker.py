@@ -38,6 +38,7 @@ import bpy  # noqa: E402
 import devices  # noqa: E402
 import imports  # noqa: E402
 import sky  # noqa: E402
+from assets import AssetError  # noqa: E402
 from groups import render_group  # noqa: E402
 from portrait import render_portrait  # noqa: E402
 from stage import USUAL_TRANSFORM, Stage, view_transforms  # noqa: E402
@@ -126,6 +127,8 @@ def main() -> None:
             answer(JOBS[kind](job, stage, made))
         except UnableError as error:
             answer(error.row)
+        except AssetError as error:
+            answer(UnableError(str(error), "scenes.assets", "mend that file").row)
         except OSError as error:
             answer({"status": "unwritable", "reason": error.strerror or str(error)})
         except Exception as error:

@@ -88,8 +88,6 @@ class ScenesConfig(Settings):
     ]
     """How radiance becomes a picture, drawn for each group: Standard (clips), Filmic or AgX (soften
     bright parts; AgX since Blender 4.0)."""
-    size_exponent: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """Displayed size = natural size ** this, for world: natural; 1: as they are."""
     assets: Path | None = None
     """A folder of assets of your own: Python files (see blender_scenes/assets/__init__.py), GLB
     models and environment maps, these with their licences (see docs/scenes.md)."""
@@ -114,10 +112,9 @@ class ScenesConfig(Settings):
     """What Cycles renders on. auto: a GPU on which a frame succeeds (OptiX, CUDA, HIP, Metal and
     oneAPI are tried in this order), else the CPU; gpu: an error where there is none. The device
     really used is recorded with every scene. Pixels from a GPU differ a little from a CPU's."""
-    timeout: Annotated[float, Field(gt=0)] = 60.0
-    """Seconds one contrast group may take before its worker is replaced."""
-    worker_memory: Annotated[float, Field(gt=0)] = 4.0
-    """Gigabytes a Blender process may hold before it is replaced."""
+    timeout: Annotated[float, Field(gt=0)] | None = None
+    """Seconds one contrast group may take before its worker is replaced; by default a minute, and
+    ten seconds more for each million samples of its two pictures."""
 
     @model_validator(mode="before")
     @classmethod

@@ -22,10 +22,11 @@ have one, faces -y. Nothing in this package needs Blender, so the sampler can re
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ._shapes import BODY, Builder
@@ -49,7 +50,7 @@ class Asset:
     `faceless` the variants whose front and back look alike, `holds` the variants that things fit
     into, `solid_top` whether things can stand on it, `shelters` the free height (metres) below a
     variant, `floats` whether it may hang in the air, `flies` in which poses it needs no ground,
-    `plain` the mesh of the variant "plain", if there is one.
+    `plain` the mesh of the variant "plain", if there is one. `file` is where it was read from.
     """
 
     name: str
@@ -67,6 +68,11 @@ class Asset:
     floats: bool = False
     flies: tuple[str, ...] = ()
     plain: Callable[[Builder], None] | None = None
+    file: str = ""
+
+
+class AssetError(ValueError):
+    """An asset's own code fails; the message names its file."""
 
 
 def draft(asset: Asset, variant: str, pose: str) -> Builder:
@@ -74,13 +80,27 @@ def draft(asset: Asset, variant: str, pose: str) -> Builder:
 
     Raises:
         KeyError: the asset has no such variant.
+        AssetError: it cannot be built, or makes no shape.
     """
     builder = Builder()
-    if variant == PLAIN and asset.plain is not None:
-        asset.plain(builder)
-    else:
-        asset.build(builder, asset.variants[variant], pose)
-        builder.settle()
+    plain = variant == PLAIN and asset.plain is not None
+    parameters = None if plain else asset.variants[variant]
+    try:
+        if plain:
+            asset.plain(builder)
+        else:
+            asset.build(builder, parameters, pose)
+        if not (builder.vertices or builder.skins):
+            raise ValueError("it makes no shape")
+        if not plain:
+            builder.settle()
+        points = [builder.vertices, *(skin.vertices for skin in builder.skins)]
+        if not all(math.isfinite(x) for part in points for vertex in part for x in vertex):
+            raise ValueError("a vertex is no number")
+    except Exception as error:
+        made = f"variant {variant!r} in pose {pose!r}"
+        reason = f"{type(error).__name__}: {error}"
+        raise AssetError(f"{asset.file}: {made} cannot be built ({reason})") from error
     return builder
 
 
@@ -120,4 +140,4 @@ def _load(stem: str, path: str) -> Asset:
     made = getattr(sys.modules[name], "ASSET", None)
     if not isinstance(made, Asset):
         raise ValueError(f"{path}: it defines no ASSET")
-    return made
+    return replace(made, file=path)

@@ -1,12 +1,18 @@
 """blender_scenes/assets as the sampler sees them: no Blender."""
 
 import math
+import re
+import sys
 
 import pytest
 
 from ablate2tune.errors import UserError
 from ablate2tune.scenes.assets.asset_catalogue import assets_module, catalogue, find_asset
-from ablate2tune.scenes.rendering.contact_sheet import portraits
+from ablate2tune.scenes.assets.asset_folders import ASSET_FOLDERS
+from ablate2tune.scenes.layouts.layout import shape
+from ablate2tune.scenes.rendering import worker_pool
+from ablate2tune.scenes.rendering.contact_sheet import portraits, sheet_format
+from ablate2tune.scenes.rendering.worker_pool import WorkerPool
 from ablate2tune.scenes.vocabulary import KINDS
 
 LOOKS = [
@@ -137,6 +143,40 @@ def test_what_a_user_file_may_not_do(tmp_path, text, message):
         catalogue(tmp_path)
 
 
+BROKEN = POST.replace("b.slab((0, 0, 0), (0.1, 0.1, post.height))", "{line}")
+
+
+@pytest.mark.parametrize(
+    "line, reason",
+    [
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("pass", "ValueError: it makes no shape"),
+        ("b.slab((0, 0, 0), (0.1, 0.1, float('nan')))", "ValueError: a vertex is no number"),
+    ],
+)
+def test_an_asset_that_cannot_be_built_is_named_by_its_file(tmp_path, line, reason):
+    (tmp_path / "post.py").write_text(BROKEN.format(name="post", line=line))
+    where = re.escape(str(tmp_path / "post.py"))
+    with pytest.raises(
+        UserError, match=f"{where}: variant 'low' in pose 'standing' cannot be built .{reason}"
+    ):
+        shape("post", "low", "standing", 0.5, tmp_path)
+
+
+def test_an_extension_brings_a_folder(tmp_path, monkeypatch):
+    (tmp_path / "post.py").write_text(POST.format(name="post"))
+    assert dict.fromkeys(ASSET_FOLDERS) == {}
+    monkeypatch.setitem(ASSET_FOLDERS._things, "posts", tmp_path)
+    catalogue.cache_clear()
+    assert "post" in catalogue()
+    monkeypatch.setattr(worker_pool, "find_blender", lambda named: [named])
+    with WorkerPool(sys.executable, 1, 1.0) as pool:
+        assert pool._environment["ABLATE2TUNE_ASSETS"] == str(tmp_path)
+    monkeypatch.undo()
+    catalogue.cache_clear()
+    assert "post" not in catalogue()
+
+
 def test_unknown_names(tmp_path):
     with pytest.raises(UserError, match=r"unknown asset 'catt'.*cat"):
         find_asset("catt")
@@ -149,3 +189,9 @@ def test_a_sheet_shows_four_variants_in_their_colours():
     assert [spec["variant"] for spec in specs] == ["hound", "terrier", "dachshund", "puppy"]
     assert {spec["pose"] for spec in specs} == {"standing", "sitting"}
     assert len({spec["colour"] for spec in specs}) > 2
+
+
+def test_a_sheet_without_a_format_is_refused_before_it_is_rendered(tmp_path):
+    assert sheet_format(tmp_path / "sheet.PNG") == "PNG"
+    with pytest.raises(UserError, match=r"sheet.post: no picture format has this ending"):
+        sheet_format(tmp_path / "sheet.post")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ablate2tune.scenes.dataset.export import write_webdataset
+from ablate2tune.scenes.dataset.export import export, write_webdataset
 from ablate2tune.scenes.dataset.records import read_dataset
 
 
@@ -48,6 +48,14 @@ def test_webdataset_and_imagefolder_give_the_same_pairs(both_ways, tmp_path):
     assert (found[1][0][0, 1] == (255, 0, 7)).all() and found[1][1].startswith(
         "a red ball right of"
     )
+
+
+def test_every_export_leaves_the_imagefolder_as_it_was(both_ways, tmp_path):
+    folder, _ = both_ways
+    before = by_datasets(folder, tmp_path / "before")
+    export(folder, "webdataset")
+    after = by_datasets(folder, tmp_path / "after")
+    assert [text for _, text in after] == [text for _, text in before]
 
 
 def test_webdataset_gives_masks_depth_and_the_sidecar(both_ways):

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from pretended import pretended_worker
+from test_assets import POST  # type: ignore[import-not-found]
 
 from ablate2tune.errors import UserError
 from ablate2tune.scenes.dataset.records import read_dataset
@@ -44,8 +45,11 @@ def test_a_failed_group_is_recorded_and_the_run_goes_on(behave, tmp_path, what, 
     config = CONFIG.model_copy(update={"timeout": 0.3 if what == "hang" else 5.0})
     folder = tmp_path / "set"
     behave(g000003=what)
-    with pytest.raises(UserError, match=rf"1 of 8 groups failed: {reason} \(1\).*others are whole"):
+    failed = rf"1 of 8 groups failed: {reason} \(1\).*others are whole"
+    with pytest.raises(UserError, match=failed) as caught:
         render_dataset(config, 1, folder)
+    assert ("raise scenes.timeout" in str(caught.value)) == (what == "hang")
+    assert ("lower scenes.min_area" in str(caught.value)) == (what == "reject")
     (row,) = rows(folder)
     assert (row["group_id"], row["relation"], row["reason"]) == ("g000003", "right of", reason)
     assert (folder / row["log"]).read_text().startswith(f"{reason}\n{log}")
@@ -74,3 +78,15 @@ def test_a_relation_that_has_succeeded_may_fail_later(behave, tmp_path):
     with pytest.raises(UserError, match="3 of 8 groups failed"):
         render_dataset(CONFIG, 1, tmp_path / "set")
     assert len(read_dataset(tmp_path / "set")) == 10
+
+
+def test_a_changed_asset_file_is_another_data_set(behave, tmp_path):
+    own = tmp_path / "mine"
+    own.mkdir()
+    (own / "post.py").write_text(POST.format(name="post"))
+    config = CONFIG.model_copy(update={"world": "natural", "assets": own, "images": 2})
+    behave()
+    render_dataset(config, 1, tmp_path / "set")
+    (own / "post.py").write_text(POST.format(name="post").replace("0.6", "0.7"))
+    with pytest.raises(UserError, match=r"holds another data set: asset_scripts.post.py"):
+        render_dataset(config, 1, tmp_path / "set")

@@ -128,7 +128,7 @@ def test_no_acceptable_view_tells_the_counts(tmp_path):
     config = TINY.model_copy(update={"images": 2, "min_area": 0.9, "max_attempts": 3})
     message = (
         r"failed.jsonl: the first group of 'left of' failed: no acceptable view in 3 attempts "
-        r"\(1\): too small in the frame \(3\); .* lower min_area"
+        r"\(1\): too small in the frame \(3\); .* lower scenes\.min_area"
     )
     with pytest.raises(UserError, match=message):
         render_dataset(config, 1, tmp_path / "set")

@@ -1,6 +1,7 @@
 import io
 import json
 import tarfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -80,6 +81,17 @@ def test_coco_names_the_licences_of_ones_own_files(folder):
     assert json.loads(export(folder, "coco").read_text())["licenses"] == [
         {"id": 1, "name": "CC-BY-4.0", "url": "", "file": "chest.glb"}
     ]
+
+
+def test_shards_never_lie_among_the_pictures(folder, monkeypatch):
+    """Readers of an imagefolder take archives below it for pictures of its own."""
+    assert export(folder, "webdataset") == folder.with_name("set-webdataset")
+    for inside in (folder, folder / "shards"):
+        with pytest.raises(UserError, match="would be read as pictures of it"):
+            export(folder, "webdataset", inside)
+    assert not list(folder.rglob("*.tar"))
+    monkeypatch.chdir(folder.parent)
+    assert export(Path("set"), "webdataset") == Path("set-webdataset")
 
 
 def test_webdataset_members_lie_side_by_side(folder, tmp_path):

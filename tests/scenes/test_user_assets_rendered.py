@@ -69,7 +69,7 @@ def test_models_have_their_natural_proportions(rendered):
         bollard = next(o for o in objects.values() if o["kind"] == "bollard")
         assert kiosk["up"][0] == pytest.approx(0, abs=1e-6)
         height = kiosk["up"][1] - kiosk["up"][0]
-        assert height == pytest.approx(1.2**0.5, rel=1e-3)  # size ** scenes.size_exponent
+        assert height == pytest.approx(1.2**0.5, rel=1e-3)  # size ** natural.SIZE_EXPONENT
         turn = kiosk["yaw"]
         camera = np.array(record.sidecar()["camera"]["camera_to_world"])
         across = camera[:2, 0] @ [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]

@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from ablate2tune.errors import UserError, did_you_mean
+from ablate2tune.scenes.assets.asset_folders import asset_folders
 from ablate2tune.scenes.assets.user_assets import Model, user_assets
 from ablate2tune.scenes.rendering.blender import worker_script
 
@@ -32,7 +33,7 @@ def assets_module() -> ModuleType:
 
 @lru_cache
 def catalogue(folder: Path | None = None) -> dict[str, Any]:
-    """Every asset by name, those of a user's folder included.
+    """Every asset by name, those of extensions and of a user's folder included.
 
     Raises:
         UserError: the folder is missing, or one of its files is not an asset (see `user_assets`
@@ -41,7 +42,7 @@ def catalogue(folder: Path | None = None) -> dict[str, Any]:
     if folder is not None and not folder.is_dir():
         raise UserError("no such folder", where=f"scenes.assets = {folder}")
     try:
-        known = assets_module().catalogue((str(folder),) if folder else ())
+        known = assets_module().catalogue(tuple(map(str, asset_folders(folder))))
     except ValueError as error:
         raise UserError(
             str(error), where="scenes.assets", mend="see blender_scenes/assets/__init__.py"

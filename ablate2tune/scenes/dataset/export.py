@@ -22,20 +22,31 @@ SHARD_SCENES = 1000
 def export(folder: Path, form: str, out: Path | None = None) -> Path:
     """Write a data set in another format; returns the file or folder written.
 
+    By default COCO JSON and the gallery lie in the data set's folder, shards in NAME-webdataset
+    beside it, since readers of an imagefolder take archives below it for pictures of its own.
+
     Raises:
-        UserError: the format is unknown, or the data set missing or damaged.
+        UserError: the format is unknown, the data set missing or damaged, or shards would lie in
+            the data set's own folder.
     """
     if form not in FORMATS:
         raise UserError(f"unknown format {form!r}", mend=did_you_mean(form, FORMATS))
+    beside = folder.with_name(f"{folder.resolve().name}-webdataset")
+    if form == "webdataset" and out and out.resolve().is_relative_to(folder.resolve()):
+        raise UserError(
+            "shards in the data set's own folder would be read as pictures of it "
+            '(load_dataset("imagefolder"))',
+            where=f"--out {out}",
+            mend=f"leave --out away ({beside}) or name a folder outside {folder}",
+        )
     records = read_dataset(folder)
     try:
         if form == "webdataset":
-            return write_webdataset(records, out or folder / "webdataset")
+            return write_webdataset(records, out or beside)
         if form == "coco":
             return write_coco(records, out or folder / "coco.json")
         path = out or folder / "gallery.html"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(gallery_page(records), encoding="utf-8")
+        runs.write_text(path, gallery_page(records))
         return path
     except OSError as error:
         raise runs.unwritable(out or folder, error) from error
@@ -116,8 +127,7 @@ def write_coco(records: list[SceneRecord], path: Path) -> Path:
         "categories": [{"id": number, "name": name} for name, number in categories.items()],
         "annotations": annotations,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content) + "\n", encoding="utf-8")
+    runs.write_text(path, json.dumps(content) + "\n")
     return path
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
+from ablate2tune.errors import UserError
 from ablate2tune.scenes.assets.asset_catalogue import assets_module, find_asset
 from ablate2tune.scenes.vocabulary import CONTRAST
 
@@ -137,7 +138,10 @@ class Arrangement:
 def _extents(name: str, folder: Path | None, variant: str, pose: str) -> tuple[float, float, float]:
     """Half width, half depth and height at natural size (metres)."""
     asset = find_asset(name, folder)
-    (x0, x1), (y0, y1), (z0, z1) = assets_module().draft(asset, variant, pose).extents()
+    try:
+        (x0, x1), (y0, y1), (z0, z1) = assets_module().draft(asset, variant, pose).extents()
+    except assets_module().AssetError as error:
+        raise UserError(str(error), where="scenes.assets", mend="mend that file") from error
     return (x1 - x0) / 2, (y1 - y0) / 2, z1 - z0
 
 

@@ -14,14 +14,11 @@ from ablate2tune.scenes.captions import Thing, captions, thing
 from ablate2tune.scenes.layouts import frames, layout
 from ablate2tune.scenes.layouts.frames import any_side, arrange_by_front, frame_of, shows_front
 from ablate2tune.scenes.layouts.layout import Shape
-from ablate2tune.scenes.layouts.scene_sampling import relation_of
+from ablate2tune.scenes.layouts.scene_sampling import POSES_PER_PAIR, SCHEMA, relation_of
 from ablate2tune.scenes.scenes_config import ALL_OBJECTS, ScenesConfig
 from ablate2tune.scenes.vocabulary import CONTRAST, is_holdout
 from ablate2tune.seeding import seed_for
 
-SCHEMA = "ablate2tune/scene-group/1"
-POSES_PER_PAIR = 10
-"""Attempts with the same objects before others are drawn."""
 DRAWS = 5000
 """Draws of objects in a row that cannot show a relation, before it is given up."""
 FILM = 36.0
@@ -36,6 +33,8 @@ AREA_SHARE = 0.3
 WIDE_AREA_SHARE = 0.12
 """... and by this where the frame is wide: two objects far apart, or three in a row."""
 WIDE = ("near", "far from", "between")
+SIZE_EXPONENT = 0.5
+"""Displayed size = natural size ** this: at 1 a cup beside a house would be a few pixels."""
 
 
 def sample_natural_group(
@@ -189,7 +188,7 @@ def _camera(rng: random.Random, relation: str, own: bool) -> dict[str, Any]:
 def _shape(rng: random.Random, config: ScenesConfig, kind: str) -> Shape:
     asset = catalogue(config.assets)[kind]
     variant, pose = rng.choice(list(asset.variants)), rng.choice(asset.poses)
-    return layout.shape(kind, variant, pose, config.size_exponent, config.assets)
+    return layout.shape(kind, variant, pose, SIZE_EXPONENT, config.assets)
 
 
 def _draw_objects(

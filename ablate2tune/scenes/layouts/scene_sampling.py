@@ -26,6 +26,7 @@ from ablate2tune.seeding import seed_for
 
 SCHEMA = "ablate2tune/scene-group/1"
 POSES_PER_PAIR = 10
+"""Attempts with the same objects before others are drawn."""
 """Attempts with the same two objects before another pair is drawn."""
 PAIR_DRAWS = 200
 """Pairs in a row that cannot show a relation, before it is given up."""

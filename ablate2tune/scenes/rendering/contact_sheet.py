@@ -1,5 +1,6 @@
 """One picture of every asset: its variants, poses and colours side by side."""
 
+import io
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
+from ablate2tune import runs
 from ablate2tune.errors import UserError
 from ablate2tune.scenes.assets.asset_catalogue import catalogue, find_asset
 from ablate2tune.scenes.assets.user_assets import user_assets
@@ -67,6 +69,7 @@ def contact_sheet(
     Raises:
         UserError: an asset is unknown, Blender is missing, or the file cannot be written.
     """
+    form = sheet_format(path)
     shown = sorted(catalogue(folder)) if names is None else names
     models = {name: model.job() for name, model in user_assets(folder).models.items()}
     specs = [spec for name in shown for spec in portraits(name, size, samples, folder)]
@@ -89,12 +92,31 @@ def contact_sheet(
             if on_progress:
                 on_progress(done, len(futures))
         sheet = _assembled(shown, [Path(job["path"]) for job in jobs], size)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sheet.save(path)
-    except OSError as error:
-        raise UserError(f"cannot write ({error})", where=str(path)) from error
+    write_sheet(sheet, path, form)
     return shown
+
+
+def sheet_format(path: Path) -> str:
+    """The picture format that a file's ending names; asked before anything is rendered.
+
+    Raises:
+        UserError: no format has that ending.
+    """
+    form = Image.registered_extensions().get(path.suffix.lower(), "")
+    if form not in Image.SAVE:
+        raise UserError("no picture format has this ending", where=str(path), mend="end it in .png")
+    return form
+
+
+def write_sheet(sheet: Image.Image, path: Path, form: str) -> None:
+    """Write a picture as a whole file.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    buffer = io.BytesIO()
+    sheet.save(buffer, form)
+    runs.write_bytes(path, buffer.getvalue())
 
 
 def _assembled(names: list[str], pictures: list[Path], size: int) -> Image.Image:

@@ -89,7 +89,7 @@ class Failures:
             raise UserError(
                 f"the first {groups} of {failure.relation!r} failed: {_told(same)}",
                 where=str(self._folder / FILE),
-                mend=MEND,
+                mend=_mend(same),
             )
 
     def raise_if_any(self, groups: int) -> None:
@@ -103,11 +103,21 @@ class Failures:
                 f"{len(self._all)} of {groups} groups failed: {_told(self._all)}; "
                 "the others are whole",
                 where=str(self._folder / FILE),
-                mend=f"the same command tries them again; {MEND}",
+                mend=f"the same command tries them again; {_mend(self._all)}",
             )
 
 
-MEND = f"logs are in {LOGS}/; for views that are not accepted lower min_area or raise max_attempts"
+MENDS = {
+    "no answer within": "for time-outs raise scenes.timeout or lower scenes.samples",
+    "no acceptable view": "for views that are not accepted lower scenes.min_area or raise "
+    "scenes.max_attempts",
+}
+"""What to do about failures, by what their reasons say."""
+
+
+def _mend(failures: list[Failure]) -> str:
+    said = [mend for cause, mend in MENDS.items() if any(cause in f.reason for f in failures)]
+    return "; ".join([f"logs are in {LOGS}/", *said])
 
 
 def _told(failures: list[Failure]) -> str:

@@ -1,13 +1,14 @@
 """One picture of each relation, before a long render."""
 
 import tempfile
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from ablate2tune import runs
 from ablate2tune.scenes.dataset.records import SceneRecord, load_images, read_dataset
+from ablate2tune.scenes.rendering.contact_sheet import sheet_format, write_sheet
 from ablate2tune.scenes.rendering.render import render_dataset
 from ablate2tune.scenes.scenes_config import ScenesConfig
 
@@ -33,6 +34,7 @@ def preview(
     Raises:
         UserError: as `render_dataset`, or the file cannot be written.
     """
+    form = sheet_format(path)
     small = config.model_copy(
         update={
             "images": 2 * len(config.relations),
@@ -45,17 +47,13 @@ def preview(
         render_dataset(small, seed, Path(scratch) / "preview", on_progress)
         records = read_dataset(Path(scratch) / "preview")
         sheet = _sheet(records, small.size)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sheet.save(path)
-    except OSError as error:
-        raise runs.unwritable(path, error) from error
+    write_sheet(sheet, path, form)
     return records
 
 
 def _sheet(records: list[SceneRecord], size: int) -> Image.Image:
     width = max(size, 96)
-    lines = [_wrapped(record.text, width // 6) for record in records]
+    lines = [textwrap.wrap(record.text, width // 6, break_long_words=False) for record in records]
     label = LINE * max(len(text) for text in lines) + 4
     rows = -(-len(records) // COLUMNS)
     sheet = Image.new("RGB", (COLUMNS * width, rows * (size + label)), "white")
@@ -65,15 +63,3 @@ def _sheet(records: list[SceneRecord], size: int) -> Image.Image:
         draw.multiline_text((left + 2, top), "\n".join(text), fill="black", font=font, spacing=2)
         sheet.paste(Image.fromarray(load_images([record])[0]), (left, top + label))
     return sheet
-
-
-def _wrapped(text: str, width: int) -> list[str]:
-    """The text in lines of at most `width` letters, broken between words."""
-    lines = [""]
-    for word in text.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if len(longer) <= width or not lines[-1]:
-            lines[-1] = longer
-        else:
-            lines.append(word)
-    return lines

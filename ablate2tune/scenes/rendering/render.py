@@ -10,6 +10,7 @@ from typing import Any
 
 from ablate2tune import runs
 from ablate2tune.errors import UserError
+from ablate2tune.scenes.assets.asset_folders import script_hashes
 from ablate2tune.scenes.dataset.caption_rates import kept_rates
 from ablate2tune.scenes.dataset.card import write_card
 from ablate2tune.scenes.layouts.natural import files_of, sample_natural_group, user_files
@@ -23,19 +24,19 @@ from ablate2tune.scenes.layouts.scene_sampling import (
 )
 from ablate2tune.scenes.rendering.failures import FIRST, Failure, Failures
 from ablate2tune.scenes.rendering.folder_lock import lock
-from ablate2tune.scenes.rendering.render_engine import Engine, open_engine
+from ablate2tune.scenes.rendering.render_engine import WORKER_MEMORY, Engine, open_engine
 from ablate2tune.scenes.rendering.resume import FOLDERS, TWINS, group_state
 from ablate2tune.scenes.rendering.worker_pool import JobError
 from ablate2tune.scenes.scenes_config import ScenesConfig
 
 SCHEMA = "ablate2tune/dataset/1"
 MACHINE_KEYS = {
-    "folder", "engine", "workers", "blender", "device", "timeout", "worker_memory", "preset",
+    "folder", "engine", "workers", "blender", "device", "timeout", "preset",
     "captions",
 }  # fmt: skip
 """Settings that do not change what is rendered (a preset shows in size and samples)."""
 LATER_KEYS = (
-    *("world", "environments", "bystanders", "size_exponent", "assets", "denoise"),
+    *("world", "environments", "bystanders", "assets", "denoise"),
     *("view_transforms", "frame"),
 )
 """Settings that older data sets do not name; at their defaults they are left out."""
@@ -107,7 +108,7 @@ def render_dataset(
             if replaced and on_message:
                 on_message(
                     f"render-data: {replaced} Blender processes were replaced, having grown past "
-                    f"scenes.worker_memory = {config.worker_memory:g} GB"
+                    f"{WORKER_MEMORY:g} GB"
                 )
         summary = _finish(config, seed, folder, missing, failures.groups, len(damaged))
         failures.raise_if_any(count)
@@ -150,8 +151,13 @@ def _identity(config: ScenesConfig, seed: int) -> dict[str, Any]:
     for key in LATER_KEYS:
         if held[key] == usual[key]:
             del held[key]
-    files = user_files(config)
-    return {"config": held, "seed": seed, **({"files": files} if files else {})}
+    files, scripts = user_files(config), script_hashes(config.assets)
+    return {
+        "config": held,
+        "seed": seed,
+        **({"files": files} if files else {}),
+        **({"asset_scripts": scripts} if scripts else {}),
+    }
 
 
 def _claim(config: ScenesConfig, seed: int, folder: Path) -> None:

@@ -6,6 +6,15 @@ from typing import Any, Protocol, Self
 from ablate2tune.scenes.rendering.worker_pool import WorkerPool
 from ablate2tune.scenes.scenes_config import ScenesConfig
 
+WORKER_MEMORY = 4.0
+"""Gigabytes that a Blender process may hold before it is replaced; one at rest holds half of one,
+and grows by kilobytes a scene."""
+TIMEOUT = 60.0
+"""Seconds that a contrast group of small pictures may take ..."""
+TIMEOUT_PER_MILLION = 10.0
+"""... and those that each million samples of its pictures may add: three times what `render-data`
+takes for them on one core (docs/scenes.md, "How fast")."""
+
 
 class Engine(Protocol):
     """Blender processes that serve jobs side by side; used in a `with` block."""
@@ -31,6 +40,12 @@ class Engine(Protocol):
         ...
 
 
+def usual_timeout(config: ScenesConfig) -> float:
+    """Seconds that a contrast group may take where the recipe does not say."""
+    samples = 2 * config.size**2 * config.samples * (1 if config.denoise else 4)
+    return TIMEOUT + TIMEOUT_PER_MILLION * samples / 1e6
+
+
 def open_engine(config: ScenesConfig) -> Engine:
     """The engine that a recipe names.
 
@@ -40,9 +55,9 @@ def open_engine(config: ScenesConfig) -> Engine:
     settings = (
         config.blender,
         config.workers,
-        config.timeout,
+        config.timeout or usual_timeout(config),
         config.assets,
-        config.worker_memory,
+        WORKER_MEMORY,
         config.device,
         config.view_transforms,
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate2tune.errors import UserError
+from ablate2tune.scenes.assets.asset_folders import asset_folders
 from ablate2tune.scenes.rendering.blender import (
     ASSETS,
     GPU_START_TIMEOUT,
@@ -69,7 +70,8 @@ class WorkerPool:
         """Blender's version, device and denoiser, and the scripts' hash, of the latest process."""
         self._command = find_blender(blender)
         self._timeout = timeout
-        self._environment = {ASSETS: str(assets.resolve())} if assets else {}
+        further = os.pathsep.join(str(path.resolve()) for path in asset_folders(assets))
+        self._environment = {ASSETS: further} if further else {}
         self._settings = {"device": device, "view_transforms": list(view_transforms)}
         self._start_timeout = None if device == "cpu" else GPU_START_TIMEOUT
         self._cores = cores or usable_cores()
