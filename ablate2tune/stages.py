@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 
 from ablate2tune.compare.calibration import large_error
 from ablate2tune.compare.compare import Scores, compare, read_scores
-from ablate2tune.compare.compare_config import ZeroShotConfig
-from ablate2tune.compare.judges import check_judge
+from ablate2tune.compare.judges import JudgeConfig, check_judge
 from ablate2tune.compare.prompts import plain_prompts, relation_prompts
 from ablate2tune.compare.table import scores_table
 from ablate2tune.compare.tracking import track
@@ -311,12 +310,13 @@ def _inputs(recipe: Recipe, scenes: bool = True, **settings: Any) -> dict[str, A
     }
 
 
-def _fingerprint(held: Path | ZeroShotConfig) -> Any:
+def _fingerprint(held: Path | JudgeConfig) -> Any:
     """Hash of a folder, or of each of a judge's models; a hub name counts by its name."""
-    if isinstance(held, ZeroShotConfig):
+    if isinstance(held, JudgeConfig):
         return {
-            "detector": _fingerprint(Path(held.detector)),
-            "depth": _fingerprint(Path(held.depth)),
+            key: _fingerprint(Path(value))
+            for key, value in held.model_dump(mode="json").items()
+            if key in ("folder", "detector", "depth")
         }
     folder = held
     if not folder.is_dir():

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ablate2tune.compare.compare_config import ZeroShotConfig
+from ablate2tune.compare.judges.trained import TrainedConfig
+from ablate2tune.compare.judges.zero_shot import ZeroShotConfig
 from ablate2tune.errors import UserError
 from ablate2tune.recipe import load_recipe
 
@@ -53,7 +54,8 @@ def test_on_and_off_need_no_quotes_in_yaml(tmp_path: Path, written: str, word: s
         ("localize.mode=median", ["localize.mode = 'median'", "'mean'"]),
         ("name=../evil", ["name = '../evil'"]),
         ("compare.judge=3", ["compare.judge = 3", "path"]),
-        ("compare.judge.threshhold=0.3", ["'compare.judge.threshhold'", "'threshold'"]),
+        ("compare.judge.threshhold=0.3", ["compare.judge.threshhold", "'threshold'"]),
+        ("compare.judge.kind=owl", ["compare.judge", "no judge 'owl'", "trained, zero-shot"]),
         ("compare.judge.threshold=3", ["compare.judge.threshold = 3"]),
         ("compare.judge.query=a photo", ["compare.judge.query = 'a photo'", "once"]),
         ("compare.jugde=null", ["unknown key 'compare.jugde'", "did you mean 'judge'"]),
@@ -73,7 +75,9 @@ def test_bad_override_is_one_line(tmp_path: Path, override: str, words: list[str
 def test_a_judge_is_a_folder_a_mapping_or_nothing(tmp_path: Path) -> None:
     path = recipe_file(tmp_path)
     assert load_recipe(path).compare.judge is None
-    assert load_recipe(path, ["compare.judge=a/folder"]).compare.judge == Path("a/folder")
+    assert load_recipe(path, ["compare.judge=a/folder"]).compare.judge == TrainedConfig(
+        folder=Path("a/folder")
+    )
     judge = load_recipe(path, ["compare.judge.depth=a/b", "compare.judge.threshold=0.3"])
     assert judge.compare.judge == ZeroShotConfig(depth="a/b", threshold=0.3)
     path = recipe_file(tmp_path, f"{MINIMAL}compare:\n  judge: {{threshold: 0.4}}\n")

@@ -1,44 +1,11 @@
 """The section `compare`."""
 
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, Tag, field_validator
+from pydantic import BeforeValidator, Field
 
-from ablate2tune.settings import FOLDER, MAPPING, Fraction, Positive, Settings, YamlWord
-
-
-class ZeroShotConfig(Settings):
-    """A judge that was trained on no scene: an open-vocabulary detector and monocular depth."""
-
-    detector: str = "google/owlv2-base-patch16-ensemble"
-    """An OWLv2 model: a local folder or a hub name."""
-    depth: str = "depth-anything/Depth-Anything-V2-Small-hf"
-    """A Depth Anything model, of relative or metric depth: a local folder or a hub name."""
-    query: str = "a photo of {}"
-    """What the detector is asked; {} stands for the object with its article ("a red ball")."""
-    threshold: Fraction = 0.2
-    """Lowest score of a detection."""
-    overlap: Fraction = 0.6
-    """Of two boxes with a higher intersection over union, whatever their labels, one counts."""
-    min_area: Fraction = 0.01
-    """Smallest box, as a fraction of the picture."""
-    depth_range: Annotated[float, Field(gt=0)] = 3.0
-    """Metres that the picture's range of inverse depth (2nd to 98th percentile) stands for."""
-    batch_size: Positive = 4
-    """Pictures per forward pass."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-
-    @field_validator("query")
-    @classmethod
-    def _check_query(cls, query: str) -> str:
-        if query.count("{}") != 1:
-            raise ValueError("{} must stand in it once, for the object")
-        return query
-
-
-def _form(judge: Any) -> str:
-    return MAPPING if isinstance(judge, dict | ZeroShotConfig) else FOLDER
+from ablate2tune.compare.judges import AnyJudge, read_settings
+from ablate2tune.settings import Positive, Settings, YamlWord
 
 
 class CompareConfig(Settings):
@@ -54,12 +21,9 @@ class CompareConfig(Settings):
     """Sampling steps."""
     true_cfg_scale: Annotated[float, Field(ge=1)] = 1.0
     """Classifier-free guidance against the empty prompt; 1 is off."""
-    judge: Annotated[
-        Annotated[Path | None, Tag(FOLDER)] | Annotated[ZeroShotConfig, Tag(MAPPING)],
-        Discriminator(_form),
-    ] = None
+    judge: Annotated[AnyJudge, BeforeValidator(read_settings)] = None
     """What reads the images: the folder of a trained judge, or a mapping, the settings of a
-    zero-shot one; without either the pictures are made and not judged."""
+    zero-shot one or of the `kind` that it names; without either the pictures are not judged."""
     calibration_images: Positive = 300
     """Rendered scenes on which the judge's own error is measured first."""
     grid_rows: Positive = 6

@@ -8,8 +8,7 @@ import torch
 
 from ablate2tune import runs
 from ablate2tune.compare.calibration import Calibration, calibrate, calibration_sample
-from ablate2tune.compare.compare_config import ZeroShotConfig
-from ablate2tune.compare.judges import JUDGED_AT_ONCE, Judge, load_judge
+from ablate2tune.compare.judges import JUDGED_AT_ONCE, AnyJudge, Judge, load_judge
 from ablate2tune.compare.metrics import Resampling
 from ablate2tune.scenes.dataset.records import SceneRecord, load_images
 
@@ -38,7 +37,7 @@ class Judging(NamedTuple):
 
 
 def judging(
-    chosen: Path | ZeroShotConfig | None,
+    chosen: AnyJudge,
     records: Sequence[SceneRecord],
     images: int,
     how: Resampling,
@@ -47,7 +46,7 @@ def judging(
     """Load a judge and measure it on rendered scenes whose truth is known.
 
     Args:
-        chosen: the judge's folder, or the models of a zero-shot judge, which is asked for the
+        chosen: the judge's settings; a zero-shot one is asked for the
             objects of these records.
         records: the data set; its test scenes, which no margin and no mean is taken from, tell the
             judge's error.

@@ -7,12 +7,13 @@ import pytest
 import torch
 from placing import LABELS
 
-from ablate2tune.compare.judges import TestbedJudge, check_judge, detections, load_judge
+from ablate2tune.compare.judges import check_judge, load_judge
+from ablate2tune.compare.judges.trained import detections
 from ablate2tune.errors import UserError
 
 
 def test_random_judge_has_the_documented_shapes(judge_folder):
-    judge = TestbedJudge(judge_folder)
+    judge = load_judge(judge_folder)
     assert judge.labels == LABELS
     images = np.random.default_rng(0).integers(0, 256, (5, 32, 48, 3), dtype=np.uint8)
     found = judge.detect(images, batch_size=2)
@@ -41,7 +42,7 @@ class ByColour(torch.nn.Module):
 
 
 def test_pixels_are_scaled_and_depth_is_in_metres(judge_folder):
-    judge = TestbedJudge(judge_folder)
+    judge = load_judge(judge_folder)
     judge._model = ByColour()
     image = np.zeros((1, 20, 20, 3), np.uint8)
     image[0, 2:10, 1:7] = (255, 255, 0)
@@ -64,7 +65,7 @@ def test_low_resolution_logits_are_enlarged(judge_folder):
             logits[:, 3, :, 2:] = 2.0
             return SimpleNamespace(logits=logits)
 
-    judge = TestbedJudge(judge_folder)
+    judge = load_judge(judge_folder)
     judge._model = Coarse()
     (found,) = judge.detect(np.zeros((1, 16, 16, 3), np.uint8))[0]
     # Between the columns' centres at 5.5 and 9.5 the logit rises from 0 to 2 and crosses 1 at 7.5:

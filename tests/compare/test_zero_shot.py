@@ -10,11 +10,10 @@ import torch
 from tiny_detectors import save_knowing_depth, save_knowing_detector, tiny_judge
 from transformers import AutoTokenizer, Owlv2ForObjectDetection, Owlv2ImageProcessorPil
 
-from ablate2tune.compare.compare_config import ZeroShotConfig
 from ablate2tune.compare.judges import check_judge, load_judge
+from ablate2tune.compare.judges.zero_shot import ZeroShotConfig, ZeroShotJudge
 from ablate2tune.compare.prompts import Prompt
 from ablate2tune.compare.verdicts import give_verdict
-from ablate2tune.compare.zero_shot import ZeroShotJudge
 from ablate2tune.errors import UserError
 from ablate2tune.testbed.architecture import word_tokenizer
 

@@ -19,7 +19,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from ablate2tune.compare.compare_config import ZeroShotConfig
+from ablate2tune.compare.judges.zero_shot import ZeroShotConfig
 
 GRID, PIXELS, WIDTH = 8, 32, 4
 """The detector's patches per side, the side of the picture it sees, and the width of its tokens."""

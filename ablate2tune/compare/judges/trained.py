@@ -1,13 +1,8 @@
-"""Judges: what an image shows. Image in, detections out; relations are read by geometry.
-
-A judge needs only `detect`, `labels` and `describe`: verdicts, calibration and scores do not depend
-on how it finds objects. `TestbedJudge` was trained on rendered scenes and knows their objects;
-`zero_shot.ZeroShotJudge` is asked for objects in words.
-"""
+"""A judge that was trained on rendered scenes and knows their objects."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -18,9 +13,8 @@ from torch.nn import functional
 from transformers import SegformerForSemanticSegmentation
 
 from ablate2tune import runs
-from ablate2tune.compare.compare_config import ZeroShotConfig
+from ablate2tune.compare.judges.judge_interface import JUDGED_AT_ONCE, JUDGES, JudgeConfig
 from ablate2tune.compare.relations import Box, Detection
-from ablate2tune.compare.zero_shot import ZeroShotJudge, check_zero_shot
 from ablate2tune.errors import UserError
 
 SCHEMA = "ablate2tune/judge/1"
@@ -28,28 +22,17 @@ MEND = (
     "set compare.judge to a judge's folder (the embedded one is checkpoints/testbed-judge) "
     "or to the settings of a zero-shot judge (docs/judges.md)"
 )
-JUDGED_AT_ONCE = 64
-"""Images per forward pass of a judge; fixed, so that verdicts do not depend on resumption."""
 
 
-class Judge(Protocol):
-    """Finds coloured objects and their depth in images."""
+class TrainedConfig(JudgeConfig):
+    """A trained judge; a recipe may state its folder alone."""
 
-    @property
-    def labels(self) -> Sequence[str]:
-        """The labels it can find ("red ball", ...)."""
-        ...
-
-    def describe(self) -> dict[str, Any]:
-        """What it is and where it came from, for the result files."""
-        ...
-
-    def detect(self, images: np.ndarray, batch_size: int = 64) -> list[list[Detection]]:
-        """Objects per image, largest first; images are uint8 (n, height, width, 3)."""
-        ...
+    kind: Literal["trained"] = "trained"
+    folder: Path
+    """Weights, and `judge.json`."""
 
 
-class TestbedJudge:
+class TrainedJudge:
     """A SegFormer (Xie et al. 2021) whose last output channel is depth.
 
     Channel 0 is background, the following ones are the labels in the model's `id2label`, the last
@@ -58,15 +41,21 @@ class TestbedJudge:
     fraction of the image.
     """
 
-    __test__ = False  # pytest takes classes named Test* for test cases
+    settings_type: ClassVar[type[JudgeConfig]] = TrainedConfig
 
-    def __init__(self, folder: Path, device: torch.device | str = "cpu"):
-        """Load a judge.
+    def __init__(
+        self,
+        settings: TrainedConfig,
+        labels: Sequence[str] = (),
+        device: torch.device | str = "cpu",
+    ):
+        """Load a judge; it finds what it was trained on, whatever `labels` says.
 
         Raises:
             UserError: the folder is missing, is not a judge, or its channels are not as above.
         """
-        self.folder, self.settings = folder, _settings(folder)
+        self.folder = folder = settings.folder
+        self.settings = _settings(folder)
         try:
             model = SegformerForSemanticSegmentation.from_pretrained(folder)
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
@@ -84,6 +73,15 @@ class TestbedJudge:
         self._model: nn.Module = model.eval().requires_grad_(False)
         nn.Module.to(self._model, self._device)
 
+    @staticmethod
+    def check(settings: TrainedConfig) -> None:
+        """Refuse a folder that is missing or holds no judge.
+
+        Raises:
+            UserError: always the reason.
+        """
+        _settings(settings.folder)
+
     @property
     def labels(self) -> Sequence[str]:
         """Colour and kind of every object it knows."""
@@ -92,9 +90,9 @@ class TestbedJudge:
     def describe(self) -> dict[str, Any]:
         """Kind, folder and settings, without the schema."""
         settings = {key: value for key, value in self.settings.items() if key != "schema"}
-        return {"kind": "testbed", "folder": str(self.folder), "settings": settings}
+        return {"kind": "trained", "folder": str(self.folder), "settings": settings}
 
-    def detect(self, images: np.ndarray, batch_size: int = 64) -> list[list[Detection]]:
+    def detect(self, images: np.ndarray, batch_size: int = JUDGED_AT_ONCE) -> list[list[Detection]]:
         """Objects per image, largest first; a colour with several parts is found several times.
 
         Args:
@@ -161,41 +159,6 @@ def detections(
     return sorted(found, key=lambda detection: -detection.area)
 
 
-def load_judge(
-    judge: Path | ZeroShotConfig | None,
-    device: torch.device | str = "cpu",
-    labels: Sequence[str] = (),
-) -> Judge:
-    """Load a judge.
-
-    Args:
-        judge: the folder of a trained judge, or the settings of a zero-shot one.
-        device: where its models run.
-        labels: what a zero-shot judge looks for ("red ball", ...); a trained one knows its own.
-
-    Raises:
-        UserError: none is set; the folder or a model is missing, damaged or of another kind; or a
-            zero-shot judge is given no labels.
-    """
-    if judge is None:
-        raise UserError("no judge is set", where="compare.judge", mend=MEND)
-    if isinstance(judge, ZeroShotConfig):
-        return ZeroShotJudge(judge, labels, device)
-    return TestbedJudge(judge, device)
-
-
-def check_judge(judge: Path | ZeroShotConfig | None) -> None:
-    """What can be said of a recipe's judge without its weights; None passes.
-
-    Raises:
-        UserError: the folder or a model is missing or of another kind.
-    """
-    if isinstance(judge, ZeroShotConfig):
-        check_zero_shot(judge)
-    elif judge is not None:
-        _settings(judge)
-
-
 def _settings(folder: Path) -> dict[str, Any]:
     """A judge folder's judge.json, checked."""
     if not folder.is_dir():
@@ -219,3 +182,6 @@ def _parts(mask: np.ndarray) -> np.ndarray:
 def _box(mask: np.ndarray) -> Box:
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
+
+
+JUDGES.add("trained", TrainedJudge)

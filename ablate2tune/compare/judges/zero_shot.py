@@ -8,11 +8,12 @@ calibration on rendered scenes says it.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
 import transformers
+from pydantic import Field, field_validator
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
@@ -25,10 +26,11 @@ from transformers import (
 )
 
 from ablate2tune.compare.boxes import Choice, choose, own_pixels, relative_depth
-from ablate2tune.compare.compare_config import ZeroShotConfig
+from ablate2tune.compare.judges.judge_interface import JUDGED_AT_ONCE, JUDGES, JudgeConfig
 from ablate2tune.compare.relations import Detection
 from ablate2tune.errors import UserError, did_you_mean
 from ablate2tune.scenes.captions import with_article
+from ablate2tune.settings import Fraction, Positive
 
 MODEL_TYPES = {"detector": "owlv2", "depth": "depth_anything"}
 """`model_type` of the configuration that each part must have."""
@@ -37,6 +39,36 @@ CANDIDATES = 100
 UNUSED_WEIGHTS = ("mask_token",)
 """Weights that only training uses; a checkpoint may lack them."""
 LOADING_ERRORS = (ImportError, OSError, ValueError, RuntimeError, SafetensorError, KeyError)
+
+
+class ZeroShotConfig(JudgeConfig):
+    """A judge that was trained on no scene: an open-vocabulary detector and monocular depth."""
+
+    kind: Literal["zero-shot"] = "zero-shot"
+    detector: str = "google/owlv2-base-patch16-ensemble"
+    """An OWLv2 model: a local folder or a hub name."""
+    depth: str = "depth-anything/Depth-Anything-V2-Small-hf"
+    """A Depth Anything model, of relative or metric depth: a local folder or a hub name."""
+    query: str = "a photo of {}"
+    """What the detector is asked; {} stands for the object with its article ("a red ball")."""
+    threshold: Fraction = 0.2
+    """Lowest score of a detection."""
+    overlap: Fraction = 0.6
+    """Of two boxes with a higher intersection over union, whatever their labels, one counts."""
+    min_area: Fraction = 0.01
+    """Smallest box, as a fraction of the picture."""
+    depth_range: Annotated[float, Field(gt=0)] = 3.0
+    """Metres that the picture's range of inverse depth (2nd to 98th percentile) stands for."""
+    batch_size: Positive = 4
+    """Pictures per forward pass."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+
+    @field_validator("query")
+    @classmethod
+    def _check_query(cls, query: str) -> str:
+        if query.count("{}") != 1:
+            raise ValueError("{} must stand in it once, for the object")
+        return query
 
 
 class _Seen(NamedTuple):
@@ -51,19 +83,21 @@ class _Seen(NamedTuple):
 
 
 class ZeroShotJudge:
-    """OWLv2 for the objects, Depth Anything for their depth; a `judges.Judge`.
+    """OWLv2 for the objects, Depth Anything for their depth; a `Judge`.
 
     A detection's depth is relative to its picture (`boxes.relative_depth`), its mask the part of
     its box that no other detection covers, its score the detector's.
     """
 
+    settings_type: ClassVar[type[JudgeConfig]] = ZeroShotConfig
+
     def __init__(
-        self, config: ZeroShotConfig, labels: Sequence[str], device: torch.device | str = "cpu"
+        self, settings: ZeroShotConfig, labels: Sequence[str], device: torch.device | str = "cpu"
     ):
         """Load both models and embed the labels.
 
         Args:
-            config: models and thresholds.
+            settings: models and thresholds.
             labels: what to look for, a colour and a kind each ("red ball").
             device: where the models run.
 
@@ -75,16 +109,32 @@ class ZeroShotJudge:
             raise UserError(
                 "a zero-shot judge was not told what to look for", where="compare.judge"
             )
-        check_zero_shot(config)
-        self.config, self._labels = config, list(labels)
+        self.check(settings)
+        self.config, self._labels = settings, list(labels)
         self._device = torch.device(device)
         self._detector = self._load(Owlv2ForObjectDetection, "detector")
-        self._detector_images = _part(Owlv2ImageProcessorPil, config.detector, "detector")
+        self._detector_images = _part(Owlv2ImageProcessorPil, settings.detector, "detector")
         self._depth = self._load(DepthAnythingForDepthEstimation, "depth")
-        self._depth_images = _part(DPTImageProcessorPil, config.depth, "depth")
+        self._depth_images = _part(DPTImageProcessorPil, settings.depth, "depth")
         self._queries = self._embed(
-            _part(AutoTokenizer, config.detector, "detector", trust_remote_code=False)
+            _part(AutoTokenizer, settings.detector, "detector", trust_remote_code=False)
         )
+
+    @staticmethod
+    def check(settings: ZeroShotConfig) -> None:
+        """Whether both models are there and of the right kind, from their configurations alone.
+
+        Raises:
+            UserError: a folder or hub name cannot be read, or holds a model of another kind.
+        """
+        for key, wanted in MODEL_TYPES.items():
+            name = getattr(settings, key)
+            _check_name(name, key)
+            held = _part(AutoConfig, name, key, trust_remote_code=False).model_type
+            if held != wanted:
+                raise UserError(
+                    f"a model of type {held!r}, where {wanted!r} is needed", where=_where(key, name)
+                )
 
     @property
     def labels(self) -> Sequence[str]:
@@ -95,11 +145,11 @@ class ZeroShotJudge:
         """Kind, models, settings and labels."""
         return {
             "kind": "zero-shot",
-            "settings": self.config.model_dump(mode="json"),
+            "settings": self.config.model_dump(mode="json", exclude={"kind"}),
             "labels": self._labels,
         }
 
-    def detect(self, images: np.ndarray, batch_size: int = 64) -> list[list[Detection]]:
+    def detect(self, images: np.ndarray, batch_size: int = JUDGED_AT_ONCE) -> list[list[Detection]]:
         """Objects per image, largest box first.
 
         Args:
@@ -202,22 +252,6 @@ class ZeroShotJudge:
         return model.eval().requires_grad_(False).to(self._device)
 
 
-def check_zero_shot(config: ZeroShotConfig) -> None:
-    """Whether both models are there and of the right kind, from their configurations alone.
-
-    Raises:
-        UserError: a folder or hub name cannot be read, or holds a model of another kind.
-    """
-    for key, wanted in MODEL_TYPES.items():
-        name = getattr(config, key)
-        _check_name(name, key)
-        held = _part(AutoConfig, name, key, trust_remote_code=False).model_type
-        if held != wanted:
-            raise UserError(
-                f"a model of type {held!r}, where {wanted!r} is needed", where=_where(key, name)
-            )
-
-
 def _check_name(name: str, key: str) -> None:
     """Refuse what is no folder with a configuration and no hub name ("owner/name")."""
     folder = Path(name)
@@ -256,3 +290,6 @@ def _in_pixels(centres: np.ndarray, height: int, width: int) -> np.ndarray:
 
 def _where(key: str, name: str) -> str:
     return f"compare.judge.{key} = {name}"
+
+
+JUDGES.add("zero-shot", ZeroShotJudge)
