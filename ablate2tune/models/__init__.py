@@ -1,13 +1,12 @@
 """Pipelines as the stages see them: encode prompts and images, predict, sample.
 
-`diffusers` loads, encodes, predicts and samples; an adapter per model family states only what
-differs between families (see docs/models.md).
+`diffusers` loads, encodes, predicts and samples; a class per model family states only what differs
+between families (see docs/models.md).
 """
 
 from ablate2tune.models.conditioning import Conditioning
-from ablate2tune.models.denoiser import Denoiser, Progress
-from ablate2tune.models.families import FAMILIES
-from ablate2tune.models.flux import FluxDenoiser
+from ablate2tune.models.denoiser import FAMILIES, Denoiser, Progress, serves
+from ablate2tune.models.families.flux import FluxDenoiser
 from ablate2tune.models.model_loading import (
     check_model_path,
     family_of,
@@ -25,4 +24,5 @@ __all__ = [
     "family_of",
     "load_denoiser",
     "resolve_device",
+    "serves",
 ]

@@ -1,4 +1,4 @@
-"""The base of all adapters: a stock text-to-image pipeline behind one interface."""
+"""The base of all families: a stock text-to-image pipeline behind one interface."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -12,9 +12,14 @@ from ablate2tune.errors import UserError
 from ablate2tune.models.conditioning import Conditioning
 from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.models.one_step import call_defaults, encode_as_called, predict_once
-from ablate2tune.models.schedules import Schedule, schedule_of
+from ablate2tune.models.schedules import Schedule, schedule_of, squared_error
+from ablate2tune.registry import Registry
 
 Progress = Callable[[int, int], None]
+MOVING = "a picture token's position depends on the prompt's length"
+"""A `mean_obstacle`."""
+ONE_TIMESTEP = "the pipeline's call makes a single number of its timestep"
+"""A `levels_obstacle`."""
 
 
 class Tokenised(NamedTuple):
@@ -34,10 +39,12 @@ class Tokenised(NamedTuple):
 class Denoiser:
     """A pipeline behind the interface that localize, train and compare use.
 
-    An adapter states what `encode_prompt` returns and how latents are laid out; the rest comes
-    from the stock pipeline.
+    A family states what `encode_prompt` returns, how latents are laid out, and what it cannot do;
+    the rest comes from the stock pipeline. `serves` registers it.
     """
 
+    part: ClassVar[str] = "transformer"
+    """The pipeline's component that denoises."""
     encoded: ClassVar[tuple[str, ...]] = ("prompt_embeds",)
     """What `encode_prompt` returns, by position: names of the call's arguments; "" is dropped."""
     patch: ClassVar[int] = 2
@@ -48,8 +55,14 @@ class Denoiser:
     """The call's guidance_scale without guidance; None where it is only an embedding's value."""
     mean_obstacle: ClassVar[str | None] = None
     """Why mode `mean` has no meaning; None where every token has a fixed position."""
+    train_obstacle: ClassVar[str | None] = "no adapter of this family has been compared yet"
+    """Why `train` and `compare` refuse the family; None where they serve it."""
+    levels_obstacle: ClassVar[str | None] = None
+    """Why rows of different noise levels take a call for each level; None where one call serves."""
     latents_dtype: ClassVar[torch.dtype | None] = None
     """Dtype in which the call takes latents; None: the model's."""
+    rounds_sigma: ClassVar[bool] = False
+    """Whether the call rounds the noise level to the latents' dtype."""
 
     def __init__(self, pipe: Any, config: ModelConfig):
         """Wrap a loaded pipeline; its modules are put in eval mode and frozen."""
@@ -65,7 +78,7 @@ class Denoiser:
     @property
     def model(self) -> nn.Module:
         """The denoiser, whose components are ablated and adapted."""
-        return self.pipe.transformer
+        return getattr(self.pipe, self.part)
 
     @property
     def device(self) -> torch.device:
@@ -178,20 +191,78 @@ class Denoiser:
         """
         levels, places = sigma.unique(return_inverse=True)
         if len(levels) == 1:
-            return self._predict_at(latents, sigma[:1], conditioning, guidance)
+            return self._predict_at(latents, sigma[0], conditioning, guidance)
+        if self.levels_obstacle is None:
+            return self._predict_at(latents, sigma, conditioning, guidance)
         prediction: dict[int, Tensor] = {}
         for level in range(len(levels)):
             rows = (places == level).nonzero().flatten()
-            found = self._predict_at(
-                latents[rows], levels[level : level + 1], conditioning[rows], guidance
-            )
+            found = self._predict_at(latents[rows], levels[level], conditioning[rows], guidance)
             prediction |= zip(rows.tolist(), found, strict=True)
         return torch.stack([prediction[row] for row in range(len(latents))])
+
+    def predict_noised(
+        self,
+        latents: Tensor,
+        noise: Tensor,
+        sigma: Tensor,
+        conditioning: Conditioning,
+        guidance: float | None = None,
+    ) -> Tensor:
+        """The prediction for clean latents that are noised to these levels.
+
+        Args:
+            latents: clean, (batch, ...).
+            noise: the shape of `latents`.
+            sigma: noise levels in [0, 1], (batch,).
+            conditioning: one row per latent.
+            guidance: see `predict`.
+
+        Returns:
+            The shape of `latents`.
+        """
+        noised = self.schedule.add_noise(latents, noise, self._told(sigma))
+        return self.predict(noised, self._told(sigma), conditioning, guidance)
+
+    def denoising_loss(
+        self,
+        latents: Tensor,
+        noise: Tensor,
+        sigma: Tensor,
+        conditioning: Conditioning,
+        guidance: float | None = None,
+    ) -> Tensor:
+        """The squared error of the prediction against the family's own target, per row.
+
+        The target is the velocity, the noise or v (see `schedules`); the loss that the family was
+        trained with, but for a weight of the noise levels.
+
+        Args:
+            latents: clean, (batch, ...), on any device.
+            noise: the shape of `latents`.
+            sigma: noise levels in [0, 1], (batch,).
+            conditioning: one row per latent.
+            guidance: see `predict`.
+
+        Returns:
+            (batch,), float32, on the denoiser's device; gradients flow where they are enabled.
+        """
+        latents, noise = (x.to(self.device, torch.float32) for x in (latents, noise))
+        sigma = self._told(sigma.to(self.device))
+        prediction = self.predict_noised(
+            latents, noise, sigma, conditioning.to(self.device), guidance
+        )
+        return squared_error(prediction, self.schedule.target(latents, noise, sigma))
+
+    def _told(self, sigma: Tensor) -> Tensor:
+        """The noise levels that the denoiser hears of, so that latents are noised to these."""
+        return sigma.to(self.dtype).float() if self.rounds_sigma else sigma
 
     def _predict_at(
         self, latents: Tensor, sigma: Tensor, conditioning: Conditioning, guidance: float | None
     ) -> Tensor:
-        timestep = self.schedule.timestep(sigma.to(self.device))[0]
+        """One call of the pipeline; `sigma` is a scalar, or (batch,)."""
+        timestep = self.schedule.timestep(sigma.to(self.device).reshape(-1)).reshape(sigma.shape)
         arguments = {
             **self._call_arguments(),
             **self._conditioning_arguments(conditioning),
@@ -287,3 +358,18 @@ class Denoiser:
             if on_progress:
                 on_progress(min(start + batch_size, len(prompts)), len(prompts))
         return np.concatenate(parts)
+
+
+FAMILIES: Registry[type[Denoiser]] = Registry("pipeline class", "ablate2tune.models.families")
+"""Families by the names of their pipeline classes."""
+
+
+def serves(*pipelines: str) -> Callable[[type[Denoiser]], type[Denoiser]]:
+    """Register a family under the names of the diffusers pipeline classes that it serves."""
+
+    def register(family: type[Denoiser]) -> type[Denoiser]:
+        for pipeline in pipelines:
+            FAMILIES.add(pipeline, family)
+        return family
+
+    return register

@@ -9,8 +9,7 @@ import transformers
 from safetensors import SafetensorError, safe_open
 
 from ablate2tune.errors import UserError, did_you_mean
-from ablate2tune.models.denoiser import Denoiser
-from ablate2tune.models.families import FAMILIES
+from ablate2tune.models.denoiser import FAMILIES, Denoiser
 from ablate2tune.models.model_config import ModelConfig
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 
 class OneStepScheduler:
-    """A scheduler of one timestep, whose step keeps the prediction and changes nothing."""
+    """A scheduler of one step, which keeps the prediction and changes nothing."""
 
     order = 1
     init_noise_sigma = 1.0
@@ -25,10 +25,11 @@ class OneStepScheduler:
 
         Args:
             scheduler: the pipeline's own.
-            timestep: the one timestep, a scalar.
+            timestep: the one timestep, a scalar, or one for each row, (batch,): pipelines expand
+                it to the batch.
         """
         self.config = scheduler.config
-        self.timesteps = timestep.reshape(1)
+        self.timesteps = timestep[None]
         self.prediction: Tensor | None = None
 
     def set_timesteps(
@@ -63,7 +64,7 @@ def predict_once(pipe: Any, timestep: Tensor, arguments: dict[str, Any]) -> Tens
 
     Args:
         pipe: a diffusers pipeline.
-        timestep: in the scheduler's unit, a scalar.
+        timestep: in the scheduler's unit, a scalar, or (batch,).
         arguments: of the call; latents, embeddings, height and width among them.
     """
     running = copy.copy(pipe)

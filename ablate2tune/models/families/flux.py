@@ -7,14 +7,17 @@ import torch
 from torch import Tensor
 
 from ablate2tune.models.conditioning import Conditioning
-from ablate2tune.models.denoiser import Denoiser, Tokenised
+from ablate2tune.models.denoiser import Denoiser, Tokenised, serves
 
 
+@serves("FluxPipeline")
 class FluxDenoiser(Denoiser):
     """A `FluxPipeline` behind the interface that localize, train and compare use."""
 
     encoded = ("prompt_embeds", "pooled_prompt_embeds")
     shifts_latents = True
+    train_obstacle = None
+    rounds_sigma = True
 
     def _tokenised(self, prompt: str) -> Tokenised:
         return super()._tokenised(prompt)._replace(tokenizer=self.pipe.tokenizer_2)

@@ -1,0 +1,2 @@
+"""Families of text-to-image pipelines of diffusers 0.42, one file each (FLUX.2 and Stable Diffusion
+keep their variants together)."""

@@ -1,0 +1,8 @@
+"""CogView3+."""
+
+from ablate2tune.models.denoiser import Denoiser, serves
+
+
+@serves("CogView3PlusPipeline")
+class CogView3PlusDenoiser(Denoiser):
+    """CogView3+: T5 without a mask; predicts v."""

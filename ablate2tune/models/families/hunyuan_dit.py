@@ -1,0 +1,28 @@
+"""HunyuanDiT."""
+
+from typing import Any
+
+from ablate2tune.models.conditioning import Conditioning
+from ablate2tune.models.denoiser import ONE_TIMESTEP, Denoiser, Tokenised, serves
+from ablate2tune.models.one_step import encode_as_called
+
+
+@serves("HunyuanDiTPipeline")
+class HunyuanDiTDenoiser(Denoiser):
+    """HunyuanDiT: BERT's tokens and T5's, each with its mask; the variance is dropped."""
+
+    levels_obstacle = ONE_TIMESTEP
+
+    def _encode(self, prompts: list[str], among: list[str]) -> Conditioning:
+        config: Any = self.model.config
+        found = {}
+        for index, length in enumerate((config.text_len, config.text_len_t5)):
+            embeds, _, mask, _ = encode_as_called(
+                self.pipe, prompts, max_sequence_length=length, text_encoder_index=index
+            )
+            suffix = "_2" if index else ""
+            found |= {f"prompt_embeds{suffix}": embeds, f"prompt_attention_mask{suffix}": mask}
+        return Conditioning.of(found)
+
+    def _tokenised(self, prompt: str) -> Tokenised:
+        return Tokenised(self.pipe.tokenizer, prompt, self.pipe.transformer.config.text_len)

@@ -1,0 +1,10 @@
+"""PixArt-alpha and PixArt-Sigma."""
+
+from ablate2tune.models.denoiser import Denoiser, serves
+
+
+@serves("PixArtAlphaPipeline", "PixArtSigmaPipeline")
+class PixArtDenoiser(Denoiser):
+    """PixArt-alpha and PixArt-Sigma: masked T5; the predicted variance is dropped."""
+
+    encoded = ("prompt_embeds", "prompt_attention_mask")
