@@ -27,6 +27,7 @@ from ablate2tune.components import discover, lora_targets
 from ablate2tune.localize.stage import localize
 from ablate2tune.models import FluxDenoiser, load_denoiser
 from ablate2tune.models.conditioning import Conditioning
+from ablate2tune.models.schedules import interpolate, squared_error, velocity_target
 from ablate2tune.progress import Terminal
 from ablate2tune.recipe import Recipe, load_recipe
 from ablate2tune.runs import read_json, write_json
@@ -34,7 +35,7 @@ from ablate2tune.scenes.dataset.records import SceneRecord, load_images, read_da
 from ablate2tune.scenes.vocabulary import RELATIONS, caption, pair_caption
 from ablate2tune.seeding import seed_for, torch_generator
 from ablate2tune.train.adapter import inject, save_adapter, trainable
-from ablate2tune.train.noise_levels import flow_matching_loss, interpolate, sample_sigmas
+from ablate2tune.train.noise_levels import sample_sigmas
 
 TOP = 2
 """Places of its stack among which the planted block must be."""
@@ -150,7 +151,8 @@ def plant(
             for key in ("text", "foil")
         ]
         both = denoiser.predict(noisy.repeat(2, 1, 1), sigma.repeat(2), Conditioning.cat(told))
-        true, foil = (flow_matching_loss(half, clean, noise) for half in both.chunk(2))
+        wanted = velocity_target(clean, noise)
+        true, foil = (squared_error(half, wanted) for half in both.chunk(2))
         preference = F.softplus(SHARPNESS * (true - foil)).mean() / SHARPNESS
         return true.mean() + WEIGHT * preference
 

@@ -15,7 +15,7 @@ from ablate2tune.scenes import vocabulary
 from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.testbed.optimisation import Parts, Progress, resumable_training
 from ablate2tune.testbed.testbed_recipe import CaptionMix, PartConfig
-from ablate2tune.train.noise_levels import flow_matching_loss, interpolate, sample_sigmas
+from ablate2tune.train.noise_levels import sample_sigmas
 
 
 def pretraining_caption(record: SceneRecord, mix: CaptionMix, rng: random.Random) -> str:
@@ -80,11 +80,10 @@ def pretrain_denoiser(
         noise = torch.randn(clean.shape, generator=generator)
         sigma = sample_sigmas(len(rows), "flux_shift", shift, generator)
         clean, noise, sigma = (x.to(denoiser.device) for x in (clean, noise, sigma))
-        noisy = interpolate(clean, noise, sigma)
 
         def loss(part: slice) -> Tensor:
-            prediction = denoiser.predict(noisy[part], sigma[part], conditioning[part])
-            return flow_matching_loss(prediction, clean[part], noise[part]).mean()
+            row = clean[part], noise[part], sigma[part], conditioning[part]
+            return denoiser.denoising_loss(*row).mean()
 
         half = config.batch_size // 2
         parts = (slice(0, half), slice(half, 2 * half))

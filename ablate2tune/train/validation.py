@@ -9,7 +9,6 @@ from torch import Tensor
 from ablate2tune.models import Conditioning, FluxDenoiser
 from ablate2tune.seeding import torch_generator
 from ablate2tune.train.example_cache import ExampleCache
-from ablate2tune.train.noise_levels import flow_matching_loss, interpolate
 
 SIGMAS = tuple((i + 0.5) / 8 for i in range(8))
 """Noise levels of the validation loss: the midpoints of eight equal bins of [0, 1]."""
@@ -23,23 +22,17 @@ def example_losses(
     noise: Tensor,
     guidance: float,
 ) -> Tensor:
-    """The flow-matching loss of each example, (batch,), float32, on the denoiser's device.
+    """The denoising loss of each example, (batch,), float32, on the denoiser's device.
 
     Args:
         denoiser: predicts the velocity.
         latents: clean packed latents, (batch, tokens, channels).
         conditioning: one row per latent.
-        sigma: noise levels in [0, 1], (batch,); rounded to the denoiser's dtype first, so that
-            the latents are noised at the very level that the denoiser is told.
+        sigma: noise levels in [0, 1], (batch,).
         noise: (batch, tokens, channels).
         guidance: value of the guidance embedding, for models that have one.
     """
-    device = denoiser.device
-    sigma = sigma.to(denoiser.dtype).float().to(device)
-    latents, noise = latents.float().to(device), noise.to(device)
-    told = conditioning.to(device)
-    prediction = denoiser.predict(interpolate(latents, noise, sigma), sigma, told, guidance)
-    return flow_matching_loss(prediction, latents, noise)
+    return denoiser.denoising_loss(latents, noise, sigma, conditioning, guidance)
 
 
 @torch.no_grad()

@@ -5,19 +5,19 @@ import torch
 from ablate2tune.localize.margins.examples import Examples
 from ablate2tune.localize.margins.margin import Levels, Margins, batch_loss, measure, noise_for
 from ablate2tune.localize.measuring.condition import Condition
-from ablate2tune.models import Conditioning
+from ablate2tune.models import Conditioning, Denoiser
 from ablate2tune.models.schedules import FlowMatching
 
 LATENTS = torch.tensor([[[1.0, 2.0], [3.0, 4.0]], [[0.0, 1.0], [0.0, -1.0]]])
 
 
-class FakeDenoiser:
+class FakeDenoiser(Denoiser):
     """Predicts the true velocity plus an offset that the caption alone decides.
 
     The true velocity of noised latents z is (z - x) / sigma for the known x.
     """
 
-    device = torch.device("cpu")
+    device = property(lambda _: torch.device("cpu"))
 
     def __init__(self):
         self.inputs: list[tuple[torch.Tensor, torch.Tensor]] = []

@@ -11,7 +11,13 @@ from diffusers import (
 )
 
 from ablate2tune.errors import UserError
-from ablate2tune.models.schedules import DiscreteSchedule, FlowMatching, schedule_of
+from ablate2tune.models.schedules import (
+    DiscreteSchedule,
+    FlowMatching,
+    interpolate,
+    schedule_of,
+    velocity_target,
+)
 
 GENERATOR = torch.Generator().manual_seed(1)
 LATENTS, NOISE = (torch.randn(3, 4, 2, 2, generator=GENERATOR) for _ in range(2))
@@ -62,6 +68,20 @@ def test_euler_coordinates_do_not_matter() -> None:
     shrunk = scheduler.scale_model_input(grown, told[0])
     mixed = schedule.add_noise(LATENTS[:1], NOISE[:1], sigma)
     torch.testing.assert_close(mixed, shrunk, atol=1e-4, rtol=1e-4)
+
+
+def test_interpolate_mixes_each_row_at_its_own_sigma():
+    latents = torch.tensor([[[4.0, -2.0]], [[1.0, 1.0]], [[3.0, 5.0]]])
+    noise = torch.tensor([[[8.0, 2.0]], [[9.0, 9.0]], [[7.0, 1.0]]])
+    mixed = interpolate(latents, noise, torch.tensor([0.25, 0.0, 1.0]))
+    assert mixed.tolist() == [[[5.0, -1.0]], [[1.0, 1.0]], [[7.0, 1.0]]]
+
+
+def test_velocity_is_the_slope_of_interpolate():
+    latents, noise = torch.randn(2, 3, 4).double(), torch.randn(2, 3, 4).double()
+    low, high = torch.full((2,), 0.25), torch.full((2,), 0.75)
+    slope = (interpolate(latents, noise, high) - interpolate(latents, noise, low)) / 0.5
+    torch.testing.assert_close(slope, velocity_target(latents, noise))
 
 
 def test_flow_matching_by_hand() -> None:

@@ -7,7 +7,7 @@ image are compared.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,8 +15,7 @@ from torch import Tensor
 
 from ablate2tune.localize.margins.examples import Examples
 from ablate2tune.localize.measuring.condition import Condition
-from ablate2tune.models.conditioning import Conditioning
-from ablate2tune.models.schedules import Schedule, squared_error
+from ablate2tune.models import Conditioning, Denoiser
 from ablate2tune.seeding import torch_generator
 
 GUIDANCE = 1.0
@@ -25,36 +24,12 @@ CAPTIONS = 3
 """Captions that an image is scored under: the true one, the target foil, the control foil."""
 
 
-class Denoiser(Protocol):
-    """What the probe needs of a denoiser."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where it lies."""
-        ...
-
-    @property
-    def schedule(self) -> Schedule:
-        """How latents are noised and what it predicts."""
-        ...
-
-    def predict(
-        self,
-        latents: Tensor,
-        sigma: Tensor,
-        conditioning: Conditioning,
-        guidance: float | None = None,
-    ) -> Tensor:
-        """Its prediction, the shape of the latents."""
-        ...
-
-
 @dataclass(frozen=True)
 class Levels:
     """The noise that every image is probed with."""
 
     sigmas: Sequence[float]
-    """The noise's share of the mixture, in [0, 1] (see `pipelines.schedules`)."""
+    """The noise's share of the mixture, in [0, 1] (see `models.schedules`)."""
     noises: int
     """Noise draws per image and noise level."""
     seed: int
@@ -290,8 +265,7 @@ def noised_batch(
 ) -> Tensor:
     """The prediction for noised latents at one noise level, the shape of the latents."""
     sigmas = torch.full((len(latents),), sigma, device=latents.device)
-    noised = denoiser.schedule.add_noise(latents, noise, sigmas)
-    return denoiser.predict(noised, sigmas, conditioning, guidance=GUIDANCE)
+    return denoiser.predict_noised(latents, noise, sigmas, conditioning, guidance=GUIDANCE)
 
 
 def batch_loss(denoiser: Denoiser, batch: Batch) -> Tensor:
@@ -299,10 +273,10 @@ def batch_loss(denoiser: Denoiser, batch: Batch) -> Tensor:
 
     Against the family's own target: velocity, epsilon or v.
     """
-    prediction = noised_batch(denoiser, batch.latents, batch.noise, batch.sigma, batch.conditioning)
     sigmas = torch.full((len(batch),), batch.sigma, device=batch.latents.device)
-    target = denoiser.schedule.target(batch.latents.float(), batch.noise.float(), sigmas)
-    return squared_error(prediction, target)
+    return denoiser.denoising_loss(
+        batch.latents, batch.noise, sigmas, batch.conditioning, guidance=GUIDANCE
+    )
 
 
 def _repeated(x: Tensor, copies: int) -> Tensor:
