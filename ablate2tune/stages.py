@@ -12,8 +12,8 @@ from ablate2tune.compare.table import scores_table
 from ablate2tune.compare.tracking import track
 from ablate2tune.components.discovery import discover
 from ablate2tune.errors import UserError
-from ablate2tune.localize.probes import AnyRanking, judges, needs_scenes, rank
-from ablate2tune.localize.probes import table as ranking_table
+from ablate2tune.localize.evidence import AnyRanking, judges, needs_scenes, rank
+from ablate2tune.localize.evidence import table as ranking_table
 from ablate2tune.models import FluxDenoiser, check_model_path, family_of, load_denoiser
 from ablate2tune.progress import Terminal
 from ablate2tune.recipe import Recipe

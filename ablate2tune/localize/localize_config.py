@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ablate2tune.settings import Positive, Settings, Sigma, YamlWord
+from ablate2tune.localize.probes.margin_config import MarginConfig
+from ablate2tune.settings import Positive, Settings, YamlWord
 
 
 class JointConfig(Settings):
@@ -78,7 +79,7 @@ class OwnImagesConfig(Settings):
     it for calibration."""
 
 
-class LocalizeConfig(Settings):
+class LocalizeConfig(MarginConfig):
     """How components are ranked."""
 
     probe: Literal["margin", "generate"] = "margin"
@@ -93,10 +94,6 @@ class LocalizeConfig(Settings):
     """Contrast groups that the margins are measured on."""
     calibration_groups: Positive = 64
     """Contrast groups that mean activations are taken from; never the measured ones."""
-    sigmas: list[Sigma] = [0.95, 0.85, 0.7]
-    """Noise levels of the margin probe."""
-    noises: Positive = 1
-    """Noise draws per example and noise level."""
     mode: Literal["mean", "zero", "resample", "patch"] = "mean"
     """What replaces the output of a sub-layer or head: its mean over calibration scenes, zero, or
     its output for one calibration scene drawn for each example; blocks are skipped. patch: blocks,
@@ -106,9 +103,6 @@ class LocalizeConfig(Settings):
     """Blocks whose sub-layers are swept."""
     heads: bool = False
     """Sweep the heads of these blocks' attentions as well."""
-    tokens: list[Literal["relation", "subject", "object"]] = []
-    """Phrases of the caption: each block is also skipped at the text positions of each of these
-    alone, to see which positions it matters for."""
     information: Literal["conditioning", "depth"] = "conditioning"
     """Where linear probes look for relation and role: in the prompt embeddings; or also in the text
     and the image stream after every block, at every noise level and at pure noise."""
@@ -119,16 +113,8 @@ class LocalizeConfig(Settings):
     """Measure that gain beside the other two, to see how the three agree."""
     gradient_groups: Positive = 24
     """Contrast groups that the gain is measured on."""
-    adapter_rank: Positive = 16
-    """Rank of the adapter whose gain is measured."""
     noise_floor: bool = True
     """Draw the baseline's noise again on a few groups, to see what noise alone does."""
-    batch_size: Positive = 64
-    """Latents per forward."""
-    prefix_reuse: bool = True
-    """Compute the blocks before an ablated one once per batch."""
-    batch_conditions: bool = True
-    """Let small batches of several conditions share a forward."""
     racing: bool = True
     """Measure components on a share of the groups first, and on more only while their place among
     the best is open; otherwise every component on every group."""

@@ -19,8 +19,12 @@ from ablate2tune.localize.margins.examples import Split, split_groups
 from ablate2tune.localize.margins.phrases import of_equal_length
 from ablate2tune.localize.measuring.activation_means import check_mode
 from ablate2tune.localize.measuring.condition import Condition, block_mode
+from ablate2tune.localize.measuring.processes import Processes
 from ablate2tune.localize.measuring.racing import BUDGET, BUDGET_SCREENED
 from ablate2tune.localize.measuring.sweep import Measured, Sweep
+from ablate2tune.localize.measuring.sweep_identity import model_hash
+from ablate2tune.localize.probes.margin import MarginProbe
+from ablate2tune.localize.probes.probe import Setting
 from ablate2tune.localize.ranking.bars import write_bars
 from ablate2tune.localize.ranking.ranking import NO_SKILL, RANKED, SCHEMA, Analysis, Ranking, Row
 from ablate2tune.localize.ranking.ranking_figures import write_csv, write_heatmap
@@ -70,7 +74,7 @@ def localize(
         config.confidence,
         seed,
     )
-    sweep = Sweep(denoiser, split, config, seed, folder, on_progress, cache)
+    sweep = open_sweep(denoiser, split, config, seed, folder, on_progress, cache)
     if sweep.processes.is_first:
         runs.write_json(folder / "information.json", information.as_dict())
 
@@ -83,7 +87,7 @@ def localize(
     reseeded = sweep.reseeded() if config.noise_floor else None
 
     # 3) Ablations that do not do what they say are left out by name.
-    verification = sweep.verify()
+    verification = sweep.probe.verify()
     left_out = dict(verification.failed)
     passed = set(verification.passed)
 
@@ -139,6 +143,21 @@ def localize(
     )
 
 
+def open_sweep(
+    denoiser: Denoiser,
+    split: Split,
+    config: LocalizeConfig,
+    seed: int,
+    folder: Path,
+    on_progress: Progress | None = None,
+    cache: Path | None = None,
+) -> Sweep[MarginProbe]:
+    """The margin sweep of some examples in a folder; arguments as for `localize`."""
+    processes = Processes(denoiser)
+    setting = Setting(denoiser, split, config, seed, model_hash(denoiser), cache)
+    return Sweep(MarginProbe(setting), config, folder, processes, on_progress)
+
+
 def _choose(
     denoiser: Denoiser, records: Sequence[SceneRecord], config: LocalizeConfig, seed: int
 ) -> tuple[Split, list[str]]:
@@ -158,7 +177,11 @@ def _choose(
 
 
 def _depth(
-    denoiser: Denoiser, sweep: Sweep, information: Information, split: Split, rows: Sequence[Row]
+    denoiser: Denoiser,
+    sweep: Sweep[MarginProbe],
+    information: Information,
+    split: Split,
+    rows: Sequence[Row],
 ) -> list[Finding]:
     if sweep.config.information != "depth" or not sweep.processes.is_first:
         return []
@@ -166,12 +189,12 @@ def _depth(
     return [depth_finding(denoiser, sweep, information, *parts, rows)]
 
 
-def _heads(sweep: Sweep, block: Component) -> int:
+def _heads(sweep: Sweep[MarginProbe], block: Component) -> int:
     found = [child.heads for child in sweep.catalogue.children(block)]
     return sum(heads.count for heads in found if isinstance(heads, Heads))
 
 
-def _gains(sweep: Sweep, measured: Measured) -> dict[str, float] | None:
+def _gains(sweep: Sweep[MarginProbe], measured: Measured) -> dict[str, float] | None:
     if sweep.config.rank_by != "gradient" and not sweep.config.report_gradient:
         return None
     return sweep.gains([component for component, _ in measured])
@@ -179,7 +202,7 @@ def _gains(sweep: Sweep, measured: Measured) -> dict[str, float] | None:
 
 def _finish(
     folder: Path,
-    sweep: Sweep,
+    sweep: Sweep[MarginProbe],
     analysis: Analysis,
     information: Information,
     notes: Sequence[str],
@@ -205,7 +228,7 @@ def _finish(
         "left_out": left_out,
         "trust": trust(
             analysis,
-            sweep.examples.groups,
+            sweep.groups,
             levels,
             rows,
             reseeded,

@@ -40,12 +40,14 @@ class MadeUpSweep:
         self.parts = [self.Part(f"b.0.{x}") for x in "abc"] + [self.Part(f"b.1.{x}") for x in "de"]
         self.catalogue = self
         self.config = CONFIG.model_copy(update={"follow_up_groups": 14, "mode": "zero"})
-        self.examples = [f"{i:02d}" for i in range(EXAMPLES)]
         self.groups = [f"{i // 2:02d}" for i in range(EXAMPLES)]
         self.scale = np.random.default_rng(0).uniform(0.5, 1.5, EXAMPLES)
         self.broken = broken
         self.asked: dict[Condition, set[str]] = {}
         self.followed_up = self
+
+    def __len__(self):
+        return EXAMPLES
 
     def __iter__(self):
         return iter(self.parts)
@@ -72,14 +74,14 @@ class MadeUpSweep:
         on = set("abcde") - off
         return 4 * bool(on & {"a", "b"}) + 2 * ({"c", "d"} <= on) + 1
 
-    def _margins(self, condition: Condition) -> Margins:
+    def _margins(self, condition: Condition) -> dict[str, np.ndarray]:
         off = {address[-1] for address in condition.addresses}
         target = self.scale * self.margin(off)
         measured = np.isin(self.groups, list(self.asked[condition])) if off else np.ones(EXAMPLES)
         if self.broken in off:
             target = target * np.inf
         target = np.where(measured, target, np.nan)[:, None]
-        return Margins(target, target / 2, -target)
+        return Margins(target, target / 2, -target)._asdict()
 
 
 @pytest.fixture

@@ -14,8 +14,7 @@ from ablate2tune.localize.findings.head_table import head_cells, head_conditions
 from ablate2tune.localize.localize_config import JointConfig, LocalizeConfig
 from ablate2tune.localize.margins.examples import split_groups
 from ablate2tune.localize.measuring.condition import Condition
-from ablate2tune.localize.measuring.sweep import Sweep
-from ablate2tune.localize.stage import localize
+from ablate2tune.localize.stage import localize, open_sweep
 from ablate2tune.models import load_denoiser
 from ablate2tune.testbed.architecture import build_pipeline
 from ablate2tune.testbed.text import word_list
@@ -62,7 +61,7 @@ def test_the_head_that_carries_the_relation_ranks_first(carrier, records, tmp_pa
     for mode in ("zero", "mean", "resample"):
         config = HEADS.model_copy(update={"mode": mode})
         split = split_groups(ours, 16, 0 if mode == "zero" else 6, SEED)
-        sweep = Sweep(denoiser, split, config, SEED, tmp_path / mode, None)
+        sweep = open_sweep(denoiser, split, config, SEED, tmp_path / mode, None)
         analysis = sweep.baseline()
         conditions, unclear = head_conditions(attentions, mode)
         assert (len(conditions), unclear) == (len(planted.POSITIONS), {})
@@ -73,7 +72,7 @@ def test_the_head_that_carries_the_relation_ranks_first(carrier, records, tmp_pa
         assert {row.mode for row in rows} == {mode}
         if mode == "zero":  # without it caption and foil give the same loss
             impact = analysis.impacts(Condition((address,), mode)).target
-            whole = sweep.results[Condition()].target.mean(1)
+            whole = sweep.results[Condition()]["target"].mean(1)
             np.testing.assert_allclose(impact, whole, atol=2e-6)
         # The other heads are alive: without them the loss is another.
         assert min(abs(row.quality["value"]) for row in rows) > 1e-7

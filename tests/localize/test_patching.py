@@ -30,8 +30,7 @@ from ablate2tune.localize.margins.margin import Levels, measure
 from ablate2tune.localize.margins.phrases import of_equal_length
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.measuring.engine import Engine
-from ablate2tune.localize.measuring.sweep import Sweep
-from ablate2tune.localize.stage import localize
+from ablate2tune.localize.stage import localize, open_sweep
 from ablate2tune.models import FluxDenoiser, load_denoiser
 from ablate2tune.testbed.architecture import build_pipeline
 from ablate2tune.testbed.text import word_list
@@ -148,7 +147,7 @@ def test_the_planted_head_restores_all_and_no_other_head_anything(
     ours = favour(denoiser, sideways)
     catalogue = discover(denoiser.model)
     attentions = [part for part in catalogue if part.role == "attention"]
-    sweep = Sweep(denoiser, Split(ours, []), PATCH, SEED, tmp_path, None)
+    sweep = open_sweep(denoiser, Split(ours, []), PATCH, SEED, tmp_path, None)
     analysis = sweep.baseline()
     conditions, _ = head_conditions(attentions, "patch")
     measured, broken = sweep.run(conditions, 0)

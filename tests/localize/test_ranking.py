@@ -21,14 +21,18 @@ def block(index: int) -> Component:
     return Component(name, "block", "block", "Block", 1, "blocks", index, None, (f"{name}.q",))
 
 
+def rows_in(path) -> Results:
+    return Results(path, EXAMPLES, GROUPS, Margins._fields, [0.9, 0.5], "margin")
+
+
 def analyse(tmp_path, margins: list[Margins], base: Margins = BASE, **settings):
     config = LocalizeConfig.model_validate({"sigmas": [0.9, 0.5], "bootstrap": 5000} | settings)
-    results = Results(tmp_path / "results.jsonl", EXAMPLES, GROUPS, 2)
-    results.add({Condition(): base}, 1.0)
+    results = rows_in(tmp_path / "results.jsonl")
+    results.add({Condition(): base._asdict()}, 1.0)
     measured = []
     for index, values in enumerate(margins):
         condition = Condition((f"blocks.{index}",), "skip")
-        results.add({condition: values}, 1.0)
+        results.add({condition: values._asdict()}, 1.0)
         measured.append((block(index), condition))
     analysis = Analysis(results, GROUPS, config, seed=0)
     return analysis, analysis.rows(measured)
@@ -106,9 +110,9 @@ def test_results_keep_margins_exactly(tmp_path):
     path = tmp_path / "results.jsonl"
     margins = Margins(*(np.random.default_rng(i).normal(size=(24, 2)) for i in range(3)))
     condition = Condition(("a", "b"), "zero")
-    Results(path, EXAMPLES, GROUPS, 2).add({condition: margins}, 2.4)
-    again = Results(path, EXAMPLES, GROUPS, 2)
+    rows_in(path).add({condition: margins._asdict()}, 2.4)
+    again = rows_in(path)
     assert condition in again
     assert Condition(("a", "b"), "mean") not in again
-    for kept, original in zip(again[condition], margins, strict=True):
-        assert np.array_equal(kept, original)
+    for name, original in margins._asdict().items():
+        assert np.array_equal(again[condition][name], original)

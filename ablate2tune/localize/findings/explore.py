@@ -12,6 +12,7 @@ from ablate2tune.localize.findings.timesteps import timesteps_finding
 from ablate2tune.localize.findings.token_positions import find_tokens
 from ablate2tune.localize.findings.tracing import find_tracing
 from ablate2tune.localize.measuring.sweep import Sweep
+from ablate2tune.localize.probes.margin import MarginProbe
 from ablate2tune.localize.ranking.ranking import Analysis, Row
 from ablate2tune.models import Denoiser
 from ablate2tune.scenes.dataset.records import SceneRecord
@@ -19,7 +20,7 @@ from ablate2tune.scenes.dataset.records import SceneRecord
 
 def explore(
     denoiser: Denoiser,
-    sweep: Sweep,
+    sweep: Sweep[MarginProbe],
     analysis: Analysis,
     rows: Sequence[Row],
     blocks: Sequence[Component],
@@ -57,7 +58,7 @@ def explore(
     return found
 
 
-def _captions(sweep: Sweep, records: Sequence[SceneRecord]) -> list[str]:
+def _captions(sweep: Sweep[MarginProbe], records: Sequence[SceneRecord]) -> list[str]:
     """True captions of the groups that the sweep would spend first, one each."""
     first: dict[str, str] = {}
     for record in records:

@@ -12,9 +12,9 @@ import numpy as np
 from ablate2tune import runs
 from ablate2tune.components.selections import parse
 from ablate2tune.localize.margins.margin import Margins
-from ablate2tune.localize.measuring.condition import Condition, block_mode
-from ablate2tune.localize.measuring.engine import BASELINE
+from ablate2tune.localize.measuring.condition import BASELINE, Condition, block_mode
 from ablate2tune.localize.measuring.sweep import Sweep
+from ablate2tune.localize.probes.margin import MarginProbe
 from ablate2tune.localize.statistics.groups import Groups, Interval
 
 
@@ -39,7 +39,7 @@ class Finding(NamedTuple):
 class FollowUp:
     """Measures conditions on a share of the contrast groups and compares them in pairs."""
 
-    def __init__(self, sweep: Sweep, groups: Groups):
+    def __init__(self, sweep: Sweep[MarginProbe], groups: Groups):
         """Choose the groups; nothing is measured yet.
 
         Args:
@@ -52,7 +52,7 @@ class FollowUp:
         self._place = {part.address: i for i, part in enumerate(sweep.catalogue)}
 
     @property
-    def sweep(self) -> Sweep:
+    def sweep(self) -> Sweep[MarginProbe]:
         """The sweep that is followed up."""
         return self._sweep
 
@@ -86,7 +86,7 @@ class FollowUp:
     def margins(self, condition: Condition) -> Margins:
         """Figures of a measured condition, mean over noise levels: (n,); nan elsewhere."""
         found = self._sweep.followed_up[condition]
-        return Margins(*(values.mean(1) for values in found))
+        return Margins(**{name: values.mean(1) for name, values in found.items()})
 
     def impacts(self, condition: Condition) -> Margins:
         """Baseline minus ablated, (n,) each; nan where not measured."""
@@ -95,7 +95,7 @@ class FollowUp:
 
     def mask(self, groups: Sequence[str] | None = None) -> np.ndarray:
         """Which examples belong to the groups, by default the chosen ones: bool, (n,)."""
-        mask = np.zeros(len(self._sweep.examples), bool)
+        mask = np.zeros(len(self._sweep), bool)
         mask[self._sweep.of_groups(self.groups if groups is None else groups)] = True
         return mask
 

@@ -11,6 +11,7 @@ from ablate2tune import runs
 from ablate2tune.localize.findings.follow_up import Finding
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.measuring.sweep import Sweep
+from ablate2tune.localize.probes.margin import MarginProbe
 from ablate2tune.localize.ranking.ranking import Row
 from ablate2tune.localize.sampling import ablated_sampling, calibrated_timesteps
 from ablate2tune.models import Denoiser
@@ -25,7 +26,7 @@ TILE, GAP, LABEL = 192, 6, 34
 
 def make_strips(
     denoiser: Denoiser,
-    sweep: Sweep,
+    sweep: Sweep[MarginProbe],
     rows: Sequence[Row],
     captions: Sequence[str],
     folder: Path,
@@ -46,12 +47,12 @@ def make_strips(
     best = sorted(rows, key=lambda row: row.rank)[: config.strips]
     conditions = [Condition()] + [Condition((r.component.address,), r.mode) for r in best]
     seeds = [seed_for(sweep.seed, "strip", place) for place in range(len(captions))]
-    addresses = [a for c in conditions if c.mode == "mean" for a in c.addresses]
-    sweep.calibration.provide(sweep.engine, addresses, write=sweep.processes.is_first)
-    known = calibrated_timesteps(denoiser, sweep.run_levels) if addresses else []
+    sweep.probe.prepare(conditions, write=sweep.processes.is_first)
+    means = "mean" in {condition.mode for condition in conditions}
+    known = calibrated_timesteps(denoiser, sweep.probe.run_levels) if means else []
     columns = []
     for number, condition in enumerate(conditions):
-        with ablated_sampling(denoiser, condition, sweep.engine.means, known):
+        with ablated_sampling(denoiser, condition, sweep.probe.engine.means, known):
             pictures = denoiser.sample(list(captions), seeds, config.strip_steps)
         files = [f"strips/{number:02d}-{place:02d}.png" for place in range(len(captions))]
         for file, picture in zip(files, pictures, strict=True):

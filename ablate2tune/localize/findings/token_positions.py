@@ -31,7 +31,7 @@ def find_tokens(
         for block in blocks
         for phrase in phrases
     }
-    left_out = follow_up.sweep.impossible(list(wanted.values()))
+    left_out = follow_up.sweep.probe.impossible(list(wanted.values()))
     cells = {key: c for key, c in wanted.items() if c.addresses[0] not in left_out}
     follow_up.measure(cells.values())
     impacts = {key: follow_up.impacts(condition) for key, condition in cells.items()}

@@ -42,7 +42,7 @@ def find_tracing(
         for block in blocks
         for place in marks
     }
-    left_out = follow_up.sweep.impossible(list(wanted.values()))
+    left_out = follow_up.sweep.probe.impossible(list(wanted.values()))
     cells = {key: c for key, c in wanted.items() if c.addresses[0] not in left_out}
     follow_up.measure(cells.values())
     rows = [_row(follow_up, key, condition) for key, condition in cells.items()]

@@ -33,6 +33,10 @@ class Condition:
         return f"{self.mode} {', '.join(self.addresses)}" if self.addresses else "baseline"
 
 
+BASELINE = Condition()
+"""Nothing ablated."""
+
+
 def block_mode(mode: Mode) -> Mode:
     """What becomes of whole blocks where sub-layers are treated by `mode` (`localize.mode`)."""
     return "patch" if mode == "patch" else "skip"

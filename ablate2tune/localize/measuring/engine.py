@@ -14,11 +14,9 @@ from ablate2tune.components import discover
 from ablate2tune.components.selections import parse
 from ablate2tune.errors import UserError
 from ablate2tune.localize.margins.margin import Batch, batch_loss
-from ablate2tune.localize.measuring.condition import PATCHING, Condition
+from ablate2tune.localize.measuring.condition import BASELINE, PATCHING, Condition
 from ablate2tune.localize.measuring.replay import Blocks, Trace
 from ablate2tune.models import Denoiser
-
-BASELINE = Condition()
 
 
 class Engine:

@@ -1,17 +1,17 @@
 """`results.jsonl`: one row per condition and example, appended as they come, resumable."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from ablate2tune import runs
-from ablate2tune.localize.margins.margin import Margins
 from ablate2tune.localize.measuring.condition import Condition
 
 SCHEMA = "ablate2tune/result/2"
-Probe = Literal["margin", "gradient"]
+Values = dict[str, np.ndarray]
+"""Figures by name, float64 (examples, parts); nan where an example has no row."""
 
 
 class Results:
@@ -22,8 +22,9 @@ class Results:
         path: Path,
         examples: Sequence[str],
         groups: Sequence[str],
-        levels: int,
-        probe: Probe = "margin",
+        figures: Sequence[str],
+        parts: Sequence[float],
+        probe: str,
         own: Path | None = None,
     ):
         """Read what an earlier run left.
@@ -32,15 +33,16 @@ class Results:
             path: the file.
             examples: ids of the measured examples.
             groups: the contrast group of each.
-            levels: noise levels per example.
-            probe: "margin" for measured margins, "gradient" for first-order estimates of them.
+            figures: names of the figures.
+            parts: noise levels at which figures are measured apart; may be none.
+            probe: who measured, in the rows.
             own: where this process appends, if not to `path`.
         """
         self.path = own or path
         self._examples, self._groups = list(examples), list(groups)
-        self._levels, self._probe = levels, probe
+        self._figures, self._parts, self._probe = list(figures), list(parts), probe
         self._place = {example: index for index, example in enumerate(self._examples)}
-        self._margins: dict[Condition, Margins] = {}
+        self._values: dict[Condition, Values] = {}
         self._measured: dict[Condition, np.ndarray] = {}
         self._rows: dict[tuple[Condition, str], dict[str, Any]] = {}
         for row in runs.read_jsonl(path):
@@ -49,9 +51,9 @@ class Results:
     def __contains__(self, condition: Condition) -> bool:
         return bool(self.measured(condition).all())
 
-    def __getitem__(self, condition: Condition) -> Margins:
-        """Margins of all examples, (n, sigmas); nan where an example was not measured."""
-        return self._margins[condition]
+    def __getitem__(self, condition: Condition) -> Values:
+        """Figures of all examples, (n, parts); nan where an example was not measured."""
+        return self._values[condition]
 
     @property
     def conditions(self) -> list[Condition]:
@@ -63,12 +65,12 @@ class Results:
         return self._measured.get(condition, np.zeros(len(self._examples), bool))
 
     def add(
-        self, margins: dict[Condition, Margins], seconds: float, chunk: Sequence[int] = ()
+        self, found: Mapping[Condition, Values], seconds: float, chunk: Sequence[int] = ()
     ) -> list[dict[str, Any]]:
         """Append rows and flush them to the disk; a row that is there already is left alone.
 
         Args:
-            margins: per condition, of the examples in `chunk`.
+            found: per condition, of the examples in `chunk`.
             seconds: wall time of all of them.
             chunk: indices of the examples; all by default.
 
@@ -76,10 +78,10 @@ class Results:
             The rows that were appended.
         """
         chunk = list(chunk) or range(len(self._examples))
-        share = round(seconds / max(1, len(chunk) * len(margins)), 6)
+        share = round(seconds / max(1, len(chunk) * len(found)), 6)
         rows = [
             self._row(condition, self._examples[index], values, place, share)
-            for condition, values in margins.items()
+            for condition, values in found.items()
             for place, index in enumerate(chunk)
             if not self.measured(condition)[index]
         ]
@@ -114,27 +116,28 @@ class Results:
         index = self._place.get(row["example"])
         if index is None or (condition, row["example"]) in self._rows:
             return False
-        if condition not in self._margins:
-            shape = (len(self._examples), self._levels)
-            self._margins[condition] = Margins(*(np.full(shape, np.nan) for _ in Margins._fields))
+        if condition not in self._values:
+            shape = (len(self._examples), max(1, len(self._parts)))
+            self._values[condition] = {name: np.full(shape, np.nan) for name in self._figures}
             self._measured[condition] = np.zeros(len(self._examples), bool)
-        for name, values in self._margins[condition]._asdict().items():
-            values[index] = np.array(row["by_sigma"][name], dtype=float)
+        for name, values in self._values[condition].items():
+            found = row["by_sigma"][name] if self._parts else row.get(name)
+            values[index] = np.array(found, dtype=float)
         self._measured[condition][index] = True
         self._rows[condition, row["example"]] = row
         return True
 
     def _row(
-        self, condition: Condition, example: str, margins: Margins, place: int, seconds: float
+        self, condition: Condition, example: str, found: Values, place: int, seconds: float
     ) -> dict[str, Any]:
         """As in the file; a value that is not finite is written as null."""
-        by_sigma = {
-            name: [float(x) if np.isfinite(x) else None for x in values[place]]
-            for name, values in margins._asdict().items()
+        parts = {
+            name: [float(x) if np.isfinite(x) else None for x in np.atleast_1d(values[place])]
+            for name, values in found.items()
         }
         means = {
-            name: float(np.mean(values[place], dtype=float)) if None not in by_sigma[name] else None
-            for name, values in margins._asdict().items()
+            name: None if None in values else float(np.mean(np.array(found[name][place], float)))
+            for name, values in parts.items()
         }
         return {
             "schema": SCHEMA,
@@ -145,5 +148,5 @@ class Results:
             "group": self._groups[self._place[example]],
             **means,
             "seconds": seconds,
-            "by_sigma": by_sigma,
+            **({"by_sigma": parts} if self._parts else {}),
         }

@@ -104,9 +104,7 @@ class Analysis:
         """
         self._results, self._config, self._screened = results, config, screened
         self.groups = Groups(groups, config.bootstrap, config.confidence, seed)
-        self._base = {
-            name: values.mean(1) for name, values in results[Condition()]._asdict().items()
-        }
+        self._base = {name: values.mean(1) for name, values in results[Condition()].items()}
         self.baseline = {name: self.groups.mean(v) for name, v in self._base.items()}
 
     @property
@@ -141,7 +139,9 @@ class Analysis:
     def is_finite(self, condition: Condition) -> bool:
         """Whether all measured losses under a condition were finite."""
         measured = self._results.measured(condition)
-        return all(np.isfinite(values[measured]).all() for values in self._results[condition])
+        return all(
+            np.isfinite(values[measured]).all() for values in self._results[condition].values()
+        )
 
     def baseline_dict(self) -> dict[str, Any]:
         """The baseline as in `ranking.json`, with its margins at each noise level."""
@@ -151,10 +151,7 @@ class Analysis:
             "by_sigma": [
                 {
                     "sigma": sigma,
-                    **{
-                        name: self.groups.mean(getattr(margins, name)[:, level])
-                        for name in Margins._fields
-                    },
+                    **{name: self.groups.mean(margins[name][:, level]) for name in Margins._fields},
                 }
                 for level, sigma in enumerate(self._config.sigmas)
             ],
@@ -243,7 +240,7 @@ class Analysis:
         base, ablated = self._results[Condition()], self._results[condition]
         found: dict[str, list[Interval]] = {}
         for name in ("target", "control"):
-            whole, part = getattr(base, name), getattr(ablated, name)
+            whole, part = base[name], ablated[name]
             found[name] = [
                 self.groups.interval(
                     self.groups.estimated_mean(
@@ -261,8 +258,8 @@ class Analysis:
         return self._impacts(self._screened, condition)
 
     def _impacts(self, results: Results, condition: Condition) -> Margins:
-        margins = results[condition]._asdict()
-        return Margins(*(self._base[name] - values.mean(1) for name, values in margins.items()))
+        found = results[condition]
+        return Margins(**{name: self._base[name] - found[name].mean(1) for name in self._base})
 
     def _estimates(self, condition: Condition) -> dict[str, Estimate]:
         """Mean impacts over all examples, from those that were measured."""

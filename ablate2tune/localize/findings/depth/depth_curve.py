@@ -21,6 +21,7 @@ from ablate2tune.localize.findings.follow_up import Finding
 from ablate2tune.localize.findings.information import CHANCE, MIN_GROUPS, Information
 from ablate2tune.localize.margins.examples import Examples
 from ablate2tune.localize.measuring.sweep import Sweep
+from ablate2tune.localize.probes.margin import MarginProbe
 from ablate2tune.localize.ranking.figures import bounds_of, new_panels, write_figure
 from ablate2tune.localize.ranking.ranking import Row
 from ablate2tune.localize.statistics.groups import Groups
@@ -33,7 +34,7 @@ STYLES = ("-", "--", "-.", ":")
 
 def depth_finding(
     denoiser: Denoiser,
-    sweep: Sweep,
+    sweep: Sweep[MarginProbe],
     information: Information,
     measured: Sequence[SceneRecord],
     calibration: Sequence[SceneRecord],
@@ -59,7 +60,7 @@ def depth_finding(
     reduction = Reduction(seed)
 
     def read(examples: Examples, runs: Sequence[Run]) -> dict[Key, np.ndarray]:
-        with sweep.engine.blocks.running():
+        with sweep.probe.engine.blocks.running():
             return read_streams(
                 denoiser, examples, runs, sigmas, seed, config.batch_size, reduction
             )
@@ -68,8 +69,8 @@ def depth_finding(
     readings: list[dict[str, Any]] = []
     if len({run.group for run in runs}) >= MIN_GROUPS:
         # Calibration comes first: what is estimated without answers is estimated on it.
-        tuning = read(sweep.calibration.examples, spare) if spare else None
-        found = read(sweep.examples, runs)
+        tuning = read(sweep.probe.calibration.examples, spare) if spare else None
+        found = read(sweep.probe.examples, runs)
         statistics: dict[str, Groups] = {}
         for key, x in found.items():
             task = _task(runs, key, x)

@@ -1,0 +1,236 @@
+"""The margin probe: how much better a picture is explained by its caption than by a foil.
+
+Forwards on noised pictures alone, without sampling (see `margins.margin`); conditions of one batch
+share the blocks before the first that they ablate, and one backward pass estimates all of them.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ablate2tune.ablation import Verification, verify
+from ablate2tune.components import Component, lora_targets
+from ablate2tune.errors import UserError
+from ablate2tune.localize.margins.examples import Examples, encode
+from ablate2tune.localize.margins.gain import adapter_gain, weight_gradients
+from ablate2tune.localize.margins.margin import (
+    Batch,
+    Donors,
+    Levels,
+    Losses,
+    Margins,
+    batch_loss,
+    batches,
+    measure,
+)
+from ablate2tune.localize.margins.phrases import token_masks
+from ablate2tune.localize.measuring.activation_means import Calibration
+from ablate2tune.localize.measuring.condition import BASELINE, Condition
+from ablate2tune.localize.measuring.engine import Engine
+from ablate2tune.localize.measuring.screening import can_screen, first_order_losses
+from ablate2tune.localize.measuring.sweep_identity import sweep_identity
+from ablate2tune.localize.probes.margin_config import MarginConfig
+from ablate2tune.localize.probes.probe import PROBES, Figure, Probe, Setting, Values
+from ablate2tune.progress import Callback
+from ablate2tune.seeding import numpy_generator, seed_for
+
+
+class MarginProbe(Probe[MarginConfig]):
+    """Loss under the foil minus loss under the caption, per picture and noise level."""
+
+    name = "margin"
+    config = MarginConfig
+    figures = tuple(
+        Figure(name, title, role=role)
+        for name, title, role in zip(
+            Margins._fields,
+            ("margin over the target foil", "margin over the control foil", "minus the loss"),
+            ("target", "control", "quality"),
+            strict=True,
+        )
+    )
+    unit = "block evaluations"
+    shares = True
+
+    def __init__(self, setting: Setting[MarginConfig]):
+        """Nothing is computed yet; pictures and captions are encoded when they are first read."""
+        super().__init__(setting)
+        config = setting.config
+        self.parts = config.sigmas
+        self.engine = Engine(
+            setting.denoiser, config.batch_size, config.prefix_reuse, config.batch_conditions
+        )
+        self.levels = Levels(config.sigmas, config.noises, setting.seed, config.batch_size)
+        self.calibration = Calibration(
+            setting.denoiser, setting.split.calibration, self.levels, setting.model, setting.cache
+        )
+
+    @cached_property
+    def examples(self) -> Examples:
+        """The measured examples, encoded."""
+        measured, config = self.setting.split.measured, self.setting.config
+        examples = encode(self.denoiser, measured)
+        if not config.tokens:
+            return examples
+        masks = token_masks(self.denoiser, examples, measured, config.tokens)
+        return replace(examples, tokens=masks)
+
+    @property
+    def ids(self) -> list[str]:
+        """Unique names of the examples."""
+        return self.examples.ids
+
+    @property
+    def groups(self) -> list[str]:
+        """The contrast group of each example."""
+        return self.examples.groups
+
+    @property
+    def spent(self) -> int:
+        """Block evaluations so far."""
+        return self.engine.evaluations
+
+    @property
+    def batch(self) -> int:
+        """Examples whose captions fit in one forward."""
+        return self.levels.examples_per_batch
+
+    def identity(self) -> dict[str, Any]:
+        """All that the margins depend on."""
+        split = self.setting.split
+        return sweep_identity(self.setting.model, split.measured, split.calibration, self.levels)
+
+    def cost(self, condition: Condition, examples: int) -> int:
+        """Block evaluations of a condition on that many examples."""
+        return self.engine.cost(condition, examples * self.levels.rows_per_example)
+
+    def shared_cost(self, examples: int) -> int:
+        """Block evaluations of the trace that conditions share."""
+        traced = self.setting.config.prefix_reuse and not self.engine.prefix_obstacle
+        return self.cost(BASELINE, examples) if traced else 0
+
+    def prepare(self, conditions: Sequence[Condition], write: bool) -> None:
+        """Provide the means that mode `mean` needs."""
+        wanted = [a for c in conditions if c.mode == "mean" for a in c.addresses]
+        self.calibration.provide(self.engine, wanted, write=write)
+
+    def measure(
+        self, conditions: Sequence[Condition], chunk: Sequence[int]
+    ) -> dict[Condition, Values]:
+        """Margins of some examples under each condition."""
+        return self._measure(conditions, chunk, self.engine.losses, self.levels)
+
+    def first_order(
+        self, conditions: Sequence[Condition], chunk: Sequence[int]
+    ) -> dict[Condition, Values]:
+        """The same as one backward pass predicts it, for conditions that `can_screen`."""
+
+        def losses(batch: Batch, wanted: Sequence[Condition]) -> dict[Condition, np.ndarray]:
+            return first_order_losses(self.engine, batch, wanted)
+
+        return self._measure(conditions, chunk, losses, self.levels)
+
+    def reseeded(
+        self, conditions: Sequence[Condition], chunk: Sequence[int]
+    ) -> dict[Condition, Values]:
+        """The same on other noise."""
+        levels = replace(self.levels, seed=seed_for(self.setting.seed, "reseeded-baseline"))
+        return self._measure(conditions, chunk, self.engine.losses, levels)
+
+    def _measure(
+        self,
+        conditions: Sequence[Condition],
+        chunk: Sequence[int],
+        losses: Losses,
+        levels: Levels,
+    ) -> dict[Condition, Values]:
+        found = measure(
+            losses,
+            self.examples,
+            levels,
+            chunk,
+            conditions,
+            self.denoiser.device,
+            self._donors(conditions),
+        )
+        return {condition: margins._asdict() for condition, margins in found.items()}
+
+    def _donors(self, conditions: Sequence[Condition]) -> Donors | None:
+        """A calibration example for each measured one, if any condition resamples."""
+        if not any(condition.mode == "resample" for condition in conditions):
+            return None
+        examples = self.calibration.examples
+        order = numpy_generator(self.setting.seed, "resample-donors").permutation(len(examples))
+        return Donors(examples, [int(order[i % len(order)]) for i in range(len(self.examples))])
+
+    def can_screen(self, condition: Condition) -> bool:
+        """Whether a condition has a first-order estimate."""
+        return can_screen(condition)
+
+    def gains(
+        self, components: Sequence[Component], wanted: Sequence[int], report: Callback | None = None
+    ) -> dict[str, float]:
+        """First-order gain of an adapter on each component, per parameter, by address (`gain`).
+
+        Args:
+            components: what an adapter would be put on.
+            wanted: places of the examples.
+            report: told (examples done, examples in all).
+        """
+        modules = list(dict.fromkeys(name for part in components for name in lora_targets(part)))
+
+        def every_batch() -> Iterator[Batch]:
+            for start in range(0, len(wanted), self.batch):
+                chunk = wanted[start : start + self.batch]
+                yield from batches(self.examples, self.levels, chunk, self.denoiser.device)
+                if report:
+                    report(min(start + self.batch, len(wanted)), len(wanted))
+
+        gradients = weight_gradients(self.engine, every_batch(), modules)
+        rank = self.setting.config.adapter_rank
+        return {
+            part.address: adapter_gain([gradients[name] for name in lora_targets(part)], rank)
+            for part in components
+        }
+
+    def _small_batches(self) -> Iterator[Batch]:
+        """A few rows at each noise level and draw."""
+        chunk, device = range(len(self.examples))[:2], self.denoiser.device
+        for batch in batches(self.examples, self.levels, chunk, device, others=True):
+            yield batch[: len(chunk)]
+
+    def run_levels(self) -> None:
+        """Run the model once at each noise level, in their order."""
+        for batch in list(self._small_batches())[:: self.levels.noises]:
+            self.engine.losses(batch, [BASELINE])
+
+    def verify(self) -> Verification:
+        """Check the ablations on a few measured rows at the first noise level."""
+        batch = next(self._small_batches())
+        with self.engine.blocks.running():
+            return verify(self.denoiser.model, lambda: batch_loss(self.denoiser, batch))
+
+    def impossible(self, conditions: Sequence[Condition]) -> dict[str, str]:
+        """Of conditions with one address each, those that cannot be measured, with the reason."""
+        batch, found = next(self._small_batches()), {}
+        for condition in conditions:
+            try:
+                self.engine.losses(batch, [condition])
+            except UserError as error:
+                found[condition.addresses[0]] = str(error)
+        return found
+
+    def cost_facts(self) -> dict[str, Any]:
+        """Halvings and whether prefixes were reused."""
+        obstacle = self.engine.prefix_obstacle
+        return {
+            "halvings": self.engine.halvings,
+            "prefix_reuse": self.setting.config.prefix_reuse and obstacle is None,
+            "prefix_reuse_obstacle": obstacle,
+        }
+
+
+PROBES.add(MarginProbe.name, MarginProbe)

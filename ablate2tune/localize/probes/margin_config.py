@@ -1,0 +1,25 @@
+"""The keys of the margin probe; they lie in `localize` itself."""
+
+from typing import Literal
+
+from ablate2tune.settings import Positive, Settings, Sigma
+
+
+class MarginConfig(Settings):
+    """Margins between captions and foils, on noised pictures."""
+
+    sigmas: list[Sigma] = [0.95, 0.85, 0.7]
+    """Noise levels of the margin probe."""
+    noises: Positive = 1
+    """Noise draws per example and noise level."""
+    batch_size: Positive = 64
+    """Latents per forward."""
+    prefix_reuse: bool = True
+    """Compute the blocks before an ablated one once per batch."""
+    batch_conditions: bool = True
+    """Let small batches of several conditions share a forward."""
+    tokens: list[Literal["relation", "subject", "object"]] = []
+    """Phrases of the caption: each block is also skipped at the text positions of each of these
+    alone, to see which positions it matters for."""
+    adapter_rank: Positive = 16
+    """Rank of the adapter whose gain is measured."""
