@@ -1,19 +1,36 @@
 """The command line: arguments in, exit code out. All work is in `stages` and `testbed`."""
 
 import os
+import shlex
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from ablate2tune import __version__
-from ablate2tune.errors import UserError
+from ablate2tune.errors import UserError, one_line
 from ablate2tune.progress import Terminal
 from ablate2tune.recipe import Recipe, load_recipe, load_settings
 
+
+class StoppedError(Exception):
+    """Ctrl-C, which some versions of typer would end without a word."""
+
+
+class _Commands(TyperGroup):
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise StoppedError from error
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="Find the parts of a model that carry a capability, and train LoRA only there.",
     no_args_is_help=True,
     add_completion=False,
@@ -49,6 +66,20 @@ def _recipe(path: Path, overrides: list[str] | None) -> Recipe:
     return load_recipe(path, overrides)
 
 
+def _run(stage: str, recipe: Path, overrides: list[str] | None) -> Terminal:
+    from ablate2tune.stages import STAGES, is_main_process, run_stage
+
+    terminal = Terminal(quiet=not is_main_process())
+    run_stage(STAGES[stage], _recipe(recipe, overrides), terminal)
+    return terminal
+
+
+def _next(command: str, recipe: Path, overrides: list[str] | None) -> str:
+    """What to type next, as it stands, in a checkout or outside."""
+    launch = ["accelerate", "launch", "-m"] if command == "train" else []
+    return f"next: {shlex.join([*launch, 'ablate2tune', command, str(recipe), *(overrides or [])])}"
+
+
 @app.command()
 def components(
     model: Annotated[
@@ -81,11 +112,11 @@ def render_data(
             render_preview(settings.scenes, settings.seed, path, progress)
         terminal.say(f"preview: {path}")
         return
-    from ablate2tune.stages import render_data_stage
+    from ablate2tune.scenes.stage import render_data as render
 
-    summary = render_data_stage(settings, terminal)
+    summary = render(settings, terminal)
     terminal.say(f"{summary.images} images in {settings.data_folder}")
-    terminal.say(f"next: ablate2tune localize {recipe}")
+    terminal.say(_next("localize", recipe, overrides))
 
 
 @app.command()
@@ -107,9 +138,9 @@ def assets(
 @app.command("check-data")
 def check_data(recipe: RecipeArgument, overrides: Overrides = None) -> None:
     """Check a rendered set: captions true, foils false, relations not to be guessed."""
-    from ablate2tune.stages import check_data_stage
+    from ablate2tune.scenes.stage import check_data as check
 
-    check_data_stage(_recipe(recipe, overrides), Terminal())
+    check(_recipe(recipe, overrides), Terminal())
 
 
 @app.command("export-data")
@@ -129,33 +160,21 @@ def export_data(
 @app.command()
 def localize(recipe: RecipeArgument, overrides: Overrides = None) -> None:
     """Rank blocks and sub-layers by ablation (also under `accelerate launch`)."""
-    from ablate2tune.stages import is_main_process, localize_stage
-
-    settings, terminal = _recipe(recipe, overrides), Terminal(quiet=not is_main_process())
-    localize_stage(settings, terminal)
-    terminal.say(f"ranking and heat map in {settings.run_folder / 'localize'}")
-    terminal.say(f"next: accelerate launch ablate2tune train {recipe}")
+    terminal = _run("localize", recipe, overrides)
+    terminal.say(_next("train", recipe, overrides))
 
 
 @app.command()
 def train(recipe: RecipeArgument, overrides: Overrides = None) -> None:
     """Train LoRA on the top-ranked modules only (also under `accelerate launch`)."""
-    from ablate2tune.stages import is_main_process, train_stage
-
-    settings, terminal = _recipe(recipe, overrides), Terminal(quiet=not is_main_process())
-    outcome = train_stage(settings, terminal)
-    terminal.say(f"adapter in {outcome.adapter}")
-    terminal.say(f"next: ablate2tune compare {recipe}")
+    terminal = _run("train", recipe, overrides)
+    terminal.say(_next("compare", recipe, overrides))
 
 
 @app.command()
 def compare(recipe: RecipeArgument, overrides: Overrides = None) -> None:
     """Compare before and after on the same prompts and seeds."""
-    from ablate2tune.stages import compare_stage
-
-    settings, terminal = _recipe(recipe, overrides), Terminal()
-    compare_stage(settings, terminal)
-    terminal.say(f"grid: {settings.run_folder / 'compare' / 'grid.png'}")
+    _run("compare", recipe, overrides)
 
 
 @app.command()
@@ -163,9 +182,7 @@ def run(recipe: RecipeArgument, overrides: Overrides = None) -> None:
     """All four stages in order; a stage whose inputs have not changed is not run again."""
     from ablate2tune.stages import run_stages
 
-    settings, terminal = _recipe(recipe, overrides), Terminal()
-    run_stages(settings, terminal)
-    terminal.say(f"grid: {settings.run_folder / 'compare' / 'grid.png'}")
+    run_stages(_recipe(recipe, overrides), Terminal())
 
 
 @testbed_app.command("build")
@@ -194,14 +211,13 @@ def main(arguments: list[str] | None = None) -> None:
             traceback.print_exc()
         print(f"ablate2tune: {error}", file=sys.stderr)
         code = 2
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, StoppedError):
         print("ablate2tune: interrupted; the same command goes on from here", file=sys.stderr)
         code = 130
     except Exception as error:
         if debug:
             traceback.print_exc()
         else:
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            print(f"ablate2tune: failed: {reason} (--debug shows where)", file=sys.stderr)
+            print(f"ablate2tune: failed: {one_line(error)} (--debug shows where)", file=sys.stderr)
         code = 1
     sys.exit(code)

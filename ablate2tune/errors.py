@@ -1,7 +1,12 @@
-"""The one exception for "the user must change something"."""
+"""The one exception for "the user must change something", and any other one in a line."""
 
 import difflib
 from collections.abc import Iterable
+
+
+def one_line(error: BaseException) -> str:
+    """Any exception as one line: its type and what it says."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 class UserError(Exception):

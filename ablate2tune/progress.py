@@ -8,16 +8,19 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     ProgressColumn,
     Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.progress import Progress as Bars
 from rich.text import Text
 
-Callback = Callable[[int, int], None]
+Progress = Callable[[int, int], None]
+"""How long work tells where it is: called with (done, in all), the total may grow."""
+ELSEWHERE = 160
+"""Columns of a table that is not written to a terminal, where nobody could make it wider."""
 
 
 class _Rate(ProgressColumn):
@@ -32,13 +35,15 @@ class Terminal:
         self.quiet = quiet
         # Without markup, which would swallow addresses such as attn[heads=3].
         self.console = Console(quiet=quiet, highlight=False, markup=False)
+        if not self.console.is_terminal:
+            self.console.width = ELSEWHERE
 
     def say(self, message: object) -> None:
-        """Print one line, or a rich table, between the bars."""
-        self.console.print(message)
+        """Print one line, unfolded, or a rich table, between the bars."""
+        self.console.print(message, soft_wrap=isinstance(message, str))
 
     @contextmanager
-    def bar(self, label: str) -> Iterator[Callback]:
+    def bar(self, label: str) -> Iterator[Progress]:
         """A progress bar; yields the callback (done, total)."""
         if not self.console.is_terminal:
             yield self._lines(label)
@@ -51,11 +56,11 @@ class Terminal:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
         )
-        with Progress(*columns, console=self.console, disable=self.quiet) as progress:
-            task = progress.add_task(label, total=None)
-            yield lambda done, total: progress.update(task, completed=done, total=total)
+        with Bars(*columns, console=self.console, disable=self.quiet) as bars:
+            task = bars.add_task(label, total=None)
+            yield lambda done, total: bars.update(task, completed=done, total=total)
 
-    def _lines(self, label: str, every: float = 30.0) -> Callback:
+    def _lines(self, label: str, every: float = 30.0) -> Progress:
         began = time.monotonic()
         spoken = began
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
-from ablate2tune.errors import UserError, did_you_mean
+from ablate2tune.errors import UserError, did_you_mean, one_line
 
 T = TypeVar("T")
 GROUP = "ablate2tune"
@@ -81,9 +81,8 @@ def load_extensions() -> None:
         try:
             entry.load()
         except Exception as error:
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
             raise UserError(
-                f"an extension cannot be imported ({reason})",
+                f"an extension cannot be imported ({one_line(error)})",
                 where=f"entry point {entry.name} = {entry.value}",
                 mend="mend or uninstall the package that brings it",
             ) from error

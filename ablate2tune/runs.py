@@ -1,25 +1,16 @@
-"""Run directories: whole-file writes, append-only rows, the manifest, and stages that know
-whether their inputs have changed."""
+"""Files: written whole, or as rows that are appended and survive a torn line; hashes of values."""
 
-import datetime
 import hashlib
 import json
 import os
-import platform
 import resource
-import subprocess
 import sys
-import time
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager, suppress
-from importlib import metadata
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ablate2tune import __version__
 from ablate2tune.errors import UserError
-
-PACKAGES = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors", "numpy")
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -151,133 +142,13 @@ def peak_memory_gb() -> float:
     return peak / 1e9 if sys.platform == "darwin" else peak * 1024 / 1e9
 
 
-class RunDir:
-    """One run directory, `runs/NAME`, and its manifest.
-
-    The manifest holds the resolved recipe, versions, git revision, hardware and, per stage, its
-    inputs, start, end, seconds and peak memory. A stage's folder belongs to one set of inputs:
-    another set is refused, and the message names the keys that differ.
-    """
-
-    def __init__(self, path: Path, recipe: dict[str, Any]):
-        """Open the directory; nothing is written before a stage is claimed."""
-        self.path = path
-        self._manifest_path = path / "manifest.json"
-        if self._manifest_path.exists():
-            self.manifest = read_json(self._manifest_path)
-        else:
-            self.manifest = {"schema": "ablate2tune/manifest/1", "stages": {}}
-        self.manifest["recipe"] = recipe
-
-    def folder(self, stage: str) -> Path:
-        """The stage's own folder inside the run directory."""
-        return self.path / stage
-
-    def is_done(self, stage: str, inputs: dict[str, Any]) -> bool:
-        """Whether the stage ended well with exactly these inputs."""
-        record = self.manifest["stages"].get(stage, {})
-        return "end" in record and not differences(record["inputs"], inputs)
-
-    def claim(self, stage: str, inputs: dict[str, Any]) -> None:
-        """Take the stage's folder for these inputs (JSON-able, nested).
-
-        Raises:
-            UserError: the folder holds results of other inputs, or cannot be written.
-        """
-        record = self.manifest["stages"].get(stage)
-        if record and self.folder(stage).exists():
-            differing = differences(record["inputs"], inputs)
-            if differing:
-                raise UserError(
-                    f"belongs to another recipe: {'; '.join(differing[:3])}",
-                    where=str(self.folder(stage)),
-                    mend="give the recipe another name, or delete that folder to start again",
-                )
-        else:
-            self.manifest["stages"][stage] = {"inputs": json.loads(json.dumps(inputs, default=str))}
-        self.manifest["environment"] = environment()
-        write_json(self._manifest_path, self.manifest)
-
-    def reopen(self, stage: str, inputs: dict[str, Any], free: Collection[str]) -> bool:
-        """Give a stage new inputs, if they differ from its own below the keys `free` alone.
-
-        For inputs on which part of a stage's files does not depend: the stage counts as begun, and
-        what it left stays where it is.
-
-        Args:
-            stage: the stage.
-            inputs: its new inputs (JSON-able, nested).
-            free: keys that may differ, with all below them ("compare.judge").
-
-        Returns:
-            Whether the stage was there with other inputs and has the new ones now.
-        """
-        record = self.manifest["stages"].get(stage)
-        if record is None:
-            return False
-        differing = [key for key, _, _ in _differing(record["inputs"], inputs)]
-        below = tuple(f"{key}." for key in free)
-        if not differing or not all(f"{key}.".startswith(below) for key in differing):
-            return False
-        self.manifest["stages"][stage] = {"inputs": json.loads(json.dumps(inputs, default=str))}
-        write_json(self._manifest_path, self.manifest)
-        return True
-
-    @contextmanager
-    def stage(self, name: str, inputs: dict[str, Any]) -> Iterator[Path]:
-        """Claim a stage, yield its folder, and record its time and memory when it ends well."""
-        self.claim(name, inputs)
-        record = self.manifest["stages"][name]
-        record.setdefault("start", _now())
-        began = time.perf_counter()
-        self.folder(name).mkdir(parents=True, exist_ok=True)
-        yield self.folder(name)
-        record["end"] = _now()
-        record["seconds"] = round(time.perf_counter() - began, 1)
-        record["peak_memory_gb"] = round(peak_memory_gb(), 3)
-        write_json(self._manifest_path, self.manifest)
-
-
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """The keys in which two nested settings differ, each as "key was X, is Y"."""
-    return [f"{key} was {was!r}, is {now!r}" for key, was, now in _differing(old, new)]
+    return [f"{key} was {was!r}, is {now!r}" for key, was, now in differing(old, new)]
 
 
-def environment() -> dict[str, Any]:
-    """Versions, git revision and hardware of this process."""
-    versions = {"ablate2tune": __version__, "python": platform.python_version()}
-    for package in PACKAGES:
-        versions[package] = metadata.version(package)
-    return {
-        "versions": versions,
-        "git": _git_revision(),
-        "hardware": {
-            "machine": platform.machine(),
-            "system": platform.system(),
-            "cores": os.cpu_count(),
-        },
-    }
-
-
-def _git_revision() -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "describe", "--always", "--dirty"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-def _differing(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+def differing(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    """The keys in which two nested settings differ, dotted, each with its old and new value."""
     before, after = _flatten(old), _flatten(json.loads(json.dumps(new, default=str)))
     return [
         (key, before.get(key), after.get(key))

@@ -1,14 +1,30 @@
 """What all settings share: frozen, unknown keys refused; and the types of their values."""
 
-from typing import Annotated, Any
+from collections.abc import Iterator
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+
+from ablate2tune.identity import identity
 
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Sigma = Annotated[float, Field(gt=0, le=1)]
 FOLDER, MAPPING = "<folder>", "<mapping>"
 """Tags of the forms that a value may take; in an error's location they are no keys."""
+
+
+class Mark(Enum):
+    """What a key is for, said in its annotation: `Annotated[Positive, Mark.STEERS]`.
+
+    An unmarked key decides the stage's results: with another value the stage starts anew.
+    """
+
+    PRESENTS = "how results are shown: with another value they are shown anew"
+    STEERS = "how the work is done, not what comes out: may change at any time"
+    CONTENT = "a file, a folder or a hub name: its content decides the results, not its place"
 
 
 def _word_of(value: Any) -> Any:
@@ -23,3 +39,54 @@ class Settings(BaseModel):
     """Base of all settings: frozen, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_written(cls, value: Any, info: ValidationInfo) -> Any:
+        """No `true` for a number, and `~` is the user's home in whatever names a file."""
+        field = cls.model_fields[str(info.field_name)]
+        kinds = set(_kinds(field.annotation))
+        listed = value if isinstance(value, list) else [value]
+        if kinds & {int, float} and bool not in kinds and any(isinstance(v, bool) for v in listed):
+            raise ValueError("a number is needed, not true or false")
+        named = Path in kinds or Mark.CONTENT in field.metadata
+        if named and isinstance(value, str | Path) and str(value).startswith("~"):
+            return str(Path(value).expanduser())
+        return value
+
+    def decisive(self) -> dict[str, Any]:
+        """The values that decide results, JSON-able: without those that steer or present.
+
+        Raises:
+            UserError: a file that counts by its content cannot be read.
+        """
+        values = self.model_dump(mode="json")
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if Mark.PRESENTS in field.metadata or Mark.STEERS in field.metadata:
+                del values[name]
+            elif isinstance(value, Settings):
+                values[name] = value.decisive()
+            elif Mark.CONTENT in field.metadata and isinstance(value, str | Path):
+                values[name] = identity(value)
+        return values
+
+    def presenting(self) -> dict[str, Any]:
+        """The values that say how results are shown, JSON-able."""
+        values = self.model_dump(mode="json")
+        found: dict[str, Any] = {}
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if Mark.PRESENTS in field.metadata:
+                found[name] = values[name]
+            elif isinstance(value, Settings) and (below := value.presenting()):
+                found[name] = below
+        return found
+
+
+def _kinds(annotation: Any) -> Iterator[type]:
+    """The types among the forms that an annotation allows."""
+    if isinstance(annotation, type):
+        yield annotation
+    for form in get_args(annotation):
+        yield from _kinds(form)

@@ -28,12 +28,12 @@ from scipy import stats
 
 from ablate2tune.ablation import ablated
 from ablate2tune.localize.localize_config import LocalizeConfig
+from ablate2tune.localize.localizing import localize
 from ablate2tune.localize.margins.examples import encode
 from ablate2tune.localize.margins.margin import Levels, batch_loss, batches, measure
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.measuring.engine import BASELINE, Engine
 from ablate2tune.localize.measuring.replay import Blocks
-from ablate2tune.localize.stage import localize
 from ablate2tune.models import FluxDenoiser, load_denoiser
 from ablate2tune.recipe import Recipe, load_recipe
 from ablate2tune.scenes.dataset.records import SceneRecord, read_dataset

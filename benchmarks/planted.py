@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ablate2tune.components import discover, lora_targets
-from ablate2tune.localize.stage import localize
+from ablate2tune.localize.localizing import localize
 from ablate2tune.models import FluxDenoiser, load_denoiser
 from ablate2tune.models.conditioning import Conditioning
 from ablate2tune.models.schedules import interpolate, squared_error, velocity_target

@@ -2,6 +2,7 @@
 hand-made data set, pictures of noise with the rows that a rendered one has."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,12 @@ from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.scenes.vocabulary import COLOURS, KINDS, OPPOSITE, RELATIONS, caption, pair_caption
 from ablate2tune.testbed.architecture import TINY, build_pipeline
 from ablate2tune.testbed.text import word_list
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What is remembered of files stays out of the user's home, in subprocesses as well."""
+    os.environ["ABLATE2TUNE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """The command line as a user meets it: exit codes and one line per mistake."""
 
+import shlex
 import subprocess
 import sys
 from importlib.metadata import version
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ablate2tune import cli
 from ablate2tune.cli import main
 
 ROOT = Path(__file__).parent.parent
@@ -73,6 +75,26 @@ def test_run_refuses_before_any_work_what_compare_would_refuse(
     error = capsys.readouterr().err
     assert words in error and error.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_interrupted_is_one_line_and_code_130(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ablate2tune.cli.load_recipe", interrupted)
+    assert exit_code(["train", "recipe.yaml"]) == 130
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "interrupted" in error
+
+
+def test_the_next_command_can_be_typed_as_it_stands() -> None:
+    overrides = ["train.steps=2", "compare.judge={depth: a b}"]
+    line = cli._next("train", Path("my recipes/r.yaml"), overrides)
+    words = shlex.split(line.removeprefix("next: "))
+    launch = ["accelerate", "launch", "-m", "ablate2tune"]
+    assert words == [*launch, "train", "my recipes/r.yaml", *overrides]
 
 
 def test_directory_launch_does_not_shadow_the_standard_library() -> None:

@@ -5,6 +5,12 @@ from rich.table import Table
 from ablate2tune.progress import Terminal
 
 
+def test_paths_are_not_folded_off_a_terminal(capsys):
+    path = "/a/b" + "/folder" * 40
+    Terminal().say(f"grid: {path}")
+    assert capsys.readouterr().out == f"grid: {path}\n"
+
+
 def test_brackets_are_not_markup(capsys):
     cells = Table("component")
     cells.add_row("attn[heads=3]")

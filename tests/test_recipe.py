@@ -43,6 +43,7 @@ def test_on_and_off_need_no_quotes_in_yaml(tmp_path: Path, written: str, word: s
         ("train.stepz=7", ["unknown key 'train.stepz'", "did you mean 'steps'"]),
         ("trian.steps=7", ["unknown key 'trian'", "did you mean 'train'"]),
         ("train.steps=many", ["train.steps = 'many'", "integer"]),
+        ("train.rank=true", ["train.rank = True", "a number"]),
         ("train.steps=0", ["train.steps = 0", "greater than 0"]),
         ("scenes.images=0", ["scenes.images = 0"]),
         ("scenes.images=7", ["even"]),
@@ -90,6 +91,11 @@ def test_a_judge_is_a_folder_a_mapping_or_nothing(tmp_path: Path) -> None:
     [
         ("- a list\n", "mapping"),
         ("a: [1\n", "not valid YAML"),
+        (
+            f"{MINIMAL}train: {{rank: 4}}\nseed: 1\ntrain: {{steps: 5}}\n",
+            r"demo\.yaml: key 'train' comes twice, in lines 3 and 5",
+        ),
+        (f"{MINIMAL}train:\n  rank: 4\n  rank: 5\n", "'rank' comes twice, in lines 4 and 5"),
         ("name: demo\n", "model is missing"),
         ("!!python/object/apply:os.system ['true']\n", "not valid YAML"),
     ],
@@ -97,6 +103,15 @@ def test_a_judge_is_a_folder_a_mapping_or_nothing(tmp_path: Path) -> None:
 def test_bad_file(tmp_path: Path, text: str, word: str) -> None:
     with pytest.raises(UserError, match=word):
         load_recipe(recipe_file(tmp_path, text))
+
+
+def test_home_is_expanded(tmp_path: Path) -> None:
+    path = recipe_file(tmp_path, "name: demo\nmodel: {path: ~/model}\ncompare: {judge: ~/j}\n")
+    recipe = load_recipe(path, ["runs=~/runs"])
+    home = Path.home()
+    assert recipe.model.path == str(home / "model")
+    assert recipe.compare.judge is not None and recipe.runs == home / "runs"
+    assert recipe.compare.judge.model_dump()["folder"] == home / "j"
 
 
 def test_missing_file_names_near_ones(tmp_path: Path) -> None:

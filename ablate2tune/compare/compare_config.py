@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from ablate2tune.compare.judges import AnyJudge, read_settings
-from ablate2tune.settings import Positive, Settings, YamlWord
+from ablate2tune.settings import Mark, Positive, Settings, YamlWord
 
 
 class CompareConfig(Settings):
@@ -27,9 +27,9 @@ class CompareConfig(Settings):
     calibration_images: Positive = 300
     """Rendered scenes on which the judge's own error is measured first."""
     grid_rows: Positive = 6
-    batch_size: Positive = 50
+    batch_size: Annotated[Positive, Mark.STEERS] = 50
     bootstrap: Positive = 2000
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
-    wandb_project: str = "ablate2tune"
-    wandb: Annotated[Literal["auto", "offline", "off"], YamlWord] = "auto"
+    wandb_project: Annotated[str, Mark.PRESENTS] = "ablate2tune"
+    wandb: Annotated[Literal["auto", "offline", "off"], YamlWord, Mark.PRESENTS] = "auto"
     """auto: online when logged in, else offline."""

@@ -11,10 +11,10 @@ from ablate2tune.localize.generate.show import table as pictures_table
 from ablate2tune.localize.generate.stage import GeneratedRanking, localize_by_pictures
 from ablate2tune.localize.judging import Judging, judging
 from ablate2tune.localize.localize_config import LocalizeConfig
+from ablate2tune.localize.localizing import localize
 from ablate2tune.localize.own.stage import localize_on_own
 from ablate2tune.localize.ranking import ranking_figures as show
 from ablate2tune.localize.ranking.ranking import Ranking
-from ablate2tune.localize.stage import localize
 from ablate2tune.models import Denoiser, Progress
 from ablate2tune.scenes.dataset.records import SceneRecord
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from ablate2tune.localize.probes.margin_config import MarginConfig
-from ablate2tune.settings import Positive, Settings, YamlWord
+from ablate2tune.settings import Mark, Positive, Settings, YamlWord
 
 
 class JointConfig(Settings):
@@ -37,7 +37,7 @@ class GenerateConfig(Settings):
 
     groups: Annotated[int, Field(ge=2)] = 24
     """Contrast groups whose captions are drawn and judged, where `compare.judge` is set."""
-    pairs: Path | None = None
+    pairs: Annotated[Path | None, Mark.CONTENT] = None
     """Folder of (image, caption) pairs as `datasets` calls an imagefolder: pictures, and a
     metadata.jsonl with `file_name` and `text`. Their captions are drawn; the pictures are what
     FID and frechet_clip compare with."""
@@ -55,11 +55,11 @@ class GenerateConfig(Settings):
     sublayers: Literal["top", "all", "none"] = "top"
     """Whose sub-layers are swept after the blocks: those of the `top_blocks` best blocks, or of
     every block, as a table per layer needs."""
-    clip: str = "openai/clip-vit-base-patch32"
+    clip: Annotated[str, Mark.CONTENT] = "openai/clip-vit-base-patch32"
     """Folder or hub name of the CLIP model of clip_score and frechet_clip."""
     fid: Literal["auto", "on", "off"] = "auto"
     """FID with torch-fidelity's InceptionV3; auto: where torch-fidelity is installed."""
-    inception: Path | None = None
+    inception: Annotated[Path | None, Mark.CONTENT] = None
     """File of InceptionV3's weights; torch-fidelity fetches its own by default."""
 
 

@@ -1,250 +1,67 @@
-"""The localize stage: from a model and a data set to a ranking of its components."""
+"""The stage localize: components ranked by the evidence that the recipe asks for."""
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ablate2tune import runs
-from ablate2tune.components import Component
-from ablate2tune.components.heads import Heads
-from ablate2tune.localize.findings.depth import depth_finding
-from ablate2tune.localize.findings.explore import explore
-from ablate2tune.localize.findings.follow_up import Finding
-from ablate2tune.localize.findings.head_table import head_conditions
-from ablate2tune.localize.findings.information import Information, check_information
-from ablate2tune.localize.localize_config import LocalizeConfig
-from ablate2tune.localize.margins.examples import Split, split_groups
-from ablate2tune.localize.margins.phrases import of_equal_length
-from ablate2tune.localize.measuring.activation_means import check_mode
-from ablate2tune.localize.measuring.condition import Condition, block_mode
-from ablate2tune.localize.measuring.processes import Processes
-from ablate2tune.localize.measuring.racing import BUDGET, BUDGET_SCREENED
-from ablate2tune.localize.measuring.sweep import Measured, Sweep
-from ablate2tune.localize.measuring.sweep_identity import model_hash
-from ablate2tune.localize.probes.margin import MarginProbe
-from ablate2tune.localize.probes.probe import Setting
-from ablate2tune.localize.ranking.bars import write_bars
-from ablate2tune.localize.ranking.ranking import NO_SKILL, RANKED, SCHEMA, Analysis, Ranking, Row
-from ablate2tune.localize.ranking.ranking_figures import write_csv, write_heatmap
-from ablate2tune.localize.ranking.trust import trust
-from ablate2tune.models import Denoiser, Progress
-from ablate2tune.scenes.dataset.records import SceneRecord
+from ablate2tune.localize.evidence import judges, needs_scenes, rank, table
+from ablate2tune.models import check_model_path, load_denoiser
+from ablate2tune.recipe import Recipe
+from ablate2tune.scenes.dataset.records import data_identity, read_dataset
+from ablate2tune.stage import Job, Stage
 
 
-def localize(
-    denoiser: Denoiser,
-    records: Sequence[SceneRecord],
-    config: LocalizeConfig,
-    seed: int,
-    folder: Path,
-    on_progress: Progress | None = None,
-    cache: Path | None = None,
-) -> Ranking:
-    """Rank blocks, then the sub-layers of the top blocks, by what the model loses without them.
-
-    Writes information.json, identity.json, results.jsonl, ranking.json, ranking.csv, cost.json,
-    heatmap.png and bars.png with bars.json below `folder`, and a PNG with its JSON for each
-    follow-up that the recipe asks for. A killed run continues where it stopped and ends with the
-    same ranking.
-
-    Args:
-        denoiser: the model.
-        records: the data set; its training scenes are used.
-        config: groups, noise levels, modes, statistics.
-        seed: of the groups, the noise and the resampling.
-        folder: where the files go.
-        on_progress: told (block evaluations done, block evaluations in all); the total is an
-            estimate that grows where it must.
-        cache: folder of calibrated means, shared between runs; None keeps none.
-
-    Raises:
-        UserError: too few contrast groups, a loss that is not finite, fused projections, a model
-            without blocks, a folder that holds the results of another sweep, or mode "mean" on a
-            family whose tokens have no fixed positions.
-    """
-    # 1) Choose and encode; whether the conditioning carries the distinction comes first.
-    check_mode(denoiser, config.mode)
-    split, notes = _choose(denoiser, records, config, seed)
-    information = check_information(
-        denoiser,
-        [*split.measured, *split.calibration],
-        config.bootstrap,
-        config.confidence,
-        seed,
-    )
-    sweep = open_sweep(denoiser, split, config, seed, folder, on_progress, cache)
-    if sweep.processes.is_first:
-        runs.write_json(folder / "information.json", information.as_dict())
-
-    # 2) Baseline. Without skill there is nothing to rank, but by gradient.
-    sweep.plan(sweep.baseline_cost)
-    analysis = sweep.baseline()
-    if not analysis.has_skill and config.rank_by != "gradient":
-        findings = _depth(denoiser, sweep, information, split, [])
-        return _finish(folder, sweep, analysis, information, notes, {}, [], {}, None, findings)
-    reseeded = sweep.reseeded() if config.noise_floor else None
-
-    # 3) Ablations that do not do what they say are left out by name.
-    verification = sweep.probe.verify()
-    left_out = dict(verification.failed)
-    passed = set(verification.passed)
-
-    # 4) Blocks, then the sub-layers of the best of them.
-    blocks = [
-        (block, Condition((block.address,), block_mode(config.mode)))
-        for block in sweep.catalogue.blocks
-        if block.address in passed
-    ]
-    sizes = [len(sweep.catalogue.children(block)) for block, _ in blocks]
-    head_counts = [_heads(sweep, block) if config.heads else 0 for block, _ in blocks]
-    coming = max(
-        1, len(blocks) + sum(sum(sorted(n)[-config.top_blocks :]) for n in (sizes, head_counts))
-    )
-    everything: Measured = [
-        (child, Condition((child.address,), config.mode))
-        for block, _ in blocks
-        for child in sweep.catalogue.children(block)
-        if child.address in passed
-    ]
-    screened = sweep.screen([condition for _, condition in [*blocks, *everything]])
-    share = config.budget or (BUDGET_SCREENED if screened else BUDGET)
-    passes = share * (1 + coming) - (3 if screened else 1)  # the baseline's and the gradients'
-    budget = max(0.0, passes * sweep.baseline_cost)
-    if not config.racing and config.top_blocks >= len(blocks):
-        sweep.measure([condition for _, condition in [*blocks, *everything]])
-    blocks, broken = sweep.run(blocks, budget * len(blocks) / coming)
-    left_out |= broken
-    block_rows = analysis.rows(blocks, _gains(sweep, blocks))
-    top = {row.component.address for row in block_rows[: config.top_blocks]}
-    sublayers = [pair for pair in everything if pair[0].block in top]
-    sublayers, broken = sweep.run(sublayers, budget * len(sublayers) / coming)
-    left_out |= broken
-    sublayer_rows = analysis.rows(sublayers, _gains(sweep, sublayers))
-    levels = {"block": blocks, "sublayer": sublayers}
-
-    # 5) The heads of these blocks' attentions.
-    head_rows: list[Row] = []
-    if config.heads:
-        heads, unclear = head_conditions((part for part, _ in sublayers), config.mode)
-        heads, broken = sweep.run(heads, budget * len(heads) / coming)
-        left_out |= unclear | broken
-        head_rows = analysis.rows(heads)
-        levels["head"] = heads
-    rows = analysis.over_levels([*block_rows, *sublayer_rows, *head_rows])
-
-    # 6) What follows the ranking: pictures of it, token positions, joint conditions.
-    parts = [block for block, _ in blocks]
-    findings = explore(denoiser, sweep, analysis, rows, parts, split.measured, folder)
-    findings += _depth(denoiser, sweep, information, split, rows)
-    return _finish(
-        folder, sweep, analysis, information, notes, levels, rows, left_out, reseeded, findings
-    )
+def check(recipe: Recipe) -> None:
+    """Refuse a model that is not there."""
+    check_model_path(recipe.model.path)
 
 
-def open_sweep(
-    denoiser: Denoiser,
-    split: Split,
-    config: LocalizeConfig,
-    seed: int,
-    folder: Path,
-    on_progress: Progress | None = None,
-    cache: Path | None = None,
-) -> Sweep[MarginProbe]:
-    """The margin sweep of some examples in a folder; arguments as for `localize`."""
-    processes = Processes(denoiser)
-    setting = Setting(denoiser, split, config, seed, model_hash(denoiser), cache)
-    return Sweep(MarginProbe(setting), config, folder, processes, on_progress)
-
-
-def _choose(
-    denoiser: Denoiser, records: Sequence[SceneRecord], config: LocalizeConfig, seed: int
-) -> tuple[Split, list[str]]:
-    """The scenes to measure and to calibrate on, and what to tell the user about the choice."""
-    notes: list[str] = []
-    if config.mode == "patch":
-        training = [record for record in records if record.split == "train"]
-        records = of_equal_length(denoiser, training)
-        kept, groups = ({record.group_id for record in part} for part in (records, training))
-        notes.append(
-            f"patching: {len(kept)} of {len(groups)} contrast groups have captions and foils of "
-            "equally many tokens; only these are measured"
-        )
-    calibrated = config.mode in ("mean", "resample")
-    calibration_groups = config.calibration_groups if calibrated else 0
-    return split_groups(records, config.groups, calibration_groups, seed), notes
-
-
-def _depth(
-    denoiser: Denoiser,
-    sweep: Sweep[MarginProbe],
-    information: Information,
-    split: Split,
-    rows: Sequence[Row],
-) -> list[Finding]:
-    if sweep.config.information != "depth" or not sweep.processes.is_first:
-        return []
-    parts = split.measured, split.calibration
-    return [depth_finding(denoiser, sweep, information, *parts, rows)]
-
-
-def _heads(sweep: Sweep[MarginProbe], block: Component) -> int:
-    found = [child.heads for child in sweep.catalogue.children(block)]
-    return sum(heads.count for heads in found if isinstance(heads, Heads))
-
-
-def _gains(sweep: Sweep[MarginProbe], measured: Measured) -> dict[str, float] | None:
-    if sweep.config.rank_by != "gradient" and not sweep.config.report_gradient:
-        return None
-    return sweep.gains([component for component, _ in measured])
-
-
-def _finish(
-    folder: Path,
-    sweep: Sweep[MarginProbe],
-    analysis: Analysis,
-    information: Information,
-    notes: Sequence[str],
-    levels: dict[str, Measured],
-    rows: Sequence[Row],
-    left_out: dict[str, str],
-    reseeded: np.ndarray | None,
-    findings: Sequence[Finding] = (),
-) -> Ranking:
-    config = sweep.config
-    sweep.finish()
-    ranked = analysis.has_skill or config.rank_by == "gradient"
-    data: dict[str, Any] = {
-        "schema": SCHEMA,
-        "verdict": RANKED if ranked else NO_SKILL,
-        "probe": "margin",
-        "rank_by": config.rank_by,
-        "ranked_by": analysis.ranked_by,
-        "confidence": config.confidence,
-        "sigmas": list(config.sigmas),
-        "baseline": analysis.baseline_dict(),
-        "components": [row.as_dict() for row in rows],
-        "left_out": left_out,
-        "trust": trust(
-            analysis,
-            sweep.groups,
-            levels,
-            rows,
-            reseeded,
-            config.race_top,
-            sweep.seed,
-        ),
+def inputs(recipe: Recipe) -> dict[str, Any]:
+    """Seed, model, scenes, settings, and the judge where pictures are judged."""
+    held = {
+        "seed": recipe.seed,
+        "model": recipe.model.decisive(),
+        "localize": recipe.localize.decisive(),
     }
-    messages = [found.message for found in findings if found.message]
-    ranking = Ranking(data, information.as_dict(), (*notes, *messages))
-    if not sweep.processes.is_first:
-        return ranking
-    write_csv(data, folder / "ranking.csv")
-    write_heatmap(data, [block.address for block in sweep.catalogue.blocks], folder / "heatmap.png")
-    write_bars(data, folder)
-    for finding in findings:
-        finding.write(folder)
-    ranking.write(folder)
-    runs.write_json(folder / "cost.json", sweep.cost_dict())
-    return ranking
+    if needs_scenes(recipe.localize, recipe.compare):
+        held["data"] = data_identity(recipe.data_folder)
+    if judges(recipe.localize, recipe.compare):
+        held["judge"] = recipe.compare.decisive()["judge"]
+    return held
+
+
+def work(job: Job) -> None:
+    """Rank, and say what was found."""
+    recipe = job.recipe
+    scenes = needs_scenes(recipe.localize, recipe.compare)
+    records = read_dataset(recipe.data_folder) if scenes else []
+    denoiser = load_denoiser(recipe.model)
+    with job.terminal.bar("localize") as progress:
+        rankings = rank(
+            denoiser,
+            records,
+            recipe.localize,
+            recipe.compare,
+            recipe.seed,
+            job.folder,
+            progress,
+            cache=recipe.means_folder,
+        )
+    for ranking in rankings:
+        job.terminal.say(table(ranking))
+        for message in ranking.messages():
+            job.terminal.say(message)
+
+
+def tell(job: Job) -> None:
+    """Where the ranking is."""
+    job.terminal.say(f"ranking and heat map in {job.folder}")
+
+
+STAGE = Stage(
+    name="localize",
+    inputs=inputs,
+    work=work,
+    check=check,
+    tell=tell,
+    several_processes=True,
+    results=("**/*.jsonl", "**/*.png", "ranking.json"),
+)

@@ -1,18 +1,18 @@
 """The section `model`."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from ablate2tune.settings import Positive, Settings
+from ablate2tune.settings import Mark, Positive, Settings
 
 
 class ModelConfig(Settings):
     """The model that is studied and tuned."""
 
-    path: str
+    path: Annotated[str, Mark.CONTENT]
     """A diffusers pipeline directory or a hub name ("black-forest-labs/FLUX.1-dev")."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Inference dtype of the frozen base; adapters are always float32."""
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Mark.STEERS] = "auto"
     height: Positive = 64
     """Image height in pixels."""
     width: Positive = 64
@@ -22,4 +22,4 @@ class ModelConfig(Settings):
     guidance_scale: float = 3.5
     """The stock call's `guidance_scale` when sampling: the guidance embedding's value for models
     that have one (FLUX), the scale of classifier-free guidance for others."""
-    trust_remote_code: bool = False
+    trust_remote_code: Annotated[bool, Mark.STEERS] = False

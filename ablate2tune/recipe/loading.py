@@ -18,6 +18,27 @@ from ablate2tune.train.train_config import TrainConfig
 T = TypeVar("T", bound=Settings)
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """Safe YAML in which a key that comes twice is an error; plain YAML drops the first."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """A mapping, after a look at its keys."""
+        seen: dict[str, int] = {}
+        for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if key.value == "<<" or not isinstance(key.value, str):
+                continue
+            if key.value in seen:
+                first = seen[key.value]
+                raise UserError(
+                    f"key {key.value!r} comes twice, in lines {first} and {line}",
+                    where=str(node.start_mark.name),
+                    mend="join the two",
+                )
+            seen[key.value] = line
+        return super().construct_mapping(node, deep)
+
+
 class Recipe(Settings):
     """A whole run: one model, one capability, one data set, one adapter."""
 
@@ -57,7 +78,8 @@ def load_settings(kind: type[T], path: Path, overrides: list[str]) -> T:
         UserError: the file is missing or not YAML, a key is unknown, a value impossible.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        with open(path, encoding="utf-8") as file:  # its name stands in errors
+            values = yaml.load(file, _UniqueKeys)
     except FileNotFoundError as error:
         near = sorted(str(p) for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
         raise UserError(

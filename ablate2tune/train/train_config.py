@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from ablate2tune.settings import Fraction, Positive, Settings
+from ablate2tune.settings import Fraction, Mark, Positive, Settings
 
 
 class TrainConfig(Settings):
@@ -44,4 +44,4 @@ class TrainConfig(Settings):
     sample_every: Positive = 200
     """Steps between sample grids; one is made at step 0 as well."""
     sample_prompts: Positive = 6
-    checkpoint_every: Positive = 50
+    checkpoint_every: Annotated[Positive, Mark.STEERS] = 50

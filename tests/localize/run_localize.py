@@ -10,7 +10,7 @@ import torch
 from accelerate import PartialState
 
 from ablate2tune.localize.localize_config import LocalizeConfig
-from ablate2tune.localize.stage import localize
+from ablate2tune.localize.localizing import localize
 from ablate2tune.models import load_denoiser
 from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.scenes.dataset.records import SceneRecord

@@ -17,9 +17,9 @@ from ablate2tune.localize.findings.interactions import find_pairs, interaction_c
 from ablate2tune.localize.findings.neighbours import find_neighbours
 from ablate2tune.localize.findings.sufficient import choose, find_sufficient
 from ablate2tune.localize.localize_config import JointConfig
+from ablate2tune.localize.localizing import localize
 from ablate2tune.localize.margins.margin import Margins
 from ablate2tune.localize.measuring.condition import Condition
-from ablate2tune.localize.stage import localize
 from ablate2tune.localize.statistics.groups import Groups
 
 EXAMPLES = 32

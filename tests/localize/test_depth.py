@@ -32,9 +32,9 @@ from ablate2tune.localize.findings.depth.stream_features import (
     Reduction,
     read_streams,
 )
+from ablate2tune.localize.localizing import localize
 from ablate2tune.localize.margins.examples import encode
 from ablate2tune.localize.margins.margin import noise_for
-from ablate2tune.localize.stage import localize
 from ablate2tune.localize.statistics.groups import Groups
 from ablate2tune.models import FluxDenoiser, load_denoiser
 from ablate2tune.testbed.architecture import build_pipeline

@@ -13,8 +13,8 @@ from scipy import stats
 
 from ablate2tune.errors import UserError
 from ablate2tune.localize.localize_config import LocalizeConfig
+from ablate2tune.localize.localizing import localize
 from ablate2tune.localize.margins.margin import noise_for
-from ablate2tune.localize.stage import localize
 from ablate2tune.models import FluxDenoiser, load_denoiser
 
 SIGMAS = [0.9, 0.6]

@@ -9,7 +9,7 @@ from PIL import Image
 from ablate2tune import runs
 from ablate2tune.localize.findings.information import check_information
 from ablate2tune.localize.localize_config import LocalizeConfig
-from ablate2tune.localize.stage import localize
+from ablate2tune.localize.localizing import localize
 from ablate2tune.models import load_denoiser
 from ablate2tune.scenes.dataset.records import read_dataset
 from ablate2tune.scenes.layouts.natural import sample_natural_group

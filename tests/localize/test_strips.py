@@ -9,8 +9,8 @@ from PIL import Image
 from test_localize import CONFIG, SEED, SIGMAS, favour  # type: ignore[import-not-found]
 
 from ablate2tune.localize.findings.strips import WHOLE
+from ablate2tune.localize.localizing import localize
 from ablate2tune.localize.sampling import timesteps_told
-from ablate2tune.localize.stage import localize
 
 
 @pytest.fixture(scope="module")

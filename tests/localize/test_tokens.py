@@ -12,9 +12,9 @@ from test_localize import CONFIG, SEED, favour, plain_margins  # type: ignore[im
 from ablate2tune.errors import UserError
 from ablate2tune.localize.findings.token_positions import token_cells
 from ablate2tune.localize.localize_config import LocalizeConfig
+from ablate2tune.localize.localizing import localize
 from ablate2tune.localize.margins.examples import encode
 from ablate2tune.localize.margins.phrases import phrase_spans, token_masks
-from ablate2tune.localize.stage import localize
 
 PHRASES = ["relation", "subject", "object"]
 BLOCK = "transformer_blocks.1"

@@ -124,6 +124,13 @@ def test_another_recipe_is_refused(rendered):
         render_dataset(other, 1, rendered[0])
 
 
+def test_a_folder_without_scenes_belongs_to_nobody(tmp_path):
+    for size in (32, 48):
+        config = TINY.model_copy(update={"images": 2, "min_area": 0.9, "max_attempts": 1})
+        with pytest.raises(UserError, match="no acceptable view"):
+            render_dataset(config.model_copy(update={"size": size}), 1, tmp_path)
+
+
 def test_no_acceptable_view_tells_the_counts(tmp_path):
     config = TINY.model_copy(update={"images": 2, "min_area": 0.9, "max_attempts": 3})
     message = (

@@ -12,7 +12,7 @@ from ablate2tune.recipe import Recipe
 from ablate2tune.scenes.checking.claims import Claim, read_claim
 from ablate2tune.scenes.checking.evidence import check_captions
 from ablate2tune.scenes.dataset.records import SceneRecord
-from ablate2tune.stages import check_data_stage
+from ablate2tune.scenes.stage import check_data
 
 RIGHT = {
     "text": "a red cube left of a blue cube",
@@ -101,13 +101,13 @@ def test_the_command_writes_its_findings_and_refuses_a_wrong_set(scene, tmp_path
     said = []
     terminal = type("Terminal", (), {"say": lambda self, line: said.append(line)})()
     scene()
-    check_data_stage(recipe, terminal)
+    check_data(recipe, terminal)
     assert said[-1].split() == ["left", "of", "1", "0", "0", "4", "0", "0"]
     held = json.loads((tmp_path / "evidence.json").read_text())
     assert held["scenes"][0]["caption"]["verdict"] == "confirmed"
     scene(text="a red cube right of a blue cube")
     with pytest.raises(UserError, match=r"1 of 1 pictures contradict .* g000000-a first"):
-        check_data_stage(recipe, terminal)
+        check_data(recipe, terminal)
 
 
 def test_what_captions_claim():

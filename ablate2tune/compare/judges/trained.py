@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from ablate2tune import runs
 from ablate2tune.compare.judges.judge_interface import JUDGED_AT_ONCE, JUDGES, JudgeConfig
 from ablate2tune.compare.relations import Box, Detection
 from ablate2tune.errors import UserError
+from ablate2tune.settings import Mark
 
 SCHEMA = "ablate2tune/judge/1"
 MEND = (
@@ -28,7 +29,7 @@ class TrainedConfig(JudgeConfig):
     """A trained judge; a recipe may state its folder alone."""
 
     kind: Literal["trained"] = "trained"
-    folder: Path
+    folder: Annotated[Path, Mark.CONTENT]
     """Weights, and `judge.json`."""
 
 

@@ -30,7 +30,7 @@ from ablate2tune.compare.judges.judge_interface import JUDGED_AT_ONCE, JUDGES, J
 from ablate2tune.compare.relations import Detection
 from ablate2tune.errors import UserError, did_you_mean
 from ablate2tune.scenes.captions import with_article
-from ablate2tune.settings import Fraction, Positive
+from ablate2tune.settings import Fraction, Mark, Positive
 
 MODEL_TYPES = {"detector": "owlv2", "depth": "depth_anything"}
 """`model_type` of the configuration that each part must have."""
@@ -45,9 +45,9 @@ class ZeroShotConfig(JudgeConfig):
     """A judge that was trained on no scene: an open-vocabulary detector and monocular depth."""
 
     kind: Literal["zero-shot"] = "zero-shot"
-    detector: str = "google/owlv2-base-patch16-ensemble"
+    detector: Annotated[str, Mark.CONTENT] = "google/owlv2-base-patch16-ensemble"
     """An OWLv2 model: a local folder or a hub name."""
-    depth: str = "depth-anything/Depth-Anything-V2-Small-hf"
+    depth: Annotated[str, Mark.CONTENT] = "depth-anything/Depth-Anything-V2-Small-hf"
     """A Depth Anything model, of relative or metric depth: a local folder or a hub name."""
     query: str = "a photo of {}"
     """What the detector is asked; {} stands for the object with its article ("a red ball")."""
@@ -59,7 +59,7 @@ class ZeroShotConfig(JudgeConfig):
     """Smallest box, as a fraction of the picture."""
     depth_range: Annotated[float, Field(gt=0)] = 3.0
     """Metres that the picture's range of inverse depth (2nd to 98th percentile) stands for."""
-    batch_size: Positive = 4
+    batch_size: Annotated[Positive, Mark.STEERS] = 4
     """Pictures per forward pass."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
 

@@ -9,13 +9,13 @@ from ablate2tune import runs
 from ablate2tune.errors import UserError
 from ablate2tune.localize.judging import Judging
 from ablate2tune.localize.localize_config import LocalizeConfig
+from ablate2tune.localize.localizing import localize
 from ablate2tune.localize.margins.examples import Split, split_groups
 from ablate2tune.localize.measuring.processes import Processes
 from ablate2tune.localize.measuring.sweep_identity import model_hash
 from ablate2tune.localize.own.agreement import agreement, draw_agreement, line
 from ablate2tune.localize.own.own_pictures import OwnImages, draw_own
 from ablate2tune.localize.ranking.ranking import Ranking
-from ablate2tune.localize.stage import localize
 from ablate2tune.models import Denoiser, Progress
 from ablate2tune.scenes.dataset.records import SceneRecord
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from ablate2tune import runs
 from ablate2tune.errors import UserError
+from ablate2tune.identity import identity_of
 from ablate2tune.scenes.dataset.shards import Member, Sample, shard_rows, shards_in
 
 
@@ -132,6 +133,23 @@ def index_files(folder: Path) -> list[Path]:
     """The files that say what a data set holds: metadata.jsonl, or else its shards."""
     metadata = folder / "metadata.jsonl"
     return [metadata] if metadata.exists() else shards_in(folder) or [metadata]
+
+
+def data_identity(folder: Path) -> str:
+    """Hash of a data set: its index and its pictures, or its shards.
+
+    Raises:
+        UserError: the folder or its index is missing or empty, or a picture is missing.
+    """
+    if not folder.is_dir():
+        raise UserError("no such data set", where=str(folder), mend=MEND)
+    files = index_files(folder)
+    if files == [folder / "metadata.jsonl"]:
+        files += [folder / row["file_name"] for _, row, _ in _rows(folder) if "file_name" in row]
+    for file in files:
+        if not file.exists():
+            raise UserError("no such picture", where=str(file), mend=MEND)
+    return identity_of(files, folder)
 
 
 def _rows(folder: Path) -> list[tuple[str, dict[str, Any], Sample | None]]:

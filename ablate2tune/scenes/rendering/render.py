@@ -10,6 +10,7 @@ from typing import Any
 
 from ablate2tune import runs
 from ablate2tune.errors import UserError
+from ablate2tune.folder_lock import lock
 from ablate2tune.scenes.assets.asset_folders import script_hashes
 from ablate2tune.scenes.dataset.caption_rates import kept_rates
 from ablate2tune.scenes.dataset.card import write_card
@@ -23,7 +24,6 @@ from ablate2tune.scenes.layouts.scene_sampling import (
     view_transform,
 )
 from ablate2tune.scenes.rendering.failures import FIRST, Failure, Failures
-from ablate2tune.scenes.rendering.folder_lock import lock
 from ablate2tune.scenes.rendering.render_engine import WORKER_MEMORY, Engine, open_engine
 from ablate2tune.scenes.rendering.resume import FOLDERS, TWINS, group_state
 from ablate2tune.scenes.rendering.worker_pool import JobError
@@ -85,7 +85,7 @@ def render_dataset(
             be written; Blender is missing or does not start; the first groups of a relation all
             failed; or, once all others are there, a group failed.
     """
-    with lock(folder):
+    with lock(folder, "is rendering into it", on_message):
         _claim(config, seed, folder)
         count = group_count(config)
         states = [group_state(folder, index) for index in range(count)]
@@ -161,19 +161,18 @@ def _identity(config: ScenesConfig, seed: int) -> dict[str, Any]:
 
 
 def _claim(config: ScenesConfig, seed: int, folder: Path) -> None:
-    """Make the folder this data set's own, or refuse one that belongs to another."""
+    """Make the folder this data set's own, or refuse one that holds scenes of another."""
     note = folder / "dataset.json"
     identity = _identity(config, seed)
-    if note.exists():
-        held = runs.read_json(note)
-        differing = runs.differences({k: held.get(k) for k in identity}, identity)
-        if differing:
-            raise UserError(
-                f"holds another data set: {differing[0]}",
-                where=str(folder),
-                mend="choose another folder or delete this one",
-            )
-    else:
+    held = runs.read_json(note) if note.exists() else {}
+    differing = runs.differences({k: held.get(k) for k in identity}, identity)
+    if held and differing and any((folder / "sidecars").glob("*.json")):
+        raise UserError(
+            f"holds another data set: {differing[0]}",
+            where=str(folder),
+            mend="choose another folder or delete this one",
+        )
+    if differing:
         runs.write_json(note, {"schema": SCHEMA, **identity})
     try:
         for name in FOLDERS:

@@ -1,0 +1,240 @@
+"""A run directory, `runs/NAME`: the manifest, and which stage's folder belongs to what inputs."""
+
+import datetime
+import json
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import time
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from ablate2tune import __version__
+from ablate2tune.errors import UserError
+from ablate2tune.folder_lock import short_lock
+from ablate2tune.identity import NOT_HERE, PREFIX, file_hash
+from ablate2tune.runs import differing, peak_memory_gb, read_json, write_json
+
+PACKAGES = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors", "numpy")
+APPENDED = ".jsonl"
+"""Ending of files that hold rows of long work, which are never deleted for a damaged line."""
+
+
+class RunDir:
+    """One run directory and its manifest.
+
+    The manifest holds the resolved recipe, versions, git revision, hardware and, per stage, its
+    inputs, start, end, seconds, peak memory and the size and SHA-256 of every file it left. A
+    stage's folder belongs to one set of inputs from its first results on: another set is refused,
+    and the message names the keys that differ.
+    """
+
+    def __init__(self, path: Path, recipe: dict[str, Any]):
+        """Open the directory; nothing is written before a stage is claimed.
+
+        Args:
+            path: the directory.
+            recipe: resolved, JSON-able; kept in the manifest.
+        """
+        self.path, self.recipe = path, recipe
+        self._manifest_path = path / "manifest.json"
+
+    def folder(self, stage: str) -> Path:
+        """The stage's own folder inside the run directory."""
+        return self.path / stage
+
+    def record(self, stage: str) -> dict[str, Any]:
+        """What the manifest holds of a stage now; empty if it never began."""
+        return self._manifest()["stages"].get(stage, {})
+
+    def is_done(self, stage: str, inputs: dict[str, Any]) -> bool:
+        """Whether the stage ended well with exactly these inputs and left all that it made."""
+        record = self.record(stage)
+        if "end" not in record or _unlike(record["inputs"], inputs):
+            return False
+        return not self.broken(stage)
+
+    def broken(self, stage: str) -> dict[str, str]:
+        """The files a finished stage left that are not as it left them: name to what is wrong."""
+        found = {}
+        for name, (size, digest) in self.record(stage).get("files", {}).items():
+            path = self.folder(stage) / name
+            if not path.is_file():
+                found[name] = "is gone"
+            elif path.stat().st_size != size or file_hash(path) != digest:
+                found[name] = "is not as it was written"
+        return found
+
+    def claim(
+        self,
+        stage: str,
+        inputs: dict[str, Any],
+        *,
+        results: Sequence[str] = ("**/*",),
+        keyed: Collection[str] = (),
+        free: Collection[str] = (),
+    ) -> list[str]:
+        """Take the stage's folder for these inputs (JSON-able, nested).
+
+        A folder that was begun with other inputs and holds no result is emptied and taken.
+
+        Args:
+            stage: the stage.
+            inputs: what its results depend on.
+            results: globs below its folder, which belongs to its inputs from the first file on.
+            keyed: names below its folder that say by content what they hold, and stay.
+            free: input keys, with all below them ("compare.judge"), on which only a part of its
+                files depends, which the stage sees to itself.
+
+        Returns:
+            The keys, all of them free, in which the folder's inputs were others.
+
+        Raises:
+            UserError: the folder holds results of other inputs, or cannot be written.
+        """
+        folder, record = self.folder(stage), self.record(stage)
+        unlike = _unlike(record.get("inputs", inputs), inputs)
+        below = tuple(f"{key}." for key in free)
+        bound = [entry for entry in unlike if not f"{entry[0]}.".startswith(below)]
+        if bound and _holds(folder, results, keyed):
+            told = "; ".join(_told(*entry) for entry in bound[:3])
+            again = f"rm -r {shlex.quote(str(folder))}"
+            raise UserError(
+                f"belongs to another recipe: {told}",
+                where=str(folder),
+                mend=f"to start it again, `{again}` and the same command; to keep it, name=OTHER",
+            )
+        if bound:
+            _empty(folder, keyed)
+        start = _now() if bound else record.get("start", _now())
+        self._update(stage, {"inputs": inputs, "start": start})
+        return [key for key, _, _ in unlike if not bound]
+
+    def finish(
+        self, stage: str, inputs: dict[str, Any], scratch: Collection[str] = (), **more: Any
+    ) -> None:
+        """Record that the stage ended well, and the files that it left.
+
+        Args:
+            stage: the stage.
+            inputs: as it ended; a model that was fetched meanwhile is known by content now.
+            scratch: names below its folder that are no part of its results and may go.
+            more: further entries of its record.
+        """
+        folder, files = self.folder(stage), {}
+        for path in sorted(folder.rglob("*")):
+            parts = path.relative_to(folder).parts
+            hidden = any(part.startswith(".") for part in parts)
+            if path.is_file() and not hidden and parts[0] not in scratch:
+                files["/".join(parts)] = [path.stat().st_size, file_hash(path)]
+        start = self.record(stage).get("start")
+        self._update(
+            stage, {"inputs": inputs, "start": start, "end": _now(), **more, "files": files}
+        )
+
+    def discard(self, stage: str, names: Iterable[str]) -> None:
+        """Delete broken files, so that the stage makes them again; appended rows stay."""
+        for name in names:
+            if not name.endswith(APPENDED):
+                (self.folder(stage) / name).unlink(missing_ok=True)
+
+    @contextmanager
+    def stage(self, name: str, inputs: dict[str, Any]) -> Iterator[Path]:
+        """Claim a stage, yield its folder, and record its time, memory and files at the end."""
+        self.claim(name, inputs)
+        began = time.perf_counter()
+        self.folder(name).mkdir(parents=True, exist_ok=True)
+        yield self.folder(name)
+        self.finish(name, inputs, **spent(began))
+
+    def _manifest(self) -> dict[str, Any]:
+        if not self._manifest_path.exists():
+            return {"schema": "ablate2tune/manifest/1", "stages": {}}
+        return read_json(self._manifest_path)
+
+    def _update(self, stage: str, record: dict[str, Any]) -> None:
+        """Put one stage's record into the manifest, which other stages may be writing to."""
+        with short_lock(self.path / ".manifest.lock"):
+            manifest = self._manifest()
+            manifest["recipe"] = self.recipe
+            manifest["environment"] = environment()
+            manifest["stages"][stage] = json.loads(json.dumps(record, default=str))
+            write_json(self._manifest_path, manifest)
+
+
+def spent(began: float) -> dict[str, float]:
+    """Seconds since `time.perf_counter()` was `began`, and peak memory in GB."""
+    seconds = round(time.perf_counter() - began, 1)
+    return {"seconds": seconds, "peak_memory_gb": round(peak_memory_gb(), 3)}
+
+
+def _unlike(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Keys that differ; what was not here to be hashed when the folder was claimed fits any."""
+    return [entry for entry in differing(old, new) if entry[1] != NOT_HERE]
+
+
+def _told(key: str, was: Any, now: Any) -> str:
+    if str(was).startswith(PREFIX) and str(now).startswith(PREFIX):
+        return f"{key} has other content than before"
+    return f"{key} was {was!r}, is {now!r}"
+
+
+def _holds(folder: Path, results: Sequence[str], keyed: Collection[str]) -> bool:
+    return any(
+        path.is_file() and not path.name.startswith(".") and _top(path, folder) not in keyed
+        for pattern in results
+        for path in folder.glob(pattern)
+    )
+
+
+def _empty(folder: Path, keyed: Collection[str]) -> None:
+    for path in folder.iterdir() if folder.exists() else ():
+        if path.name.startswith(".") or path.name in keyed:
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _top(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).parts[0]
+
+
+def environment() -> dict[str, Any]:
+    """Versions, git revision and hardware of this process."""
+    versions = {"ablate2tune": __version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        versions[package] = metadata.version(package)
+    return {
+        "versions": versions,
+        "git": _git_revision(),
+        "hardware": {
+            "machine": platform.machine(),
+            "system": platform.system(),
+            "cores": os.cpu_count(),
+        },
+    }
+
+
+def _git_revision() -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=10,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

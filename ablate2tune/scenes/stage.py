@@ -1,0 +1,59 @@
+"""The stage render-data: a data set of rendered scenes, which other recipes may share.
+
+Its folder says itself what it holds and what is missing, so it is always run, and needs no record
+in a run's manifest.
+"""
+
+from ablate2tune.errors import UserError
+from ablate2tune.progress import Terminal
+from ablate2tune.recipe import Recipe
+from ablate2tune.scenes.checking.evidence import Evidence, check_captions, write_evidence
+from ablate2tune.scenes.checking.priors import prior_check
+from ablate2tune.scenes.dataset.records import read_dataset
+from ablate2tune.scenes.rendering.render import RenderSummary, render_dataset
+
+
+def check_scenes(recipe: Recipe) -> None:
+    """Refuse, before any work, scenes on which a later stage could not measure its judge.
+
+    Raises:
+        UserError: there would be no test scenes.
+    """
+    if recipe.compare.judge and not recipe.scenes.test_images:
+        raise UserError(
+            "there would be no test scenes to measure the judge on",
+            where="scenes.test_images = 0",
+            mend="set it to 100 or more",
+        )
+
+
+def render_data(recipe: Recipe, terminal: Terminal) -> RenderSummary:
+    """Render the data set, or complete the one that is there."""
+    with terminal.bar("render-data") as progress:
+        return render_dataset(
+            recipe.scenes, recipe.seed, recipe.data_folder, progress, terminal.say
+        )
+
+
+def check_data(recipe: Recipe, terminal: Terminal) -> Evidence:
+    """Say whether the data set's pictures show what their captions say, and what gives it away.
+
+    Raises:
+        UserError: a picture contradicts its caption or shows what a foil says.
+    """
+    records = read_dataset(recipe.data_folder)
+    for line in prior_check(records).lines():
+        terminal.say(line)
+    terminal.say("each caption and foil against depth, mask and camera:")
+    evidence = check_captions(records)
+    for line in evidence.lines():
+        terminal.say(line)
+    path = write_evidence(evidence, recipe.data_folder)
+    wrong = [scene.scene_id for scene in evidence.scenes if scene.wrong]
+    if wrong:
+        raise UserError(
+            f"{len(wrong)} of {len(records)} pictures contradict their captions, {wrong[0]} first",
+            where=str(path),
+            mend="delete their sidecars and run render-data again",
+        )
+    return evidence

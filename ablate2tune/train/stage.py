@@ -1,0 +1,107 @@
+"""The stage train: an adapter on the modules that the ranking chose."""
+
+from typing import Any
+
+from ablate2tune.components.discovery import discover
+from ablate2tune.errors import UserError
+from ablate2tune.models import FluxDenoiser, check_model_path, family_of, load_denoiser
+from ablate2tune.recipe import Recipe
+from ablate2tune.runs import content_hash, read_json
+from ablate2tune.scenes.dataset.caption_rates import kept_rates, read_rates
+from ablate2tune.scenes.dataset.records import data_identity, read_dataset
+from ablate2tune.stage import Job, Stage
+from ablate2tune.train.targets import choose_targets, falls_back
+from ablate2tune.train.training_loop import train
+
+
+def check(recipe: Recipe) -> None:
+    """Refuse a model that is not there or cannot be trained."""
+    check_model_path(recipe.model.path)
+    family = family_of(recipe.model)
+    if not issubclass(family, FluxDenoiser):
+        raise UserError(
+            "`train` serves FLUX.1 alone, and the model is another family",
+            where=f"model.path = {recipe.model.path}",
+            mend="rank its components with `ablate2tune localize`",
+        )
+
+
+def inputs(recipe: Recipe) -> dict[str, Any]:
+    """Seed, model, scenes and their captions' rates, settings, and the order of the ranking.
+
+    Raises:
+        UserError: there is no ranking.
+    """
+    held: dict[str, Any] = {
+        "seed": recipe.seed,
+        "model": recipe.model.decisive(),
+        "data": data_identity(recipe.data_folder),
+        "train": recipe.train.decisive(),
+        **kept_rates(read_rates(recipe.data_folder)),
+    }
+    if _is_ranked(recipe):
+        ranking = _ranking(recipe)
+        order = [[row["address"], row["rank"]] for row in ranking["components"]]
+        held["ranking"] = content_hash(ranking["verdict"], order)
+    return held
+
+
+def work(job: Job) -> None:
+    """Choose the modules and train."""
+    recipe = job.recipe
+    records = read_dataset(recipe.data_folder)
+    ranking = _ranking(recipe) if _is_ranked(recipe) else {"components": []}
+    denoiser = load_denoiser(recipe.model)
+    assert isinstance(denoiser, FluxDenoiser), "`check` comes first"
+    targets = choose_targets(ranking, recipe.train, discover(denoiser.model), recipe.seed)
+    if falls_back(ranking, recipe.train):
+        job.terminal.say(
+            f"train: there is no skill to rank by; all {len(targets)} modules are trained"
+        )
+    rows = [row for row in ranking["components"] if set(row["lora_targets"]) & set(targets)]
+    with job.terminal.bar("train") as progress:
+        train(
+            denoiser,
+            records,
+            targets,
+            recipe.train,
+            recipe.seed,
+            job.folder,
+            ranking_rows=rows,
+            sample_steps=recipe.compare.steps,
+            on_progress=progress,
+            on_message=job.terminal.say,
+        )
+
+
+def tell(job: Job) -> None:
+    """Where the adapter is."""
+    job.terminal.say(f"adapter in {job.folder / 'adapter'}")
+
+
+def _is_ranked(recipe: Recipe) -> bool:
+    return recipe.train.targets in ("top", "bottom")
+
+
+def _ranking(recipe: Recipe) -> dict[str, Any]:
+    path = recipe.run_folder / "localize" / "ranking.json"
+    if not path.exists():
+        raise UserError(
+            f"train.targets = {recipe.train.targets} needs a ranking, and there is none",
+            where=str(path),
+            mend="run `ablate2tune localize` with this recipe first",
+        )
+    return read_json(path)
+
+
+STAGE = Stage(
+    name="train",
+    inputs=inputs,
+    work=work,
+    check=check,
+    tell=tell,
+    several_processes=True,
+    results=("checkpoint/*", "adapter/*"),
+    keyed=("cache",),
+    scratch=("cache", "checkpoint"),
+)
