@@ -34,7 +34,7 @@ from ablate2tune.localize.measuring.screening import can_screen, first_order_los
 from ablate2tune.localize.measuring.sweep_identity import sweep_identity
 from ablate2tune.localize.probes.margin_config import MarginConfig
 from ablate2tune.localize.probes.probe import PROBES, Figure, Probe, Setting, Values
-from ablate2tune.progress import Callback
+from ablate2tune.progress import Progress
 from ablate2tune.seeding import numpy_generator, seed_for
 
 
@@ -171,7 +171,7 @@ class MarginProbe(Probe[MarginConfig]):
         return can_screen(condition)
 
     def gains(
-        self, components: Sequence[Component], wanted: Sequence[int], report: Callback | None = None
+        self, components: Sequence[Component], wanted: Sequence[int], report: Progress | None = None
     ) -> dict[str, float]:
         """First-order gain of an adapter on each component, per parameter, by address (`gain`).
 

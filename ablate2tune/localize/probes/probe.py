@@ -21,7 +21,7 @@ from ablate2tune.localize.margins.examples import Split
 from ablate2tune.localize.margins.margin import noised_batch
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.models import Denoiser
-from ablate2tune.progress import Callback
+from ablate2tune.progress import Progress
 from ablate2tune.registry import Registry
 from ablate2tune.seeding import torch_generator
 from ablate2tune.settings import Settings
@@ -158,7 +158,7 @@ class Probe(ABC, Generic[C]):
         raise NotImplementedError(f"probe {self.name} has one draw")
 
     def gains(
-        self, components: Sequence[Component], wanted: Sequence[int], report: Callback | None = None
+        self, components: Sequence[Component], wanted: Sequence[int], report: Progress | None = None
     ) -> dict[str, float]:
         """What an adapter could gain on each component, by address, from some examples.
 
