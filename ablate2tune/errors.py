@@ -4,6 +4,11 @@ import difflib
 from collections.abc import Iterable
 
 
+def reason(error: BaseException, most: int = 200) -> str:
+    """What an exception says, as one line of at most so many characters; or else its type."""
+    return " ".join(str(error).split())[:most] or type(error).__name__
+
+
 def one_line(error: BaseException) -> str:
     """Any exception as one line: its type and what it says."""
     return " ".join(f"{type(error).__name__}: {error}".split())

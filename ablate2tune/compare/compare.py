@@ -3,7 +3,7 @@
 With a judge the pictures are read and scored; without one they are made and shown.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,9 +29,10 @@ from ablate2tune.compare.prompts import Prompt, plain_prompts, relation_prompts
 from ablate2tune.compare.relations import Detection
 from ablate2tune.compare.sampling import Job, make_images, plan
 from ablate2tune.compare.verdicts import Verdict, give_verdict
-from ablate2tune.errors import UserError
+from ablate2tune.errors import UserError, reason
 from ablate2tune.models import FluxDenoiser
 from ablate2tune.pictures import read_images
+from ablate2tune.progress import Progress
 from ablate2tune.scenes.dataset.records import SceneRecord, load_images
 from ablate2tune.scenes.scenes_config import ScenesConfig
 
@@ -80,7 +81,7 @@ def compare(
     config: CompareConfig,
     seed: int,
     folder: Path,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Progress | None = None,
 ) -> Scores | None:
     """Measure the judge, make the pictures of both arms, judge them and write everything down.
 
@@ -199,9 +200,9 @@ def adapted(denoiser: FluxDenoiser, adapter: Path) -> Iterator[None]:
         pipe.load_lora_weights(str(adapter), weight_name=WEIGHTS)
     except Exception as error:  # diffusers, peft and safetensors each raise their own
         pipe.unload_lora_weights()
-        reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"the adapter cannot be loaded into this model ({reason})", where=str(adapter / WEIGHTS)
+            f"the adapter cannot be loaded into this model ({reason(error)})",
+            where=str(adapter / WEIGHTS),
         ) from error
     try:
         if not getattr(denoiser.model, "peft_config", None):

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from ablate2tune import runs
 from ablate2tune.compare.compare_config import CompareConfig
+from ablate2tune.errors import reason
 
 INIT_TIMEOUT = 30.0
 """Seconds to wait for the server before the run is kept offline."""
@@ -57,9 +58,8 @@ def track(folder: Path, config: CompareConfig, run_config: dict[str, Any]) -> Tr
         with _staged_below(folder):
             return _log(folder, config.wandb_project, run_config, mode)
     except Exception as error:  # whatever W&B raises, the results are already on the disk
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
         return TrackResult(
-            "failed", f"warning: W&B tracking failed ({reason}); results are in {folder}"
+            "failed", f"warning: W&B tracking failed ({reason(error)}); results are in {folder}"
         )
 
 
@@ -168,8 +168,7 @@ def _start(folder: Path, project: str, run_config: dict[str, Any], mode: str) ->
     try:
         return start("online"), ""
     except Exception as error:  # no network, a refused key, ...
-        reason = " ".join(str(error).split())[:120]
-        return start("offline"), f"warning: W&B could not be reached ({reason}). "
+        return start("offline"), f"warning: W&B could not be reached ({reason(error)}). "
 
 
 def _paired(rows: list[dict[str, Any]]) -> list[tuple[dict[str, Any], dict[str, Any]]]:

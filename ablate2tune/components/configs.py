@@ -14,7 +14,7 @@ import torch
 import transformers
 from torch import nn
 
-from ablate2tune.errors import UserError, did_you_mean
+from ablate2tune.errors import UserError, did_you_mean, reason
 
 DENOISERS = ("transformer", "unet", "prior")
 """Names under which pipelines keep their denoiser."""
@@ -95,8 +95,9 @@ def _empty(folder: Path, library: str, kind: str) -> nn.Module:
                 return model_class.from_config(config)
             return model_class(transformers.AutoConfig.from_pretrained(str(folder)))
     except (TypeError, ValueError, KeyError, NotImplementedError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"its config builds no {kind} ({reason})", where=str(folder)) from error
+        raise UserError(
+            f"its config builds no {kind} ({reason(error)})", where=str(folder)
+        ) from error
 
 
 def _read(file: Path) -> dict[str, Any]:

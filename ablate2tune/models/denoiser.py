@@ -13,9 +13,9 @@ from ablate2tune.models.conditioning import Conditioning
 from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.models.one_step import call_defaults, encode_as_called, predict_once
 from ablate2tune.models.schedules import Schedule, schedule_of, squared_error
+from ablate2tune.progress import Progress
 from ablate2tune.registry import Registry
 
-Progress = Callable[[int, int], None]
 MOVING = "a picture token's position depends on the prompt's length"
 """A `mean_obstacle`."""
 ONE_TIMESTEP = "the pipeline's call makes a single number of its timestep"

@@ -8,7 +8,7 @@ import torch
 import transformers
 from safetensors import SafetensorError, safe_open
 
-from ablate2tune.errors import UserError, did_you_mean
+from ablate2tune.errors import UserError, did_you_mean, reason
 from ablate2tune.models.denoiser import FAMILIES, Denoiser
 from ablate2tune.models.model_config import ModelConfig
 
@@ -32,7 +32,7 @@ def load_denoiser(config: ModelConfig) -> Denoiser:
         )
     except (ImportError, OSError, ValueError, SafetensorError, AttributeError) as error:
         raise UserError(
-            f"cannot load the pipeline ({_one_line(error)})", where=f"model.path = {config.path}"
+            f"cannot load the pipeline ({reason(error)})", where=f"model.path = {config.path}"
         ) from error
     denoiser = family(pipe.to(resolve_device(config.device)), config)
     multiple = denoiser.size_multiple
@@ -55,7 +55,7 @@ def family_of(config: ModelConfig) -> type[Denoiser]:
         name = str(index["_class_name"])
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
-            f"cannot read model_index.json ({_one_line(error)})",
+            f"cannot read model_index.json ({reason(error)})",
             where=f"model.path = {config.path}",
         ) from error
     if name not in FAMILIES:
@@ -88,7 +88,7 @@ def check_model_path(path: str) -> None:
                 pass
         except SafetensorError as error:
             raise UserError(
-                f"damaged weight file ({_one_line(error)})", where=str(file), mend="fetch it again"
+                f"damaged weight file ({reason(error)})", where=str(file), mend="fetch it again"
             ) from error
 
 
@@ -99,7 +99,3 @@ def resolve_device(name: str) -> torch.device:
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

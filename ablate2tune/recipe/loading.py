@@ -8,7 +8,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from ablate2tune.compare.compare_config import CompareConfig
-from ablate2tune.errors import UserError, did_you_mean
+from ablate2tune.errors import UserError, did_you_mean, reason
 from ablate2tune.localize.localize_config import LocalizeConfig
 from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.scenes.scenes_config import ScenesConfig
@@ -88,8 +88,7 @@ def load_settings(kind: type[T], path: Path, overrides: list[str]) -> T:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read the recipe ({error})", where=str(path)) from error
     except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"not valid YAML: {reason}", where=str(path)) from error
+        raise UserError(f"not valid YAML: {reason(error)}", where=str(path)) from error
     if not isinstance(values, dict):
         raise UserError("a recipe is a YAML mapping of keys to values", where=str(path))
     for override in overrides:

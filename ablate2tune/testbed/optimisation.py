@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from ablate2tune.checkpoint import load_state, optimizer_tensors, restore_optimizer, save_state
+from ablate2tune.progress import Progress
 from ablate2tune.runs import append_jsonl
 from ablate2tune.testbed.testbed_recipe import PartConfig
 
-Progress = Callable[[int, int], None]
 Parts = Sequence[Callable[[], Tensor]]
 """The losses of a step's micro-batches, to be computed and averaged."""
 Gradients = tuple[Tensor | None, ...]

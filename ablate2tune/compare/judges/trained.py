@@ -15,7 +15,7 @@ from transformers import SegformerForSemanticSegmentation
 from ablate2tune import runs
 from ablate2tune.compare.judges.judge_interface import JUDGED_AT_ONCE, JUDGES, JudgeConfig
 from ablate2tune.compare.relations import Box, Detection
-from ablate2tune.errors import UserError
+from ablate2tune.errors import UserError, reason
 from ablate2tune.settings import Mark
 
 SCHEMA = "ablate2tune/judge/1"
@@ -60,8 +60,9 @@ class TrainedJudge:
         try:
             model = SegformerForSemanticSegmentation.from_pretrained(folder)
         except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(f"cannot load the judge ({reason})", where=str(folder)) from error
+            raise UserError(
+                f"cannot load the judge ({reason(error)})", where=str(folder)
+            ) from error
         by_channel: dict[int, str] = dict(model.config.id2label or {})  # type: ignore[arg-type]
         names = [by_channel[channel] for channel in sorted(by_channel)]
         if len(names) < 3 or names[0] != "background" or names[-1] != "depth":

@@ -28,7 +28,7 @@ from transformers import (
 from ablate2tune.compare.boxes import Choice, choose, own_pixels, relative_depth
 from ablate2tune.compare.judges.judge_interface import JUDGED_AT_ONCE, JUDGES, JudgeConfig
 from ablate2tune.compare.relations import Detection
-from ablate2tune.errors import UserError, did_you_mean
+from ablate2tune.errors import UserError, did_you_mean, reason
 from ablate2tune.scenes.captions import with_article
 from ablate2tune.settings import Fraction, Mark, Positive
 
@@ -274,8 +274,7 @@ def _part(kind: Any, name: str, key: str, **options: Any) -> Any:
     try:
         return kind.from_pretrained(name, **options)
     except LOADING_ERRORS as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"cannot load it ({reason})", where=_where(key, name)) from error
+        raise UserError(f"cannot load it ({reason(error)})", where=_where(key, name)) from error
 
 
 def _in_pixels(centres: np.ndarray, height: int, width: int) -> np.ndarray:

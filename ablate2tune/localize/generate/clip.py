@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers import AutoTokenizer, CLIPModel
 
-from ablate2tune.errors import UserError
+from ablate2tune.errors import UserError, reason
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
@@ -38,9 +38,8 @@ class Clip:
             model = CLIPModel.from_pretrained(name, dtype=torch.float32)
             self._tokenizer: Any = AutoTokenizer.from_pretrained(name)
         except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-            reason = " ".join(str(error).split())[:200]
             raise UserError(
-                f"cannot load the CLIP model ({reason})",
+                f"cannot load the CLIP model ({reason(error)})",
                 where=f"{WHERE} = {name}",
                 mend="set it to a local folder of a CLIPModel with its tokenizer",
             ) from error

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ablate2tune.errors import UserError
+from ablate2tune.errors import UserError, reason
 
 BATCH = 32
 """Pictures per forward."""
@@ -53,9 +53,8 @@ class Inception:
                 NAME, [FEATURES], feature_extractor_weights_path=path
             )
         except Exception as error:  # torch.hub, pickle and load_state_dict each raise their own
-            reason = " ".join(str(error).split())[:200]
             raise UserError(
-                f"cannot load InceptionV3's weights ({reason})",
+                f"cannot load InceptionV3's weights ({reason(error)})",
                 where=f"localize.generate.inception = {weights or 'fetched by torch-fidelity'}",
                 mend="set it to the file of weights, or localize.generate.fid=off",
             ) from error

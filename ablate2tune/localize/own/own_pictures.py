@@ -1,7 +1,7 @@
 """Sampling the captions of contrast groups and keeping the pictures that a judge verifies."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +25,7 @@ from ablate2tune.pictures import (
     sample_batch,
     write_batch,
 )
+from ablate2tune.progress import Progress
 from ablate2tune.scenes.dataset.records import SceneRecord
 
 SCHEMA = "ablate2tune/own-verdict/1"
@@ -74,7 +75,7 @@ def draw_own(
     model: str,
     judging: Judging,
     processes: Processes,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Progress | None = None,
 ) -> OwnImages:
     """Sample each caption until a picture of it is verified, or the seeds are used up.
 

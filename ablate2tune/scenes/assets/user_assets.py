@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from ablate2tune.errors import UserError, did_you_mean
+from ablate2tune.errors import UserError, did_you_mean, reason
 from ablate2tune.scenes.assets.environment_maps import ENDINGS, check_environment_map
 from ablate2tune.scenes.assets.glb import read_glb
 from ablate2tune.settings import Settings
@@ -221,8 +221,7 @@ def _note(file: Path, kind: type[N]) -> N:
             f"has no note: {path.name} is missing", where=str(file), mend=f"write one; {HOW}"
         ) from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"not a note ({reason})", where=str(path), mend=HOW) from error
+        raise UserError(f"not a note ({reason(error)})", where=str(path), mend=HOW) from error
     if not isinstance(held, dict):
         raise UserError("a note is a mapping of keys to values", where=str(path), mend=HOW)
     try:

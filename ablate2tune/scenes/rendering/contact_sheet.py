@@ -2,7 +2,6 @@
 
 import io
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ablate2tune import runs
 from ablate2tune.errors import UserError
+from ablate2tune.progress import Progress
 from ablate2tune.scenes.assets.asset_catalogue import catalogue, find_asset
 from ablate2tune.scenes.assets.user_assets import user_assets
 from ablate2tune.scenes.rendering.worker_pool import WorkerPool
@@ -52,7 +52,7 @@ def contact_sheet(
     samples: int = 8,
     blender: str | None = None,
     workers: int | None = None,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Progress | None = None,
 ) -> list[str]:
     """Render the sheet into `path`; returns the assets shown.
 

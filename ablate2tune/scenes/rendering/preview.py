@@ -2,11 +2,11 @@
 
 import tempfile
 import textwrap
-from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from ablate2tune.progress import Progress
 from ablate2tune.scenes.dataset.records import SceneRecord, load_images, read_dataset
 from ablate2tune.scenes.rendering.contact_sheet import sheet_format, write_sheet
 from ablate2tune.scenes.rendering.render import render_dataset
@@ -25,7 +25,7 @@ def preview(
     config: ScenesConfig,
     seed: int,
     path: Path,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Progress | None = None,
 ) -> list[SceneRecord]:
     """Render the first group of each relation, small, into one PNG with the captions.
 

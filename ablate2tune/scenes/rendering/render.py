@@ -11,6 +11,7 @@ from typing import Any
 from ablate2tune import runs
 from ablate2tune.errors import UserError
 from ablate2tune.folder_lock import lock
+from ablate2tune.progress import Progress
 from ablate2tune.scenes.assets.asset_folders import script_hashes
 from ablate2tune.scenes.dataset.caption_rates import kept_rates
 from ablate2tune.scenes.dataset.card import write_card
@@ -65,7 +66,7 @@ def render_dataset(
     config: ScenesConfig,
     seed: int,
     folder: Path,
-    on_progress: Callable[[int, int], None] | None = None,
+    on_progress: Progress | None = None,
     on_message: Callable[[str], None] | None = None,
 ) -> RenderSummary:
     """Render a data set into `folder`, or complete the one that is there.
@@ -121,7 +122,7 @@ def _render_groups(
     folder: Path,
     missing: list[int],
     failures: Failures,
-    report: Callable[[int, int], None],
+    report: Progress,
 ) -> int:
     """Render groups side by side; returns the number of processes replaced for their size."""
     total = 2 * group_count(config)
