@@ -132,10 +132,8 @@ class RunDir:
             hidden = any(part.startswith(".") for part in parts)
             if path.is_file() and not hidden and parts[0] not in scratch:
                 files["/".join(parts)] = [path.stat().st_size, file_hash(path)]
-        start = self.record(stage).get("start")
-        self._update(
-            stage, {"inputs": inputs, "start": start, "end": _now(), **more, "files": files}
-        )
+        ended = {"inputs": inputs, "end": _now(), **more, "files": files}
+        self._update(stage, self.record(stage) | ended)
 
     def discard(self, stage: str, names: Iterable[str]) -> None:
         """Delete broken files, so that the stage makes them again; appended rows stay."""

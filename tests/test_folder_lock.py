@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -5,7 +6,7 @@ import sys
 import pytest
 
 from ablate2tune.errors import UserError
-from ablate2tune.folder_lock import lock
+from ablate2tune.folder_lock import lock, short_lock
 
 HOLD = """
 import pathlib, sys
@@ -52,6 +53,19 @@ def test_the_lock_of_a_killed_process_is_taken_over(tmp_path, holder):
     assert (tmp_path / ".lock").exists()
     with lock(tmp_path):
         assert (tmp_path / ".lock").read_text().startswith(f"{os.getpid()} on ")
+
+
+def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", no_locks)
+    told = []
+    with lock(tmp_path, on_message=told.append):
+        pass
+    assert len(told) == 1 and "file system without locks" in told[0]
+    with short_lock(tmp_path / "short"):
+        pass
 
 
 def test_an_error_inside_releases_it(tmp_path):

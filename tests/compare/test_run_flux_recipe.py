@@ -105,5 +105,14 @@ def test_run_without_a_judge_and_then_with_one(
     scores = json.loads((compared / "scores.json").read_text())
     assert scores["judge"]["kind"] == "zero-shot" and scores["prompts"] == 6
 
+    adapter = tmp_path / "runs" / "tiny" / "train" / "adapter" / "pytorch_lora_weights.safetensors"
+    whole = adapter.read_bytes()
+    adapter.write_bytes(whole[:-10])
+    (compared / "grid.png").unlink()
+    said = run(*judge)
+    assert "is not as it was written; made again" in said and "grid.png is gone; made again" in said
+    assert adapter.read_bytes() == whole and (compared / "grid.png").exists()
+    assert pictures == {path: path.stat().st_mtime_ns for path in pictures}
+
     said = run(*judge)
     assert "compare: done before" in said and "Judge, on 4 rendered scenes" in said
