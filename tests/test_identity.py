@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from ablate2tune import identity as module
+from ablate2tune.errors import UserError
 from ablate2tune.identity import NOT_HERE, identity
+from ablate2tune.scenes.dataset.records import data_identity
 
 MEBIBYTE = 2**20
 
@@ -108,3 +110,17 @@ def test_a_hub_name_counts_by_its_whole_snapshot(
     assert identity("someone/model") == NOT_HERE, "a download is under way"
     (repo / "blobs" / "x.incomplete").unlink()
     assert identity("someone/model") == identity(model)
+
+
+def test_a_picture_replaced_while_the_index_stays_is_another_data_set(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.png").write_bytes(b"1")
+    (tmp_path / "metadata.jsonl").write_text('{"file_name": "images/a.png"}\n')
+    first = data_identity(tmp_path)
+    (tmp_path / "contact-sheet.png").write_bytes(b"of no account")
+    assert data_identity(tmp_path) == first
+    (tmp_path / "images" / "a.png").write_bytes(b"2")
+    assert data_identity(tmp_path) != first
+    (tmp_path / "images" / "a.png").unlink()
+    with pytest.raises(UserError, match="no such picture"):
+        data_identity(tmp_path)
