@@ -165,15 +165,15 @@ class RunDir:
             write_json(self._manifest_path, manifest)
 
 
-def spent(began: float) -> dict[str, float]:
+def spent(began: float) -> dict[str, Any]:
     """Seconds since `time.perf_counter()` was `began`, and peak memory in GB."""
     seconds = round(time.perf_counter() - began, 1)
     return {"seconds": seconds, "peak_memory_gb": round(peak_memory_gb(), 3)}
 
 
 def _unlike(old: dict[str, Any], new: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-    """Keys that differ; what was not here to be hashed when the folder was claimed fits any."""
-    return [entry for entry in differing(old, new) if entry[1] != NOT_HERE]
+    """Keys that differ; what was not, or is not, here to be hashed fits any content."""
+    return [entry for entry in differing(old, new) if NOT_HERE not in entry[1:]]
 
 
 def _told(key: str, was: Any, now: Any) -> str:
