@@ -8,7 +8,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ablate2tune.ablation.calibration import recorded
+from ablate2tune.ablation.recording import recorded
 from ablate2tune.ablation.sites import sites_of
 from ablate2tune.components import discover
 from ablate2tune.errors import UserError

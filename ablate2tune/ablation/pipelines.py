@@ -6,7 +6,9 @@ from dataclasses import replace
 
 from torch import nn
 
-from ablate2tune.ablation.interventions import Ablation, Support, ablated
+from ablate2tune.ablation.edits import Ablation
+from ablate2tune.ablation.interventions import ablated
+from ablate2tune.ablation.support import Support
 from ablate2tune.components.configs import split_prefix
 
 

@@ -1,27 +1,15 @@
 """Replacing a region of a module's output or input: some rows, tokens and columns of it."""
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ablate2tune.ablation.modes import Mode, channel_mean, projected_out, resampled
+from ablate2tune.ablation.hooks import Call
 from ablate2tune.ablation.sites import Site, Stream
 from ablate2tune.ablation.streams import TEXT, skipped_output, stream_names
 from ablate2tune.errors import UserError
-
-if TYPE_CHECKING:
-    from ablate2tune.ablation.interventions import Support
-
-
-class Call(NamedTuple):
-    """One call of a hooked module, and the value that is about to be replaced."""
-
-    module: nn.Module
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
-    value: Any
 
 
 def map_tensors(function: Callable[[Tensor], Tensor], output: Any) -> Any:
@@ -50,71 +38,6 @@ def skipped_items(site: Site, call: Call) -> list[Any]:
     return list(skipped[: len(items(site, call))])
 
 
-def replaced(
-    call: Call,
-    site: Site,
-    mode: Mode,
-    address: str,
-    support: "Support",
-    lengths: tuple[int, int] | None,
-    place: int,
-    runs: int,
-) -> Any:
-    """The value of a call with the site's region replaced; None if the region is not in it.
-
-    Args:
-        call: the call.
-        site: which part of the value.
-        mode: what becomes of it.
-        address: as the user wrote it, for messages and to look up a direction.
-        support: means, directions, partners and token masks.
-        lengths: text and image tokens, where the value joins both streams.
-        place: which of the runs of rows is replaced.
-        runs: how many runs the batch consists of.
-
-    Raises:
-        UserError: the value does not fit what was selected or calibrated.
-    """
-    before = items(site, call)
-    base = skipped_items(site, call) if site.is_block else [None] * len(before)
-    streams = item_streams(site, call, len(before))
-    after: list[Any] = list(before)
-    acted = False
-    for index, (old, kept) in enumerate(zip(before, base, strict=True)):
-        other = site.stream is not None and streams[index] not in (None, site.stream)
-        if not isinstance(old, Tensor) or other or (site.is_block and kept is None):
-            continue
-        kept = old if kept is None else kept
-        # Recorded activations have no place for a stream that ends here.
-        known = sum(isinstance(item, Tensor) for item in before[:index])
-        x = old.transpose(0, site.batch_axis)
-        rows = _rows(len(x), place, runs, address)
-        if mode == "skip":
-            new = kept.transpose(0, site.batch_axis)[rows]
-        elif mode == "trace":
-            new = _patched(x[rows], known, site.state_key, address, support)
-        elif mode == "input":
-            new = _input(site, call, old, address)[rows]
-        elif site.is_block:
-            start = kept.transpose(0, site.batch_axis)[rows]
-            new = start + _operated(mode, x[rows] - start, known, site, address, support)
-        else:
-            new = _operated(mode, x[rows], known, site, address, support)
-        new = _in_region(x[rows], new, streams[index], site, address, support, lengths)
-        if new is None:
-            continue
-        acted = True
-        if runs > 1:
-            new, part = x.clone(), new
-            new[rows] = part
-        after[index] = new.transpose(0, site.batch_axis)
-    if not acted:
-        return None
-    if isinstance(call.value, Tensor):
-        return after[0]
-    return (*after, *call.value[len(after) :])
-
-
 def item_streams(site: Site, call: Call, count: int) -> list[Stream | None]:
     """The stream of each of a call's `count` items, where there is one per stream."""
     if site.only is not None or count == 1:
@@ -126,85 +49,29 @@ def item_streams(site: Site, call: Call, count: int) -> list[Stream | None]:
     return ["image", "text", *[None] * (count - 2)]
 
 
-def _rows(count: int, place: int, runs: int, address: str) -> slice:
-    if count % runs:
-        raise UserError(
-            f"{count} rows cannot be split over {runs} conditions",
-            where=address,
-            mend="run one copy of the batch per condition",
-        )
-    each = count // runs
-    return slice(place * each, (place + 1) * each)
-
-
-def _operated(
-    mode: Mode, x: Tensor, index: int, site: Site, address: str, support: "Support"
-) -> Tensor:
-    if mode == "zero":
-        return torch.zeros_like(x)
-    if mode == "mean":
-        assert support.means is not None  # `ablated_rows` has refused this
-        return support.means.mean(site.key, index, x)
-    if mode == "patch":
-        return _patched(x, index, site.key, address, support)
-    if mode == "resample":
-        if site.key in support.donated:
-            return _donated(x, support.donated[site.key][index], address)
-        return resampled(x, support.partners, address)
-    if mode == "channel-mean":
-        return channel_mean(x)
-    direction = support.directions[address]
-    if site.columns is None:
-        return projected_out(x, direction, address)
-    # Only the selected columns take part: the direction lies in their space.
-    columns = torch.tensor(site.columns, device=x.device)
-    new = x.clone()
-    new[..., columns] = projected_out(x[..., columns], direction, address)
-    return new
-
-
-def _patched(x: Tensor, index: int, key: str, address: str, support: "Support") -> Tensor:
-    if key not in support.patched:
-        raise UserError(
-            "nothing was recorded to patch it with",
-            where=address,
-            mend="record the same addresses under the other caption (`recorded`)",
-        )
-    return _donated(x, support.patched[key][index], address)
-
-
-def _donated(x: Tensor, other: Tensor, address: str) -> Tensor:
-    if other.shape != x.shape:
-        raise UserError(
-            f"donated activations are {tuple(other.shape)}, those replaced {tuple(x.shape)}",
-            where=address,
-            mend="donate one row per row, at the same resolution and prompt length",
-        )
-    return other.to(x.dtype)
-
-
-def _input(site: Site, call: Call, output: Tensor, address: str) -> Tensor:
-    values = (*call.args, *call.kwargs.values())
-    value = next((value for value in values if isinstance(value, Tensor)), None)
-    if value is None or value.shape != output.shape:
-        shape = None if value is None else tuple(value.shape)
-        raise UserError(
-            f"its input {shape} has not the shape of its output {tuple(output.shape)}",
-            where=address,
-        )
-    return value.to(output.dtype).transpose(0, site.batch_axis)
-
-
-def _in_region(
+def in_region(
     old: Tensor,
     new: Tensor,
     stream: Stream | None,
     site: Site,
     address: str,
-    support: "Support",
+    tokens: Mapping[str, Tensor],
     lengths: tuple[int, int] | None,
 ) -> Tensor | None:
-    """`new` inside the site's columns and tokens, `old` outside; (batch, tokens, channels)."""
+    """`new` inside the site's columns and tokens, `old` outside; None if the region is not here.
+
+    Args:
+        old: (batch, tokens, channels), or without tokens where the site takes all of them.
+        new: the shape of `old`.
+        stream: the stream whose tokens the tensor holds, if it is one.
+        site: the region.
+        address: as the user wrote it, for messages.
+        tokens: token masks by name, as in `Support`.
+        lengths: text and image tokens, where the tensor joins both streams.
+
+    Raises:
+        UserError: the tensor does not fit what was selected.
+    """
     if site.columns is not None:
         mask = torch.zeros(old.shape[-1], dtype=torch.bool, device=old.device)
         mask[list(site.columns)] = True
@@ -218,7 +85,7 @@ def _in_region(
             return None
         first, count = span
     mask = torch.zeros(len(old), old.shape[1], dtype=torch.bool, device=old.device)
-    mask[:, first : first + count] = _positions(site, len(old), count, address, support)
+    mask[:, first : first + count] = _positions(site, len(old), count, address, tokens)
     return torch.where(mask[(...,) + (None,) * (old.ndim - 2)], new, old)
 
 
@@ -249,7 +116,9 @@ def _span(
     )
 
 
-def _positions(site: Site, rows: int, count: int, address: str, support: "Support") -> Tensor:
+def _positions(
+    site: Site, rows: int, count: int, address: str, tokens: Mapping[str, Tensor]
+) -> Tensor:
     """Which of a stream's tokens are meant, bool, (rows, tokens)."""
     if site.tokens is None:
         return torch.ones(rows, count, dtype=torch.bool)
@@ -259,7 +128,7 @@ def _positions(site: Site, rows: int, count: int, address: str, support: "Suppor
         mask = torch.zeros(rows, count, dtype=torch.bool)
         mask[:, list(site.tokens)] = True
         return mask
-    mask = support.tokens.get(site.tokens)
+    mask = tokens.get(site.tokens)
     if mask is None:
         raise UserError(
             f"nobody said where the tokens {site.tokens!r} are",

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ablate2tune.ablation.interventions import Ablation, ablated
+from ablate2tune.ablation.edits import Ablation
+from ablate2tune.ablation.interventions import ablated
 from ablate2tune.components import discover
 from ablate2tune.errors import UserError
 

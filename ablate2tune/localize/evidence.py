@@ -30,7 +30,7 @@ def judges(config: LocalizeConfig, compare: CompareConfig) -> bool:
 
 def needs_scenes(config: LocalizeConfig, compare: CompareConfig) -> bool:
     """Whether rendered scenes are read; pairs alone need none, unless means are taken from them."""
-    return config.probe == "margin" or judges(config, compare) or config.mode == "mean"
+    return config.probe == "margin" or judges(config, compare) or config.calibrated_groups > 0
 
 
 def rank(

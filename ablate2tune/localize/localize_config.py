@@ -3,8 +3,10 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from ablate2tune.ablation import MODES
+from ablate2tune.errors import UserError
 from ablate2tune.localize.probes.margin_config import MarginConfig
 from ablate2tune.settings import Mark, Positive, Settings, YamlWord
 
@@ -94,7 +96,7 @@ class LocalizeConfig(MarginConfig):
     """Contrast groups that the margins are measured on."""
     calibration_groups: Positive = 64
     """Contrast groups that mean activations are taken from; never the measured ones."""
-    mode: Literal["mean", "zero", "resample", "patch"] = "mean"
+    mode: str = "mean"
     """What replaces the output of a sub-layer or head: its mean over calibration scenes, zero, or
     its output for one calibration scene drawn for each example; blocks are skipped. patch: blocks,
     sub-layers and heads get what they give for the same noised picture under its other caption,
@@ -143,16 +145,37 @@ class LocalizeConfig(MarginConfig):
     """Bootstrap resamples of the contrast groups."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
 
+    @property
+    def calibrated_groups(self) -> int:
+        """Contrast groups that are calibrated on: none where the mode takes nothing from them."""
+        return self.calibration_groups if MODES[self.mode].calibrated else 0
+
+    @field_validator("mode")
+    @classmethod
+    def _check_mode(cls, name: str) -> str:
+        try:
+            mode = MODES[name]
+        except UserError as error:
+            raise ValueError(str(error)) from error
+        if "sublayer" not in mode.levels:
+            raise ValueError(f"it acts on {', '.join(mode.levels)} alone; sub-layers need a mode")
+        return name
+
     @model_validator(mode="after")
     def _check_heads(self) -> "LocalizeConfig":
         if self.joint.level == "head" and not self.heads:
             raise ValueError("joint.level = head needs heads: true")
         if self.heads and self.rank_by == "gradient":
             raise ValueError("heads have no adapter of their own; rank_by must not be gradient")
-        if self.mode == "patch" and (self.strips or self.joint.sufficient):
+        mode = MODES[self.mode]
+        if mode.restores and (self.strips or self.joint.sufficient):
             raise ValueError(
-                "strips and joint.sufficient take components away; mode patch does not"
+                f"strips and joint.sufficient take components away; mode {self.mode} does not"
             )
+        if self.strips and not mode.drawn:
+            raise ValueError(f"strips are drawn, which mode {self.mode} is not made for")
+        if self.heads and "head" not in mode.levels:
+            raise ValueError(f"mode {self.mode} does not act on heads; heads must not be true")
         if len(set(self.tokens)) < len(self.tokens):
             raise ValueError("tokens: a phrase comes twice")
         return self
@@ -163,8 +186,10 @@ class LocalizeConfig(MarginConfig):
             return self
         if self.images != "rendered":
             raise ValueError(f"images = {self.images} belongs to probe = margin; leave it out")
-        if self.mode == "resample":
-            raise ValueError("probe = generate cannot resample while sampling; use mean or zero")
+        if not MODES[self.mode].drawn:
+            raise ValueError(
+                f"probe = generate cannot use mode {self.mode} while sampling; use mean or zero"
+            )
         if self.rank_by == "gradient" or self.report_gradient:
             raise ValueError("probe = generate has no gradient; rank_by must not be gradient")
         margins = {

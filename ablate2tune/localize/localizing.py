@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ablate2tune import runs
+from ablate2tune.ablation import MODES
 from ablate2tune.components import Component
 from ablate2tune.components.heads import Heads
 from ablate2tune.localize.findings.depth import depth_finding
@@ -18,7 +19,7 @@ from ablate2tune.localize.localize_config import LocalizeConfig
 from ablate2tune.localize.margins.examples import Split, split_groups
 from ablate2tune.localize.margins.phrases import of_equal_length
 from ablate2tune.localize.measuring.activation_means import check_mode
-from ablate2tune.localize.measuring.condition import Condition, block_mode
+from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.measuring.processes import Processes
 from ablate2tune.localize.measuring.racing import BUDGET, BUDGET_SCREENED
 from ablate2tune.localize.measuring.sweep import Measured, Sweep
@@ -93,7 +94,7 @@ def localize(
 
     # 4) Blocks, then the sub-layers of the best of them.
     blocks = [
-        (block, Condition((block.address,), block_mode(config.mode)))
+        (block, Condition((block.address,), MODES[config.mode].block_mode))
         for block in sweep.catalogue.blocks
         if block.address in passed
     ]
@@ -163,7 +164,7 @@ def _choose(
 ) -> tuple[Split, list[str]]:
     """The scenes to measure and to calibrate on, and what to tell the user about the choice."""
     notes: list[str] = []
-    if config.mode == "patch":
+    if MODES[config.mode].restores:
         training = [record for record in records if record.split == "train"]
         records = of_equal_length(denoiser, training)
         kept, groups = ({record.group_id for record in part} for part in (records, training))
@@ -171,9 +172,7 @@ def _choose(
             f"patching: {len(kept)} of {len(groups)} contrast groups have captions and foils of "
             "equally many tokens; only these are measured"
         )
-    calibrated = config.mode in ("mean", "resample")
-    calibration_groups = config.calibration_groups if calibrated else 0
-    return split_groups(records, config.groups, calibration_groups, seed), notes
+    return split_groups(records, config.groups, config.calibrated_groups, seed), notes
 
 
 def _depth(

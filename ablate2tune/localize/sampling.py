@@ -22,11 +22,11 @@ def ablated_sampling(
     Args:
         denoiser: the model.
         condition: what is ablated; the baseline ablates nothing.
-        means: calibrated, for mode mean.
+        means: calibrated, for modes that need them.
         known: the timestep of each calibrated noise level (see `calibrated_timesteps`).
     """
     tracking: Any = nullcontext()
-    if condition.mode == "mean":
+    if condition.needs("means"):
 
         def nearest(timestep: float) -> None:
             means.sigma_index = int(np.argmin(np.abs(np.array(known) - timestep)))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from ablate2tune.ablation import MODES
 from ablate2tune.components import Component
 from ablate2tune.localize.findings.follow_up import Finding, FollowUp
 from ablate2tune.localize.findings.head_table import heads_finding
@@ -48,7 +49,7 @@ def explore(
     if any(row.component.level == "head" for row in rows):
         found.append(heads_finding(rows, [part.address for part in sweep.catalogue]))
     follow_up = FollowUp(sweep, analysis.groups)
-    if config.mode == "patch":
+    if MODES[config.mode].restores:
         found.append(find_tracing(follow_up, blocks, config.tokens))
     elif config.tokens:
         found.append(find_tokens(follow_up, blocks, config.tokens))

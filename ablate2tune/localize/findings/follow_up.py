@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ablate2tune import runs
+from ablate2tune.ablation import MODES
 from ablate2tune.components.selections import parse
 from ablate2tune.localize.margins.margin import Margins
-from ablate2tune.localize.measuring.condition import BASELINE, Condition, block_mode
+from ablate2tune.localize.measuring.condition import BASELINE, Condition
 from ablate2tune.localize.measuring.sweep import Sweep
 from ablate2tune.localize.probes.margin import MarginProbe
 from ablate2tune.localize.statistics.groups import Groups, Interval
@@ -75,7 +76,7 @@ class FollowUp:
 
         chosen = sorted(set(addresses), key=place)
         mode = self._sweep.config.mode
-        mode = block_mode(mode) if level == "block" else mode
+        mode = MODES[mode].block_mode if level == "block" else mode
         return Condition(tuple(chosen), mode) if chosen else BASELINE
 
     def measure(self, conditions: Iterable[Condition], groups: Sequence[str] | None = None) -> None:

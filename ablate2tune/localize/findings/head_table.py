@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ablate2tune.ablation import Mode
+from ablate2tune.ablation import MODES
 from ablate2tune.components import Component, heads_of
 from ablate2tune.components.selections import parse
 from ablate2tune.localize.findings.follow_up import Finding
@@ -18,7 +18,7 @@ SCHEMA = "ablate2tune/heads/2"
 
 
 def head_conditions(
-    attentions: Iterable[Component], mode: Mode
+    attentions: Iterable[Component], mode: str
 ) -> tuple[list[tuple[Component, Condition]], dict[str, str]]:
     """Every head with the condition that ablates it alone, in both streams where there are two.
 
@@ -51,10 +51,9 @@ def heads_finding(rows: Sequence[Row], order: Sequence[str]) -> Finding:
     own = [row for row in rows if row.component.level == "head"]
     swept = {row.component.parent for row in own}
     best = min(own, key=lambda row: row.rank_in_level)
-    effect = "restored by" if best.mode == "patch" else "lost without"
     data = {
         "schema": SCHEMA,
-        "figure": f"target impact: margin {effect} the head",
+        "figure": f"target impact: margin {MODES[best.mode].effect} the head",
         "attentions": [address for address in order if address in swept],
         "heads": [
             {

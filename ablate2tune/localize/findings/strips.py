@@ -48,7 +48,7 @@ def make_strips(
     conditions = [Condition()] + [Condition((r.component.address,), r.mode) for r in best]
     seeds = [seed_for(sweep.seed, "strip", place) for place in range(len(captions))]
     sweep.probe.prepare(conditions, write=sweep.processes.is_first)
-    means = "mean" in {condition.mode for condition in conditions}
+    means = any(condition.needs("means") for condition in conditions)
     known = calibrated_timesteps(denoiser, sweep.probe.run_levels) if means else []
     columns = []
     for number, condition in enumerate(conditions):

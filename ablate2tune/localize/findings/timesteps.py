@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ablate2tune.ablation import MODES
 from ablate2tune.localize.findings.follow_up import Finding
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.ranking.figures import bounds_of, new_figure, write_figure
@@ -23,7 +24,7 @@ def timesteps_finding(analysis: Analysis, rows: Sequence[Row], sigmas: Sequence[
         sigmas: the noise levels, in the order of the recipe.
     """
     best = sorted(rows, key=lambda row: row.rank)[:SHOWN]
-    effect = "restored by" if any(row.mode == "patch" for row in best) else "lost without"
+    effect = "restored by" if any(MODES[row.mode].restores for row in best) else "lost without"
     data = {
         "schema": SCHEMA,
         "figure": f"margin {effect} the component, at each noise level",

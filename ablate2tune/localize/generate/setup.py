@@ -50,7 +50,7 @@ def scenes_for(
             "pictures with captions",
         )
     groups = config.generate.groups if judging else 0
-    calibration = config.calibration_groups if config.mode == "mean" else 0
+    calibration = config.calibrated_groups
     if not groups + calibration:
         return Split([], [])
     there = len({record.group_id for record in records if record.split == "train"})
@@ -167,8 +167,8 @@ class SamplingMeans:
         self._engine = Engine(denoiser, config.batch_size)
 
     def provide(self, sweep: GenerateSweep, conditions: Sequence[Condition]) -> None:
-        """Calibrate what mode mean needs of the conditions."""
-        wanted = [a for c in conditions if c.mode == "mean" for a in c.addresses]
+        """Calibrate what the conditions need."""
+        wanted = [a for c in conditions if c.needs("means") for a in c.addresses]
         if not wanted:
             return
         self._calibration.provide(self._engine, wanted, write=sweep.processes.is_first)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate2tune import runs
-from ablate2tune.ablation import verify
+from ablate2tune.ablation import MODES, verify
 from ablate2tune.compare.metrics import Resampling
 from ablate2tune.components import Component, discover, lora_targets
 from ablate2tune.localize.generate.analysis import BASELINE, Figures, Loss
@@ -104,7 +104,7 @@ def localize_by_pictures(
     verification = verify(denoiser.model, lambda: run_once(denoiser, config.sigmas[0], seed))
     left_out, passed = dict(verification.failed), set(verification.passed)
     blocks: Swept = [
-        (block, Condition((block.address,), "skip"))
+        (block, Condition((block.address,), MODES[config.mode].block_mode))
         for block in catalogue.blocks
         if block.address in passed
     ]

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from ablate2tune import runs
-from ablate2tune.ablation import Means, collect_means, site_keys
+from ablate2tune.ablation import MODES, Means, collect_means, site_keys
 from ablate2tune.errors import UserError
 from ablate2tune.localize.margins.examples import Examples, encode
 from ablate2tune.localize.margins.margin import Levels, run_captions
@@ -27,12 +27,12 @@ def check_mode(denoiser: Denoiser, mode: str) -> None:
     """Refuse means where they have no meaning.
 
     Raises:
-        UserError: mode "mean" on a family whose tokens have no fixed positions.
+        UserError: a mode that needs means, on a family whose tokens have no fixed positions.
     """
-    if mode == "mean" and denoiser.mean_obstacle:
+    if "means" in MODES[mode].needs and denoiser.mean_obstacle:
         raise UserError(
             f"{denoiser.mean_obstacle}, so a mean per position has no meaning",
-            where="localize.mode = mean",
+            where=f"localize.mode = {mode}",
             mend="set localize.mode=zero",
         )
 

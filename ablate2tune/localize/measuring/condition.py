@@ -1,12 +1,12 @@
 """A condition: what is ablated while the examples are measured."""
 
 from dataclasses import dataclass
-from typing import Literal
 
-from ablate2tune.ablation import Ablation, Mode
+from ablate2tune.ablation import MODES, Ablation
+from ablate2tune.ablation.mode import Need
 
-PATCHING = ("patch", "trace")
-"""Modes that put in what the same picture gives under its other caption."""
+NONE = "none"
+"""Stands for a mode in the baseline."""
 
 
 @dataclass(frozen=True)
@@ -15,18 +15,20 @@ class Condition:
 
     addresses: tuple[str, ...] = ()
     """Empty for the baseline."""
-    mode: Mode | Literal["none"] = "none"
+    mode: str = NONE
 
     @property
     def patches(self) -> bool:
         """Whether components get activations of another caption instead of being ablated."""
-        return self.mode in PATCHING
+        return self.mode != NONE and MODES[self.mode].restores
+
+    def needs(self, need: Need) -> bool:
+        """Whether the mode declares a need; the baseline has none."""
+        return self.mode != NONE and need in MODES[self.mode].needs
 
     @property
     def ablations(self) -> list[Ablation]:
         """What to ablate; nothing for the baseline."""
-        if self.mode == "none":
-            return []
         return [Ablation(address, self.mode) for address in self.addresses]
 
     def __str__(self) -> str:
@@ -35,8 +37,3 @@ class Condition:
 
 BASELINE = Condition()
 """Nothing ablated."""
-
-
-def block_mode(mode: Mode) -> Mode:
-    """What becomes of whole blocks where sub-layers are treated by `mode` (`localize.mode`)."""
-    return "patch" if mode == "patch" else "skip"

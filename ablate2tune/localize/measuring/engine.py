@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ablate2tune.ablation import Means, Support, ablated_rows, recorded
+from ablate2tune.ablation import MODES, Means, Support, ablated_rows, recorded
 from ablate2tune.components import discover
 from ablate2tune.components.selections import parse
 from ablate2tune.errors import UserError
 from ablate2tune.localize.margins.margin import Batch, batch_loss
-from ablate2tune.localize.measuring.condition import BASELINE, PATCHING, Condition
+from ablate2tune.localize.measuring.condition import BASELINE, Condition
 from ablate2tune.localize.measuring.replay import Blocks, Trace
 from ablate2tune.models import Denoiser
 
@@ -35,7 +35,7 @@ class Engine:
         """
         self.denoiser = denoiser
         self.means = Means()
-        """What mode `mean` replaces outputs by."""
+        """What modes that need means replace outputs by."""
         self.blocks = Blocks(denoiser.model)
         self._catalogue = discover(denoiser.model)
         self._rows = batch_size
@@ -55,9 +55,9 @@ class Engine:
 
         Batched with conditions that start earlier it takes as many more blocks.
         """
-        donors = rows * len(self.blocks) if condition.mode == "resample" else 0
-        if condition.patches:  # a run under the other captions serves as many conditions as blocks
-            donors = rows
+        donors = rows * len(self.blocks) if condition.needs("donors") else 0
+        if condition.needs("patched"):
+            donors = rows  # a run under the other captions serves as many conditions as blocks
         if not (self._prefix_reuse and condition.addresses):
             return rows * len(self.blocks) + donors
         places = {block.address: i for i, block in enumerate(self._catalogue.blocks)}
@@ -129,35 +129,35 @@ class Engine:
 
         As many as there are blocks, so that what is kept of it is no more than a trace.
         """
-        size = len(self.blocks) if any(c.patches for c in conditions) else len(conditions)
+        size = len(self.blocks) if any(c.needs("patched") for c in conditions) else len(conditions)
         for first in range(0, len(conditions), max(1, size)):
             yield conditions[first : first + size]
 
     def _patched(self, batch: Batch, conditions: Sequence[Condition]) -> dict[str, list[Tensor]]:
         """What the batch gives under its other captions at all sites that are patched or traced."""
         found: dict[str, list[Tensor]] = {}
-        wanted = {
-            mode: [a for c in conditions if c.mode == mode for a in c.addresses]
-            for mode in PATCHING
-        }
-        if not any(wanted.values()):
+        patching = [c for c in conditions if c.needs("patched")]
+        if not patching:
             return found
+        wanted: dict[bool, list[str]] = {True: [], False: []}
+        for condition in patching:
+            wanted[MODES[condition.mode].whole] += condition.addresses
         keep, model = _kept_once(found, "leave it out"), self.denoiser.model
         with (
-            recorded(model, wanted["patch"], keep),
-            recorded(model, wanted["trace"], keep, states=True),
+            recorded(model, wanted[False], keep),
+            recorded(model, wanted[True], keep, states=True),
             self.blocks.running(),
         ):
             self._run(batch.under_other_captions())
         return found
 
     def _donated(self, batch: Batch, conditions: Sequence[Condition]) -> dict[str, list[Tensor]]:
-        """Activations of the batch's donors at all sites that mode resample replaces."""
-        addresses = [a for c in conditions if c.mode == "resample" for a in c.addresses]
+        """Activations of the batch's donors at all sites that are replaced by them."""
+        addresses = [a for c in conditions if c.needs("donors") for a in c.addresses]
         if not addresses:
             return {}
         if batch.donors is None:
-            raise UserError("mode 'resample' needs donors", where=addresses[0])
+            raise UserError("its mode needs donors", where=addresses[0])
         found: dict[str, list[Tensor]] = {}
         keep = _kept_once(found, "set localize.mode=zero")
         with recorded(self.denoiser.model, addresses, keep), self.blocks.running():

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ablate2tune.ablation import Support
-from ablate2tune.ablation.interventions import hooked
-from ablate2tune.ablation.regions import Call, replaced
+from ablate2tune.ablation import MODES, Support
+from ablate2tune.ablation.edits import Edit
+from ablate2tune.ablation.hooks import hooked
 from ablate2tune.ablation.sites import sites_of
 from ablate2tune.components import discover
 from ablate2tune.localize.margins.margin import Batch, batch_loss
@@ -26,7 +26,7 @@ from ablate2tune.localize.measuring.engine import Engine
 
 def can_screen(condition: Condition) -> bool:
     """Whether a first-order estimate exists: one whole component, set to what a hook can tell."""
-    single = len(condition.addresses) == 1 and condition.mode in ("skip", "zero", "mean")
+    single = len(condition.addresses) == 1 and MODES[condition.mode].screened
     return single and not set("@[") & set(condition.addresses[0])
 
 
@@ -70,12 +70,10 @@ def _estimate(
         (site,) = sites_of(engine.denoiser.model, catalogue, address)
 
         def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-            call = Call(module, args, kwargs, output)
             for condition in by_address[address]:
-                mode = condition.mode
-                assert mode != "none"  # the baseline has no address
+                (ablation,) = condition.ablations
                 with torch.no_grad():
-                    after = replaced(call, site, mode, address, support, None, 0, 1)
+                    after = Edit(site, ablation, support)(module, args, kwargs, output)
                 for new, old in zip(_tensors(after), _tensors(output), strict=True):
                     if old.requires_grad:
                         old.register_hook(adder(condition, new.detach(), old.detach()))

@@ -66,10 +66,7 @@ def localize_on_own(
     rendered = None
     if both:
         rendered = localize(denoiser, records, config, seed, folder, on_progress, cache)
-    calibrates = config.mode != "zero"
-    split = split_groups(
-        records, config.groups, config.calibration_groups if calibrates else 0, seed
-    )
+    split = split_groups(records, config.groups, config.calibrated_groups, seed)
     processes = Processes(denoiser)
     own = draw_own(
         denoiser,
@@ -95,7 +92,7 @@ def localize_on_own(
     if shortage and rendered is not None:
         return Sources(_noted(rendered, [*notes, f"{shortage}; only rendered are ranked"]), None)
     fewer = {"groups": own.groups(split.measured)}
-    if calibrates:
+    if config.calibrated_groups:
         fewer["calibration_groups"] = own.groups(split.calibration)
     place = folder / "own" if both else folder
     ranking = localize(

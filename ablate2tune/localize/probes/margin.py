@@ -113,8 +113,8 @@ class MarginProbe(Probe[MarginConfig]):
         return self.cost(BASELINE, examples) if traced else 0
 
     def prepare(self, conditions: Sequence[Condition], write: bool) -> None:
-        """Provide the means that mode `mean` needs."""
-        wanted = [a for c in conditions if c.mode == "mean" for a in c.addresses]
+        """Provide the means that the conditions need."""
+        wanted = [a for c in conditions if c.needs("means") for a in c.addresses]
         self.calibration.provide(self.engine, wanted, write=write)
 
     def measure(
@@ -159,8 +159,8 @@ class MarginProbe(Probe[MarginConfig]):
         return {condition: margins._asdict() for condition, margins in found.items()}
 
     def _donors(self, conditions: Sequence[Condition]) -> Donors | None:
-        """A calibration example for each measured one, if any condition resamples."""
-        if not any(condition.mode == "resample" for condition in conditions):
+        """A calibration example for each measured one, if any condition needs one."""
+        if not any(condition.needs("donors") for condition in conditions):
             return None
         examples = self.calibration.examples
         order = numpy_generator(self.setting.seed, "resample-donors").permutation(len(examples))

@@ -8,12 +8,11 @@ difference.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from ablate2tune import runs
-from ablate2tune.ablation import Mode
 from ablate2tune.components import Component, lora_targets
 from ablate2tune.localize.localize_config import LocalizeConfig
 from ablate2tune.localize.margins.margin import Margins
@@ -35,7 +34,7 @@ class Row:
     """One component's impacts."""
 
     component: Component
-    mode: Mode | Literal["none"]
+    mode: str
     target: Interval
     control: Interval
     quality: Interval

@@ -10,6 +10,7 @@ from rich import box
 from rich.table import Table
 
 from ablate2tune import runs
+from ablate2tune.ablation import MODES
 from ablate2tune.localize.ranking import figures
 
 CSV_COLUMNS = (
@@ -27,7 +28,7 @@ PATCHED_COLUMNS = (
 
 def is_patched(ranking: dict[str, Any]) -> bool:
     """Whether the ranking is by what patching restores, not by what ablation takes away."""
-    return any(row.get("mode") == "patch" for row in ranking["components"])
+    return any(MODES[row["mode"]].restores for row in ranking["components"])
 
 
 def effect(ranking: dict[str, Any]) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from ablate2tune.ablation import MODES
 from ablate2tune.localize.measuring.sweep import Measured
 from ablate2tune.localize.ranking.ranking import CRITICAL_LOSS, Analysis, Row
 from ablate2tune.localize.statistics.robustness import (
@@ -109,7 +110,7 @@ def _gaps(analysis: Analysis, levels: dict[str, Measured]) -> list[Gap]:
 
 
 def _redundant(gaps: Sequence[Gap], rows: Sequence[Row]) -> list[str]:
-    if any(row.mode == "patch" for row in rows):
+    if any(MODES[row.mode].restores for row in rows):
         return [
             f"{gap.block}: patched whole it restores {gap.block_impact:.2e} of the margin, its "
             f"sub-layers one by one {gap.sum_of_sublayers:.2e} in all; they work together, so "

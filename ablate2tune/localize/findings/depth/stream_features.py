@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ablate2tune.ablation.interventions import Hook, hooked
-from ablate2tune.ablation.regions import Call, item_streams, items, skipped_items
+from ablate2tune.ablation.hooks import Call, Hook, hooked
+from ablate2tune.ablation.regions import item_streams, items, skipped_items
 from ablate2tune.ablation.sites import Site, sites_of
 from ablate2tune.ablation.streams import innermost, joins_text_first
 from ablate2tune.components import discover

@@ -1,0 +1,85 @@
+"""Native hooks by module path: registered, counted and taken off again."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from ablate2tune.errors import UserError
+
+Hook = Callable[[nn.Module, tuple[Any, ...], dict[str, Any], Any], Any]
+"""Is given module, args, kwargs and the value; what it returns, if anything, takes its place."""
+
+
+class Call(NamedTuple):
+    """One call of a hooked module, and the value that is about to be replaced."""
+
+    module: nn.Module
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    value: Any
+
+
+@contextmanager
+def hooked(
+    model: nn.Module, hooks: Iterable[tuple[str, Hook]], side: str = "output"
+) -> Iterator[dict[str, int]]:
+    """Register hooks by module path, count their firings, and take them off again.
+
+    Args:
+        model: the model.
+        hooks: module path and hook.
+        side: whether the value is the module's output or its first input.
+
+    Raises:
+        UserError: an address comes twice, or on leaving, a hook never fired.
+    """
+    firings: dict[str, int] = {}
+
+    def counted(address: str, hook: Hook) -> Hook:
+        def count(module: nn.Module, args: tuple, kwargs: dict[str, Any], value: Any) -> Any:
+            firings[address] += 1
+            return hook(module, args, kwargs, value)
+
+        return count
+
+    with ExitStack() as stack:
+        for address, hook in hooks:
+            if address in firings:
+                raise UserError("the address comes twice", where=address, mend="name it once")
+            firings[address] = 0
+            stack.callback(register(model, address, side, counted(address, hook)).remove)
+        yield firings
+        refuse_silence(firings)
+
+
+def refuse_silence(firings: Mapping[str, int]) -> None:
+    """Refuse hooks that never fired.
+
+    Raises:
+        UserError: names the first of them.
+    """
+    for address, count in firings.items():
+        if count == 0:
+            raise UserError(
+                "its hook never fired, so ablating it did nothing",
+                where=address,
+                mend="unfuse projections, do not compile the model, or leave the address out",
+            )
+
+
+def register(model: nn.Module, address: str, side: str, hook: Hook) -> Any:
+    """Register a hook on the output or the first input of a module; returns torch's handle."""
+    module = model.get_submodule(address)
+    if side == "output":
+        return module.register_forward_hook(hook, with_kwargs=True)
+
+    def before(module: nn.Module, args: tuple, kwargs: dict[str, Any]):
+        name = None if args else next(iter(kwargs))
+        value = hook(module, args, kwargs, args[0] if name is None else kwargs[name])
+        if value is None:
+            return None
+        return ((value, *args[1:]), kwargs) if name is None else (args, kwargs | {name: value})
+
+    return module.register_forward_pre_hook(before, with_kwargs=True)

@@ -1,0 +1,39 @@
+"""Mode input: a sub-layer passes its own input on."""
+
+from torch import Tensor
+
+from ablate2tune.ablation.mode import MODES, Activation, Mode
+from ablate2tune.errors import UserError
+
+
+def own_input(activation: Activation) -> Tensor:
+    """The first tensor that the module was called with.
+
+    Raises:
+        UserError: it has not the shape of the output.
+    """
+    x, call = activation.x, activation.call
+    values = (*call.args, *call.kwargs.values())
+    value = next((value for value in values if isinstance(value, Tensor)), None)
+    if value is not None and value.ndim == x.ndim:
+        rows = value.transpose(0, activation.site.batch_axis)[activation.rows]
+        if rows.shape == x.shape:
+            return rows.to(x.dtype)
+    shape = None if value is None else tuple(value.shape)
+    raise UserError(
+        f"its input {shape} has not the shape of its output {tuple(x.shape)}",
+        where=activation.address,
+    )
+
+
+MODES.add(
+    "input",
+    Mode(
+        becomes="the sub-layer's own input",
+        replace=own_input,
+        levels=("sublayer", "projection"),
+        screened=True,
+        drawn=True,
+        tried=True,
+    ),
+)

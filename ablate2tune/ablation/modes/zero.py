@@ -1,0 +1,23 @@
+"""Mode zero."""
+
+import torch
+from torch import Tensor
+
+from ablate2tune.ablation.mode import MODES, Activation, Mode
+
+
+def zeros(activation: Activation) -> Tensor:
+    """Zeros."""
+    return torch.zeros_like(activation.x)
+
+
+MODES.add(
+    "zero",
+    Mode(
+        becomes="zeros",
+        replace=zeros,
+        levels=("sublayer", "head", "projection"),
+        screened=True,
+        drawn=True,
+    ),
+)

@@ -1,0 +1,91 @@
+"""Activations at the sites of components: handed out as they pass, or averaged."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ablate2tune.ablation.hooks import Call, Hook, hooked
+from ablate2tune.ablation.means import Means
+from ablate2tune.ablation.regions import items, skipped_items
+from ablate2tune.ablation.sites import Site, sites_of
+from ablate2tune.components import discover
+
+
+@torch.no_grad()
+def collect_means(
+    model: nn.Module, addresses: Sequence[str], run: Callable[[Means], None]
+) -> Means:
+    """Mean activations of components over calibration examples; for blocks, of what they add.
+
+    Args:
+        model: the denoiser.
+        addresses: components, or parts of them, to calibrate.
+        run: calls the denoiser on the calibration examples; before each forward it sets
+            `sigma_index` of the means that it is given.
+
+    Raises:
+        UserError: an address is no component, or a component was never called.
+    """
+    means = Means()
+    handle = model.register_forward_pre_hook(lambda *_: means.begin_forward())
+    try:
+        with recorded(model, addresses, means.add):
+            run(means)
+    finally:
+        handle.remove()
+    return means
+
+
+def site_keys(model: nn.Module, address: str) -> list[str]:
+    """Keys of the sites that an address stands for.
+
+    Raises:
+        UserError: it is no component.
+    """
+    return [site.key for site in sites_of(model, discover(model), address)]
+
+
+@contextmanager
+def recorded(
+    model: nn.Module,
+    addresses: Sequence[str],
+    record: Callable[[str, list[Tensor]], None],
+    states: bool = False,
+) -> Iterator[None]:
+    """Give a site's key and its tensors to `record` at each call.
+
+    The tensors are the whole activation at the site, (batch, ...) per stream, also where an
+    address names a part of it; for a block, what it adds to each stream.
+
+    Args:
+        model: the model.
+        addresses: components, or parts of them.
+        record: is called with the key and the tensors.
+        states: of blocks, hand out the streams as they leave them, under `Site.state_key`.
+
+    Raises:
+        UserError: an address is no component, or on leaving, a component was never called.
+    """
+    catalogue = discover(model)
+    sites = {site.key: site for a in addresses for site in sites_of(model, catalogue, a)}
+
+    def recorder(site: Site) -> Hook:
+        def hook(module: nn.Module, args: tuple, kwargs: dict[str, Any], value: Any) -> None:
+            call = Call(module, args, kwargs, value)
+            tensors = items(site, call)
+            if site.is_block and not states:
+                pairs = zip(tensors, skipped_items(site, call), strict=True)
+                tensors = [None if new is None else new - old for new, old in pairs]
+            kept = [x.transpose(0, site.batch_axis) for x in tensors if isinstance(x, Tensor)]
+            record(site.state_key if states else site.key, kept)
+
+        return hook
+
+    with ExitStack() as stack:
+        for side in ("output", "input"):
+            hooks = [(s.address, recorder(s)) for s in sites.values() if s.side == side]
+            stack.enter_context(hooked(model, hooks, side))
+        yield
