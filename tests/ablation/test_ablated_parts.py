@@ -286,6 +286,7 @@ def test_bad_support(tiny_flux, run):
     part = f"{DOUBLE}.ff"
     for mode, support, message in [
         ("resample", Support(partners=torch.tensor([0, 1])), "cannot be its own partner"),
+        ("resample", Support(partners=torch.tensor([0])), "1 partners for 2 rows"),
         ("project_out", Support(directions={part: torch.ones(3)}), "the direction has"),
         ("project_out", Support(directions={part: torch.zeros(32)}), "direction has"),
     ]:
