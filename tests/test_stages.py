@@ -1,5 +1,6 @@
 """What the runner promises of every stage, on one that adds up two numbers."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -64,7 +65,10 @@ def test_done_before(adder: Adder, tmp_path: Path, capsys: pytest.CaptureFixture
     assert (tmp_path / "x" / "add" / "sum").read_text() == "2"
 
 
-@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_text("3")])
+@pytest.mark.parametrize(
+    "damage",
+    [Path.unlink, lambda path: path.write_text("3"), lambda path: shutil.rmtree(path.parent)],
+)
 def test_what_is_gone_or_broken_is_made_again(
     adder: Adder, tmp_path: Path, capsys: pytest.CaptureFixture[str], damage
 ) -> None:
