@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ablate2tune.compare.judges import Judge
-from ablate2tune.compare.metrics import Interval, Resampling, rate
 from ablate2tune.compare.prompts import Prompt
 from ablate2tune.compare.verdicts import Verdict, give_verdict
 from ablate2tune.errors import UserError
 from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.scenes.vocabulary import OPPOSITE
 from ablate2tune.seeding import numpy_generator
+from ablate2tune.statistics.rates import Rate, rate
+from ablate2tune.statistics.resampling import Resampling
 
 LARGE_ERROR = 0.1
 """Share of wrong verdicts from which a judge's figures come with a warning. One that sees nothing,
@@ -26,32 +27,32 @@ class Calibration:
     """How often a judge is wrong on rendered scenes; intervals resample contrast groups."""
 
     images: int
-    object_recall: Interval
+    object_recall: Rate
     """Objects that are found, with the right colour and kind."""
-    object_precision: Interval
+    object_precision: Rate
     """Detections that are an object of the scene; a second one of the same label is not."""
-    both_found: Interval
+    both_found: Rate
     """Images in which both objects are found."""
-    relation_error: Interval
+    relation_error: Rate
     """Images whose relation is read wrongly or not at all, among those with both found."""
-    relation_unread: Interval
+    relation_unread: Rate
     """Those in which it is not read at all, among the same."""
-    missed: Interval
+    missed: Rate
     """Images whose true caption is judged not to hold."""
-    accepted: Interval
+    accepted: Rate
     """Images for which the caption with the opposite relation is judged to hold."""
-    verdict_error: Interval
+    verdict_error: Rate
     """Wrong verdicts among these two questions, asked of every image."""
-    per_relation: dict[str, Interval]
+    per_relation: dict[str, Rate]
     """`relation_error` by true relation."""
 
     def as_dict(self) -> dict[str, Any]:
         """As in the result files."""
         return {
-            name: {key: interval.as_dict() for key, interval in value.items()}
+            name: {key: rate.as_dict() for key, rate in value.items()}
             if isinstance(value, dict)
             else value.as_dict()
-            if isinstance(value, Interval)
+            if isinstance(value, Rate)
             else value
             for name, value in vars(self).items()
         }
@@ -90,7 +91,7 @@ def calibrate(
     detected = np.array([len(detections) for detections in found])
     clusters = _clusters([record.group_id for record in records])
 
-    def share(hits: ArrayLike, trials: ArrayLike) -> Interval:
+    def share(hits: ArrayLike, trials: ArrayLike) -> Rate:
         return rate(clusters(hits), clusters(trials), how)
 
     right = [v.subject_found + v.object_found for v in verdicts]

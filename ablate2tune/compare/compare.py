@@ -16,15 +16,7 @@ from ablate2tune.compare.calibration import calibrate, calibration_sample, check
 from ablate2tune.compare.compare_config import CompareConfig
 from ablate2tune.compare.grid import Pair, choose_rows, draw_grid
 from ablate2tune.compare.judges import JUDGED_AT_ONCE, Judge, load_judge
-from ablate2tune.compare.metrics import (
-    Difference,
-    Figures,
-    Interval,
-    Outcomes,
-    Resampling,
-    read_figures,
-    score,
-)
+from ablate2tune.compare.metrics import Figures, Outcomes, read_figures, score
 from ablate2tune.compare.prompts import Prompt, plain_prompts, relation_prompts
 from ablate2tune.compare.relations import Detection
 from ablate2tune.compare.sampling import Job, make_images, plan
@@ -35,6 +27,8 @@ from ablate2tune.pictures import read_images
 from ablate2tune.progress import Progress
 from ablate2tune.scenes.dataset.records import SceneRecord, load_images
 from ablate2tune.scenes.scenes_config import ScenesConfig
+from ablate2tune.statistics.rates import Difference, Rate
+from ablate2tune.statistics.resampling import Resampling
 
 SCHEMA = "ablate2tune/scores/1"
 ARMS = ("before", "after")
@@ -45,8 +39,8 @@ WEIGHTS = "pytorch_lora_weights.safetensors"
 class Scores:
     """The comparison's result, as in `scores.json`."""
 
-    before: Figures[Interval]
-    after: Figures[Interval]
+    before: Figures[Rate]
+    after: Figures[Rate]
     difference: Figures[Difference]
     judge: dict[str, Any]
     """The judge's description, and its `calibration`: its own error on rendered scenes."""
@@ -183,7 +177,7 @@ def read_scores(path: Path) -> Scores:
     held = runs.read_json(path)
     if held.pop("schema", None) != SCHEMA:
         raise UserError(f"not a result of schema {SCHEMA}", where=str(path))
-    for part, kind in (("before", Interval), ("after", Interval), ("difference", Difference)):
+    for part, kind in (("before", Rate), ("after", Rate), ("difference", Difference)):
         held[part] = read_figures(held[part], kind)
     return Scores(**held)
 

@@ -1,55 +1,23 @@
-"""Scores with intervals: rates over prompts, and paired differences between two arms.
+"""The figures of an arm and of the difference of two, from verdicts.
 
-Images of one prompt are not independent, so whole prompts are resampled (percentile bootstrap,
-Efron & Tibshirani 1993, chapter 13) and whole prompts are exchanged in the permutation test.
+Images of one prompt are not independent, so whole prompts are resampled.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 import numpy as np
-from scipy import stats
 
-from ablate2tune.seeding import numpy_generator
+from ablate2tune.statistics.rates import Counts, Difference, Rate, difference, rate
+from ablate2tune.statistics.resampling import Resampling
 
-PERMUTATIONS = 10_000
-CHUNK = 1000
-"""Permutations held in memory at once."""
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Interval:
-    """An estimate with its confidence interval; all None where there is nothing to estimate."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-    n: int
-    """Observations: images, or objects where the figure counts objects."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """As in the result files."""
-        return {"value": self.value, "low": self.low, "high": self.high, "n": self.n}
-
-
-@dataclass(frozen=True)
-class Difference(Interval):
-    """After minus before, on the same prompts and seeds."""
-
-    p: float | None
-    """Two-sided, for no difference; not corrected for the number of figures."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """As in the result files."""
-        return {**super().as_dict(), "p": self.p}
-
-
-@dataclass(frozen=True)
 class Figures(Generic[T]):
-    """The figures of one arm (`Interval`) or of the difference of two (`Difference`)."""
+    """The figures of one arm (`Rate`) or of the difference of two (`Difference`)."""
 
     spatial: T
     """Images that show both objects in the prompt's relation."""
@@ -89,104 +57,9 @@ class Outcomes:
     """`objects` on the prompts without a relation, (plain prompts, seeds)."""
 
 
-@dataclass(frozen=True)
-class Resampling:
-    """How intervals and p-values are drawn."""
-
-    seed: int
-    bootstrap: int
-    """Resamples of the prompts."""
-    confidence: float
-
-    def weights(self, clusters: int) -> np.ndarray:
-        """How often each cluster is drawn in each resample, (bootstrap, clusters)."""
-        return _weights(self.seed, self.bootstrap, clusters)
-
-    def bounds(self, resampled: np.ndarray) -> tuple[float | None, float | None]:
-        """Percentile interval; resamples without a value are left out."""
-        resampled = resampled[np.isfinite(resampled)]
-        if not len(resampled):
-            return None, None
-        tail = (1 - self.confidence) / 2
-        low, high = np.quantile(resampled, [tail, 1 - tail])
-        return float(low), float(high)
-
-
-@lru_cache(maxsize=8)
-def _weights(seed: int, bootstrap: int, clusters: int) -> np.ndarray:
-    rng = numpy_generator(seed, "bootstrap", clusters)
-    return rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=bootstrap)
-
-
-def rate(hits: np.ndarray, trials: np.ndarray, how: Resampling) -> Interval:
-    """The rate sum(hits) / sum(trials) over clusters, each (clusters,).
-
-    A rate of exactly 0 or 1 has no spread to resample; its interval is the exact binomial one
-    (Clopper & Pearson 1934), with the clusters as the trials.
-    """
-    n = int(trials.sum())
-    if n == 0:
-        return Interval(None, None, None, 0)
-    value = float(hits.sum() / n)
-    if value in (0.0, 1.0):
-        clusters = int((trials > 0).sum())
-        exact = stats.binomtest(int(value) * clusters, clusters).proportion_ci(how.confidence)
-        return Interval(value, float(exact.low), float(exact.high), n)
-    weights = how.weights(len(trials))
-    return Interval(value, *how.bounds(_ratio(weights @ hits, weights @ trials)), n)
-
-
-def difference(
-    before: tuple[np.ndarray, np.ndarray], after: tuple[np.ndarray, np.ndarray], how: Resampling
-) -> Difference:
-    """The difference of two rates on the same clusters, each given as (hits, trials)."""
-    totals = [int(trials.sum()) for _, trials in (before, after)]
-    if 0 in totals:
-        return Difference(None, None, None, min(totals), None)
-    weights = how.weights(len(before[0]))
-    resampled = [_ratio(weights @ hits, weights @ trials) for hits, trials in (before, after)]
-    value = float(after[0].sum() / totals[1] - before[0].sum() / totals[0])
-    low, high = how.bounds(resampled[1] - resampled[0])
-    one_each = all((trials == 1).all() for _, trials in (before, after))
-    p = mcnemar(before[0], after[0]) if one_each else permutation(before, after, how.seed)
-    return Difference(value, low, high, min(totals), p)
-
-
-def mcnemar(before: np.ndarray, after: np.ndarray) -> float:
-    """Exact two-sided McNemar test on paired yes/no outcomes, each (clusters,)."""
-    gained, lost = int((after > before).sum()), int((after < before).sum())
-    if gained + lost == 0:
-        return 1.0
-    return float(stats.binomtest(gained, gained + lost, 0.5).pvalue)
-
-
-def permutation(
-    before: tuple[np.ndarray, np.ndarray], after: tuple[np.ndarray, np.ndarray], seed: int
-) -> float:
-    """Two-sided permutation test: before and after are exchanged, cluster by cluster.
-
-    For equal trials this flips the signs of the clusters' differences.
-    """
-    hit_gain, trial_gain = after[0] - before[0], after[1] - before[1]
-
-    def gap(swapped: np.ndarray) -> np.ndarray:
-        moved_hits, moved_trials = swapped @ hit_gain, swapped @ trial_gain
-        late = _ratio(after[0].sum() - moved_hits, after[1].sum() - moved_trials)
-        early = _ratio(before[0].sum() + moved_hits, before[1].sum() + moved_trials)
-        return np.abs(late - early)
-
-    rng = numpy_generator(seed, "permutation", len(hit_gain))
-    observed = gap(np.zeros((1, len(hit_gain)), dtype=int))[0]
-    as_large = 0
-    for _ in range(PERMUTATIONS // CHUNK):
-        gaps = gap(rng.integers(0, 2, size=(CHUNK, len(hit_gain))))
-        as_large += int((gaps >= observed - 1e-12).sum())
-    return (1 + as_large) / (1 + PERMUTATIONS)
-
-
 def score(
     before: Outcomes, after: Outcomes, how: Resampling
-) -> tuple[Figures[Interval], Figures[Interval], Figures[Difference]]:
+) -> tuple[Figures[Rate], Figures[Rate], Figures[Difference]]:
     """Figures before, after, and their paired differences."""
     early, late = _counts(before), _counts(after)
     paired = {key: difference(early[key], late[key], how) for key in early}
@@ -198,15 +71,11 @@ def score(
 
 
 def read_figures(held: dict[str, Any], kind: Callable[..., T]) -> Figures[T]:
-    """Figures as a result file holds them, `Interval` or `Difference`."""
+    """Figures as a result file holds them, `Rate` or `Difference`."""
     return Figures(
         **{key: kind(**value) for key, value in held.items() if key != "per_relation"},
         per_relation={key: kind(**value) for key, value in held["per_relation"].items()},
     )
-
-
-Counts = tuple[np.ndarray, np.ndarray]
-"""(hits, trials) per prompt."""
 
 
 def _counts(outcomes: Outcomes) -> dict[str, Counts]:
@@ -235,8 +104,3 @@ def _figures(values: dict[str, T]) -> Figures[T]:
         **{key: value for key, value in values.items() if not key.startswith(prefix)},
         per_relation={k.removeprefix(prefix): v for k, v in values.items() if k.startswith(prefix)},
     )
-
-
-def _ratio(hits: np.ndarray, trials: np.ndarray) -> np.ndarray:
-    """hits / trials, NaN where there is no trial."""
-    return np.divide(hits, trials, out=np.full(np.shape(hits), np.nan), where=trials != 0)

@@ -5,7 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ablate2tune.compare.compare import Scores
-from ablate2tune.compare.metrics import Difference, Interval
+from ablate2tune.statistics.rates import Difference, Rate
 
 NAMES = {
     "spatial": "relation right",
@@ -55,11 +55,11 @@ def _arms(scores: Scores) -> tuple:
     return scores.before, scores.after, scores.difference
 
 
-def _cells(before: Interval, after: Interval, difference: Difference) -> list[str]:
+def _cells(before: Rate, after: Rate, difference: Difference) -> list[str]:
     return [_cell(before), _cell(after), _cell(difference, sign="+"), _p(difference.p)]
 
 
-def _cell(interval: Interval, sign: str = "") -> str:
+def _cell(interval: Rate, sign: str = "") -> str:
     if interval.value is None or interval.low is None or interval.high is None:
         return "-"
     value, low, high = (100 * x for x in (interval.value, interval.low, interval.high))

@@ -6,7 +6,6 @@ from pathlib import Path
 from rich.table import Table
 
 from ablate2tune.compare.compare_config import CompareConfig
-from ablate2tune.compare.metrics import Resampling
 from ablate2tune.localize.generate.show import table as pictures_table
 from ablate2tune.localize.generate.stage import GeneratedRanking, localize_by_pictures
 from ablate2tune.localize.judging import Judging, judging
@@ -17,6 +16,7 @@ from ablate2tune.localize.ranking import ranking_figures as show
 from ablate2tune.localize.ranking.ranking import Ranking
 from ablate2tune.models import Denoiser, Progress
 from ablate2tune.scenes.dataset.records import SceneRecord
+from ablate2tune.statistics.resampling import Resampling
 
 AnyRanking = Ranking | GeneratedRanking
 

@@ -9,8 +9,8 @@ import torch
 from ablate2tune import runs
 from ablate2tune.compare.calibration import Calibration, calibrate, calibration_sample
 from ablate2tune.compare.judges import JUDGED_AT_ONCE, AnyJudge, Judge, load_judge
-from ablate2tune.compare.metrics import Resampling
 from ablate2tune.scenes.dataset.records import SceneRecord, load_images
+from ablate2tune.statistics.resampling import Resampling
 
 
 class Judging(NamedTuple):

@@ -27,7 +27,15 @@ from ablate2tune.localize.measuring.sweep_identity import model_hash
 from ablate2tune.localize.probes.margin import MarginProbe
 from ablate2tune.localize.probes.probe import Setting
 from ablate2tune.localize.ranking.bars import write_bars
-from ablate2tune.localize.ranking.ranking import NO_SKILL, RANKED, SCHEMA, Analysis, Ranking, Row
+from ablate2tune.localize.ranking.ranking import (
+    NO_SKILL,
+    RANKED,
+    SCHEMA,
+    Analysis,
+    Ranking,
+    Row,
+    draws,
+)
 from ablate2tune.localize.ranking.ranking_figures import write_csv, write_heatmap
 from ablate2tune.localize.ranking.trust import trust
 from ablate2tune.models import Denoiser, Progress
@@ -71,9 +79,7 @@ def localize(
     information = check_information(
         denoiser,
         [*split.measured, *split.calibration],
-        config.bootstrap,
-        config.confidence,
-        seed,
+        draws(config, seed),
     )
     sweep = open_sweep(denoiser, split, config, seed, folder, on_progress, cache)
     if sweep.processes.is_first:

@@ -5,9 +5,9 @@ import pytest
 from placing import place
 
 from ablate2tune.compare.calibration import calibrate, large_error
-from ablate2tune.compare.metrics import Resampling
 from ablate2tune.errors import UserError
 from ablate2tune.scenes.dataset.records import SceneRecord
+from ablate2tune.statistics.resampling import Resampling
 
 HOW = Resampling(seed=0, bootstrap=500, confidence=0.95)
 LEFT, RIGHT = (6, 22, 26, 44, 5.5), (36, 20, 58, 42, 5.6)

@@ -8,10 +8,11 @@ from rich.console import Console
 from ablate2tune.compare.compare import Scores
 from ablate2tune.compare.grid import MARK, WRONG, Pair, choose_rows, draw_grid, reading
 from ablate2tune.compare.grid import RIGHT as RIGHT_INK
-from ablate2tune.compare.metrics import Difference, Figures, Interval
+from ablate2tune.compare.metrics import Figures
 from ablate2tune.compare.prompts import relation_prompts
 from ablate2tune.compare.table import scores_table
 from ablate2tune.compare.verdicts import Verdict
+from ablate2tune.statistics.rates import Difference, Rate
 
 RIGHT = Verdict(True, True, True, "left of", True, True, 0)
 
@@ -108,8 +109,8 @@ def test_table_fits_80_columns():
         "verdict_error": empty,
     }
     scores = Scores(
-        figures(lambda: Interval(0.101, 0.052, 1.0, 300)),
-        figures(lambda: Interval(None, None, None, 0)),
+        figures(lambda: Rate(0.101, 0.052, 1.0, 300)),
+        figures(lambda: Rate(None, None, None, 0)),
         figures(lambda: Difference(-0.5, -0.61, -0.389, 300, 0.0004)),
         {"kind": "testbed", "calibration": calibration},
         prompts=300, plain_prompts=75, seeds=1, confidence=0.95,

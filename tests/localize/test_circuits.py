@@ -20,7 +20,8 @@ from ablate2tune.localize.localize_config import JointConfig
 from ablate2tune.localize.localizing import localize
 from ablate2tune.localize.margins.margin import Margins
 from ablate2tune.localize.measuring.condition import Condition
-from ablate2tune.localize.statistics.groups import Groups
+from ablate2tune.statistics.clusters import Clusters
+from ablate2tune.statistics.resampling import Resampling
 
 EXAMPLES = 32
 
@@ -90,7 +91,7 @@ def made_up() -> FollowUp:
 
 
 def follow_up_of(sweep: MadeUpSweep) -> FollowUp:
-    return FollowUp(sweep, Groups(sweep.groups, 500, 0.95, 0))  # type: ignore[arg-type]
+    return FollowUp(sweep, Clusters(sweep.groups, Resampling(0, 500, 0.95)))  # type: ignore[arg-type]
 
 
 ALL = ["b.0.a", "b.0.b", "b.0.c", "b.1.d", "b.1.e"]

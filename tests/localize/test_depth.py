@@ -35,8 +35,9 @@ from ablate2tune.localize.findings.depth.stream_features import (
 from ablate2tune.localize.localizing import localize
 from ablate2tune.localize.margins.examples import encode
 from ablate2tune.localize.margins.margin import noise_for
-from ablate2tune.localize.statistics.groups import Groups
 from ablate2tune.models import FluxDenoiser, load_denoiser
+from ablate2tune.statistics.clusters import Clusters
+from ablate2tune.statistics.resampling import Resampling
 from ablate2tune.testbed.architecture import build_pipeline
 from ablate2tune.testbed.text import word_list
 
@@ -72,7 +73,9 @@ def task(x, *answers) -> Task:
 
 
 def reading(measured: Task, calibration: Task | None = None):
-    (found,) = probe(measured, calibration, Groups(measured.groups, 300, 0.95, 0), seed=0)
+    (found,) = probe(
+        measured, calibration, Clusters(measured.groups, Resampling(0, 300, 0.95)), seed=0
+    )
     return found
 
 
@@ -88,7 +91,7 @@ def test_a_readable_answer_is_told_from_noise_and_from_the_names_of_groups():
     assert found.shuffled["highest"] < 0.75
     assert not reading(task(noise, y)).above_chance
     both = task(signal, -y, y)
-    assert probe(both, None, Groups(both.groups, 300, 0.95, 0), seed=0)[1] == found
+    assert probe(both, None, Clusters(both.groups, Resampling(0, 300, 0.95)), seed=0)[1] == found
     # Features that name the group: a twin could give its twin's answer away.
     by_group = np.repeat(np.where(rng.random(40) > 0.5, 1.0, -1.0), 4)
     codes = np.repeat(rng.normal(size=(40, 60)), 4, axis=0)

@@ -9,6 +9,7 @@ from ablate2tune.localize.findings.information import (
     fit_logistic,
 )
 from ablate2tune.models import Conditioning
+from ablate2tune.statistics.resampling import Resampling
 
 
 def log_loss(parameters, x, y):
@@ -83,7 +84,7 @@ class WordEncoder:
 
 
 def check(encoder, records):
-    return check_information(encoder, records, resamples=500, confidence=0.95, seed=0)
+    return check_information(encoder, records, Resampling(0, 500, 0.95))
 
 
 def test_an_encoder_that_keeps_order_carries_everything(make_records):

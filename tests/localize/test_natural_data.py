@@ -15,6 +15,7 @@ from ablate2tune.scenes.dataset.records import read_dataset
 from ablate2tune.scenes.layouts.natural import sample_natural_group
 from ablate2tune.scenes.scenes_config import ScenesConfig
 from ablate2tune.scenes.vocabulary import CONTRAST
+from ablate2tune.statistics.resampling import Resampling
 from ablate2tune.train import train
 from ablate2tune.train.train_config import TrainConfig
 
@@ -92,7 +93,7 @@ def test_the_role_probe_exchanges_the_phrases_of_natural_captions(natural_record
         lambda denoiser, texts, reduce: np.zeros((len(texts), 1)),
     )
     monkeypatch.setattr("ablate2tune.localize.findings.information._axes", lambda records: {})
-    check_information(spans, [record], resamples=1, confidence=0.9, seed=0)
+    check_information(spans, [record], Resampling(0, 1, 0.9))
     one, other = (phrase.split(" ", 1)[1] for phrase in (first, second))
     swapped = f"{second} between {first} and {third}"
     assert spans.asked == [

@@ -26,6 +26,7 @@ from ablate2tune.localize.own.own_pictures import MISSING, MORE, PURPOSE, WRONG,
 from ablate2tune.localize.own.stage import localize_on_own
 from ablate2tune.models import load_denoiser
 from ablate2tune.scenes.vocabulary import OPPOSITE
+from ablate2tune.statistics.resampling import Resampling
 
 CONFIG = LocalizeConfig(
     images="both",
@@ -254,7 +255,7 @@ def test_correlation_against_scipy_in_every_resample():
     rng = np.random.default_rng(3)
     truth = np.arange(6)[:, None]
     first, second = (truth + 4 * rng.normal(size=(6, 20)) for _ in range(2))
-    interval = correlation(impacts(first), impacts(second), 400, 0.9, 5)
+    interval = correlation(impacts(first), impacts(second), Resampling(5, 400, 0.9))
     assert interval is not None
     expected = stats.spearmanr(first.mean(1), second.mean(1)).statistic
     assert interval["value"] == pytest.approx(expected)
@@ -271,15 +272,15 @@ def test_correlation_against_scipy_in_every_resample():
 
 def test_correlation_of_the_same_and_of_too_few():
     values = np.random.default_rng(0).normal(size=(5, 8)) * 0.01 + np.arange(5)[:, None]
-    same = correlation(impacts(values), impacts(values), 50, 0.95, 0)
+    same = correlation(impacts(values), impacts(values), Resampling(0, 50, 0.95))
     assert same == pytest.approx({"value": 1, "low": 1, "high": 1, "n": 5})
-    turned = correlation(impacts(values), impacts(-values), 50, 0.95, 0)
+    turned = correlation(impacts(values), impacts(-values), Resampling(0, 50, 0.95))
     assert turned is not None
     assert turned["value"] == pytest.approx(-1)
-    assert correlation(impacts(values[:2]), impacts(values[:2]), 50, 0.95, 0) is None
+    assert correlation(impacts(values[:2]), impacts(values[:2]), Resampling(0, 50, 0.95)) is None
     unmeasured = impacts(values)
     unmeasured.counts[2] = 0
-    assert correlation(impacts(values), unmeasured, 50, 0.95, 0) is None
+    assert correlation(impacts(values), unmeasured, Resampling(0, 50, 0.95)) is None
 
 
 def test_impacts_are_read_from_the_rows(tmp_path):

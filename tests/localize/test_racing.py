@@ -9,8 +9,9 @@ from ablate2tune.localize.measuring.racing import (
     spread_order,
     worth_more,
 )
-from ablate2tune.localize.statistics.groups import Groups
-from ablate2tune.localize.statistics.regression_estimate import carried_over
+from ablate2tune.statistics.clusters import Clusters
+from ablate2tune.statistics.regression_estimate import carried_over
+from ablate2tune.statistics.resampling import Resampling
 
 
 def condition(name: str) -> Condition:
@@ -119,7 +120,7 @@ def test_regression_estimate_by_hand():
     values = np.where(measured, 3 * x + 7, np.nan)
     carried = carried_over(values, measured, [x])
     assert carried == pytest.approx(x * 24 / 10)  # S_xy = 8 * 3, S_xx = 8
-    estimate = Groups([str(i) for i in range(16)], 500, 0.95, 0).estimated_mean(
+    estimate = Clusters([str(i) for i in range(16)], Resampling(0, 500, 0.95)).estimated_mean(
         values, measured, carried
     )
     assert estimate.value == pytest.approx(7.0)
@@ -130,7 +131,7 @@ def test_the_covariate_narrows_the_estimate_and_keeps_it_right():
     rng = np.random.default_rng(2)
     cheap = rng.normal(1, 2, 192)
     dear = 0.8 * cheap + rng.normal(0, 0.3, 192)
-    groups = Groups([str(i // 2) for i in range(192)], 2000, 0.95, 0)
+    groups = Clusters([str(i // 2) for i in range(192)], Resampling(0, 2000, 0.95))
     measured = np.zeros(192, bool)
     measured[rng.permutation(96)[:24].repeat(2) * 2 + np.tile([0, 1], 24)] = True
     none = np.zeros(192)
@@ -146,7 +147,7 @@ def test_the_covariate_narrows_the_estimate_and_keeps_it_right():
 def test_everything_measured_is_the_plain_mean():
     values = np.random.default_rng(0).normal(size=20)
     everything = np.ones(20, bool)
-    groups = Groups([str(i) for i in range(20)], 500, 0.9, 0)
+    groups = Clusters([str(i) for i in range(20)], Resampling(0, 500, 0.9))
     carried = carried_over(values, everything, [np.arange(20.0)])
     assert groups.interval(groups.estimated_mean(values, everything, carried)) == groups.mean(
         values
@@ -156,4 +157,4 @@ def test_everything_measured_is_the_plain_mean():
 def test_sign_flips_count_only_what_was_measured():
     # Three groups measured, all positive: 2 of 8 patterns are as extreme.
     values = np.array([1.0, 2.0, np.nan, np.nan, 3.0])
-    assert Groups(list("abcde"), 1000, 0.95, 0).sign_flip_p(values) == 2 / 8
+    assert Clusters(list("abcde"), Resampling(0, 1000, 0.95)).sign_flip_p(values) == 2 / 8

@@ -16,7 +16,7 @@ from ablate2tune.localize.margins.margin import Margins
 from ablate2tune.localize.measuring.condition import BASELINE, Condition
 from ablate2tune.localize.measuring.sweep import Sweep
 from ablate2tune.localize.probes.margin import MarginProbe
-from ablate2tune.localize.statistics.groups import Groups, Interval
+from ablate2tune.statistics.clusters import Clusters, Interval
 
 
 class Finding(NamedTuple):
@@ -40,7 +40,7 @@ class Finding(NamedTuple):
 class FollowUp:
     """Measures conditions on a share of the contrast groups and compares them in pairs."""
 
-    def __init__(self, sweep: Sweep[MarginProbe], groups: Groups):
+    def __init__(self, sweep: Sweep[MarginProbe], groups: Clusters):
         """Choose the groups; nothing is measured yet.
 
         Args:
@@ -105,9 +105,7 @@ class FollowUp:
         mask = self.mask(groups)
         if not np.isfinite(values[mask]).all():
             return None
-        return self._groups.interval(
-            self._groups.estimated_mean(values, mask, np.zeros(len(values)))
-        )
+        return self._groups.interval(self._groups.estimated_mean(values, mask))
 
     def means(self, margins: Margins) -> dict[str, Interval | None]:
         """The three figures' means with intervals, by name."""
@@ -120,10 +118,7 @@ class FollowUp:
         mask = self.mask(groups)
         if not (np.isfinite(values[mask]).all() and np.isfinite(whole[mask]).all()):
             return None
-        part, base = (self._groups.resampled_means(x, mask) for x in (values, whole))
-        low, high = self._groups.bounds(part / base)
-        value = float(values[mask].mean() / whole[mask].mean())
-        return {"value": value, "low": low, "high": high, "n": int(mask.sum())}
+        return self._groups.ratio(values, whole, mask)
 
     def p(self, differences: np.ndarray) -> float:
         """Two-sided p of a mean difference of zero, by sign flips of whole groups.

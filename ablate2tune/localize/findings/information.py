@@ -13,11 +13,12 @@ import torch
 from scipy import optimize, special
 
 from ablate2tune.errors import UserError
-from ablate2tune.localize.statistics.groups import Groups, Interval
 from ablate2tune.models import Denoiser
 from ablate2tune.scenes.checking.claims import RELATION
 from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.seeding import numpy_generator
+from ablate2tune.statistics.clusters import Clusters, Interval
+from ablate2tune.statistics.resampling import Resampling
 
 CHANCE = 0.5
 FOLDS = 5
@@ -97,9 +98,7 @@ class Information:
 def check_information(
     denoiser: Denoiser,
     records: Sequence[SceneRecord],
-    resamples: int,
-    confidence: float,
-    seed: int,
+    how: Resampling,
 ) -> Information:
     """Probe the conditioning of contrast twins, with whole groups held out.
 
@@ -113,8 +112,8 @@ def check_information(
     def probe(question: str, kind: str, x: np.ndarray, y: np.ndarray, groups: list[str]) -> Probe:
         if len(set(groups)) < MIN_GROUPS:
             return Probe(question, kind, None)
-        correct = cross_validate(x, y, groups, seed) == y
-        return Probe(question, kind, Groups(groups, resamples, confidence, seed).accuracy(correct))
+        correct = cross_validate(x, y, groups, how.seed) == y
+        return Probe(question, kind, Clusters(groups, how).accuracy(correct))
 
     probes = []
     for axis, members in _axes(records).items():

@@ -10,7 +10,7 @@ import numpy as np
 from ablate2tune.errors import UserError
 from ablate2tune.localize.findings.follow_up import Finding, FollowUp
 from ablate2tune.localize.ranking.figures import write_heatmap
-from ablate2tune.localize.statistics.groups import corrected
+from ablate2tune.statistics.resampling import corrected
 
 SCHEMA = "ablate2tune/interactions/1"
 

@@ -10,7 +10,7 @@ from ablate2tune.components import Catalogue
 from ablate2tune.errors import UserError
 from ablate2tune.localize.findings.follow_up import Finding, FollowUp
 from ablate2tune.localize.ranking.figures import bounds_of, new_figure, write_figure
-from ablate2tune.localize.statistics.groups import corrected
+from ablate2tune.statistics.resampling import corrected
 
 SCHEMA = "ablate2tune/neighbours/1"
 

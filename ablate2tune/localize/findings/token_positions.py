@@ -11,7 +11,7 @@ from ablate2tune.localize.findings.follow_up import Finding, FollowUp
 from ablate2tune.localize.margins.phrases import Phrase
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.ranking.figures import write_heatmap
-from ablate2tune.localize.statistics.groups import corrected
+from ablate2tune.statistics.resampling import corrected
 
 SCHEMA = "ablate2tune/tokens/2"
 

@@ -18,7 +18,7 @@ from ablate2tune.localize.findings.follow_up import Finding, FollowUp
 from ablate2tune.localize.margins.phrases import Phrase
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.ranking.figures import bounds_of, new_figure, write_figure
-from ablate2tune.localize.statistics.groups import corrected
+from ablate2tune.statistics.resampling import corrected
 
 SCHEMA = "ablate2tune/tracing/1"
 ALL = "all streams"

@@ -1,30 +1,30 @@
 """Figures of each condition, and what is lost without a component, with intervals.
 
 Judged accuracies are rates over prompts, resampled by contrast group and paired by picture; the
-baseline is the later arm of `compare.metrics.difference`, so that a loss is positive. A Fréchet
+baseline is the later arm of `rates.difference`, so that a loss is positive. A Fréchet
 distance is one figure per condition and has no interval.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from ablate2tune.compare.metrics import Interval, Resampling, difference, rate
 from ablate2tune.localize.generate.examples import Example
 from ablate2tune.localize.generate.measures import FID, FRECHET_CLIP
 from ablate2tune.localize.generate.sweep import GenerateSweep, Tasks
 from ablate2tune.localize.measuring.condition import Condition
-from ablate2tune.localize.statistics.groups import Groups
+from ablate2tune.localize.ranking.ranking import SEEDS
+from ablate2tune.statistics.clusters import Clusters
+from ablate2tune.statistics.rates import Counts, Rate, difference, rate
+from ablate2tune.statistics.resampling import Resampling
 
 BASELINE = Condition()
 JUDGED = ("target", "objects", "relation_given_objects")
 """Both objects in the prompt's relation; both objects; the former among the latter."""
 SCORE = "clip_score"
 DISTANCES = (FID, FRECHET_CLIP)
-Counts = tuple[np.ndarray, np.ndarray]
-"""(hits, trials) per contrast group."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Figures:
         self._sweep, self._tasks, self._how = sweep, tasks, how
         self._clusters = _clusters(tasks.scenes)
         self._groups = (
-            Groups([e.group for e in tasks.pairs], how.bootstrap, how.confidence, how.seed)
+            Clusters([e.group for e in tasks.pairs], replace(how, stage=SEEDS))
             if tasks.pairs
             else None
         )
@@ -124,7 +124,7 @@ class Figures:
         rows = [self._sweep.row(example, condition) for example in self._tasks.examples]
         return float(np.mean([row["flat"] for row in rows]))
 
-    def _specific(self, ablated: dict[str, Counts], base: dict[str, Counts]) -> Interval:
+    def _specific(self, ablated: dict[str, Counts], base: dict[str, Counts]) -> Rate:
         """Relative target minus relative object loss: what is left of objects minus of relations.
 
         All None where the baseline has no right picture.
@@ -134,7 +134,7 @@ class Figures:
         for name in ("target", "objects"):
             (hits, _), (whole, _) = ablated[name], base[name]
             if not whole.sum():
-                return Interval(None, None, None, 0)
+                return Rate(None, None, None, 0)
             with np.errstate(invalid="ignore", divide="ignore"):
                 left[name] = hits.sum() / whole.sum(), (weights @ hits) / (weights @ whole)
         value, resampled = (
@@ -142,7 +142,7 @@ class Figures:
             for objects, target in zip(left["objects"], left["target"], strict=True)
         )
         low, high = self._how.bounds(np.asarray(resampled))
-        return Interval(float(value), low, high, int(base["target"][1].sum()))
+        return Rate(float(value), low, high, int(base["target"][1].sum()))
 
     def _counts(self, condition: Condition) -> dict[str, Counts]:
         """Hits and trials per contrast group, by figure; empty without scenes."""

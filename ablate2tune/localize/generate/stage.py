@@ -7,7 +7,6 @@ from typing import Any
 
 from ablate2tune import runs
 from ablate2tune.ablation import MODES, verify
-from ablate2tune.compare.metrics import Resampling
 from ablate2tune.components import Component, discover, lora_targets
 from ablate2tune.localize.generate.analysis import BASELINE, Figures, Loss
 from ablate2tune.localize.generate.inception import INSTALL
@@ -29,9 +28,9 @@ from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.measuring.processes import Processes
 from ablate2tune.localize.measuring.sweep_identity import claim, model_hash
 from ablate2tune.localize.ranking.ranking import NO_SKILL, RANKED, RankingFile
-from ablate2tune.localize.statistics.groups import corrected
 from ablate2tune.models import Denoiser, Progress
 from ablate2tune.scenes.dataset.records import SceneRecord
+from ablate2tune.statistics.resampling import Resampling, corrected
 
 Swept = list[tuple[Component, Condition]]
 SCHEMA = "ablate2tune/ranking-generated/2"

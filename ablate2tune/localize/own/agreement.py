@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from ablate2tune import runs
 from ablate2tune.localize.ranking.figures import new_figure, write_figure
-from ablate2tune.localize.statistics.groups import Interval
-from ablate2tune.localize.statistics.robustness import spearman
-from ablate2tune.seeding import numpy_generator
+from ablate2tune.statistics.clusters import Interval
+from ablate2tune.statistics.rank_stability import spearman, spearman_rows
+from ablate2tune.statistics.resampling import Resampling, weights
 
 SCHEMA = "ablate2tune/agreement/2"
 LEVELS = ("block", "sublayer", "head")
@@ -63,17 +62,13 @@ def measured_groups(folder: Path) -> list[str]:
     return sorted({row["group"] for row in rows if not row["condition"]})
 
 
-def correlation(
-    first: Impacts, second: Impacts, resamples: int, confidence: float, seed: int
-) -> Interval | None:
+def correlation(first: Impacts, second: Impacts, how: Resampling) -> Interval | None:
     """Spearman's correlation of mean impacts, with its percentile interval over groups.
 
     Args:
         first: of one source.
         second: of the other, the same components and groups.
-        resamples: of the groups.
-        confidence: mass of the interval.
-        seed: of the draws.
+        how: resampling of the groups.
 
     Returns:
         None for fewer than three components, or one that a source did not measure at all.
@@ -82,36 +77,22 @@ def correlation(
     if components < FEWEST or any((x.counts.sum(1) == 0).any() for x in (first, second)):
         return None
     value = spearman(*(x.sums.sum(1) / x.counts.sum(1) for x in (first, second)))
-    draw = numpy_generator(seed, "agreement", groups)
-    weights = draw.multinomial(groups, np.full(groups, 1 / groups), size=resamples)
+    drawn = weights(how.seed, "agreement", how.bootstrap, groups)
     with np.errstate(invalid="ignore", divide="ignore"):
-        means = [(weights @ x.sums.T) / (weights @ x.counts.T) for x in (first, second)]
+        means = [(drawn @ x.sums.T) / (drawn @ x.counts.T) for x in (first, second)]
     whole = np.isfinite(means[0]).all(1) & np.isfinite(means[1]).all(1)
-    found = _spearman_rows(means[0][whole], means[1][whole])
+    found = spearman_rows(means[0][whole], means[1][whole])
     if not len(found):
         return None
-    tail = (1 - confidence) / 2
-    low, high = (float(bound) for bound in np.quantile(found, [tail, 1 - tail]))
+    low, high = how.bounds(found)
     return {"value": value, "low": low, "high": high, "n": components}
-
-
-def _spearman_rows(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Spearman's correlation of each row of the one with the same row of the other; 0 if flat."""
-    ranks = [stats.rankdata(x, axis=1) for x in (first, second)]
-    centred = [x - x.mean(1, keepdims=True) for x in ranks]
-    norms = np.prod([np.sqrt((x**2).sum(1)) for x in centred], axis=0)
-    return np.divide(
-        (centred[0] * centred[1]).sum(1), norms, out=np.zeros(len(norms)), where=norms > 0
-    )
 
 
 def agreement(
     rendered: Path,
     own: Path,
     rankings: Sequence[dict[str, Any]],
-    resamples: int,
-    confidence: float,
-    seed: int,
+    how: Resampling,
 ) -> dict[str, Any]:
     """The contents of `agreement.json`.
 
@@ -119,9 +100,7 @@ def agreement(
         rendered: folder of the sweep on rendered pictures.
         own: folder of the sweep on the model's own.
         rankings: contents of their ranking.json, in this order.
-        resamples: of the contrast groups.
-        confidence: mass of the intervals.
-        seed: of the resampling.
+        how: resampling of the contrast groups.
     """
     rows = [{row["address"]: row for row in data["components"]} for data in rankings]
     groups = sorted({*measured_groups(rendered), *measured_groups(own)})
@@ -136,7 +115,7 @@ def agreement(
             continue
         first, second = (read_impacts(folder, shared, groups) for folder in (rendered, own))
         levels[level] = {
-            "spearman": correlation(first, second, resamples, confidence, seed),
+            "spearman": correlation(first, second, how),
             "components": [
                 {
                     "address": address,
@@ -155,7 +134,7 @@ def agreement(
     return {
         "schema": SCHEMA,
         "figure": "target impact on rendered pictures and on the model's own",
-        "confidence": confidence,
+        "confidence": how.confidence,
         "baseline": {
             source: data["baseline"]["target"]
             for source, data in zip(("rendered", "own"), rankings, strict=True)

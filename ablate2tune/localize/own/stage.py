@@ -18,6 +18,7 @@ from ablate2tune.localize.own.own_pictures import OwnImages, draw_own
 from ablate2tune.localize.ranking.ranking import Ranking
 from ablate2tune.models import Denoiser, Progress
 from ablate2tune.scenes.dataset.records import SceneRecord
+from ablate2tune.statistics.resampling import Resampling
 
 SCHEMA = "ablate2tune/own-images/1"
 
@@ -104,9 +105,7 @@ def localize_on_own(
         folder,
         place,
         [rendered.data, ranking.data],
-        config.bootstrap,
-        config.confidence,
-        seed,
+        Resampling(seed, config.bootstrap, config.confidence),
     )
     if processes.is_first:
         runs.write_json(folder / "agreement.json", found)

@@ -19,10 +19,13 @@ from ablate2tune.localize.margins.margin import Margins
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.measuring.racing import Standing
 from ablate2tune.localize.measuring.results import Results
-from ablate2tune.localize.statistics.groups import Estimate, Groups, Interval, corrected
-from ablate2tune.localize.statistics.regression_estimate import carried_over
+from ablate2tune.statistics.clusters import Clusters, Estimate, Interval
+from ablate2tune.statistics.regression_estimate import carried_over
+from ablate2tune.statistics.resampling import Resampling, corrected
 
 SCHEMA = "ablate2tune/ranking/2"
+SEEDS = "localize-"
+"""What the purposes of the statistics' seeds begin with."""
 RANKED = "ranked"
 NO_SKILL = "no skill to localize"
 CRITICAL_LOSS = 2.0
@@ -81,6 +84,11 @@ class Row:
         }
 
 
+def draws(config: LocalizeConfig, seed: int) -> Resampling:
+    """Resampling of the ranking and of all that stands beside it."""
+    return Resampling(seed, config.bootstrap, config.confidence, SEEDS)
+
+
 class Analysis:
     """Figures of conditions against the baseline of one sweep."""
 
@@ -102,7 +110,7 @@ class Analysis:
             screened: first-order estimates of the conditions, where they were made.
         """
         self._results, self._config, self._screened = results, config, screened
-        self.groups = Groups(groups, config.bootstrap, config.confidence, seed)
+        self.groups = Clusters(groups, draws(config, seed))
         self._base = {name: values.mean(1) for name, values in results[Condition()].items()}
         self.baseline = {name: self.groups.mean(v) for name, v in self._base.items()}
 

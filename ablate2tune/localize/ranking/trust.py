@@ -7,15 +7,10 @@ import numpy as np
 
 from ablate2tune.ablation import MODES
 from ablate2tune.localize.measuring.sweep import Measured
+from ablate2tune.localize.ranking.interaction_gaps import Gap, interaction_gap
 from ablate2tune.localize.ranking.ranking import CRITICAL_LOSS, Analysis, Row
-from ablate2tune.localize.statistics.robustness import (
-    Gap,
-    agreement,
-    interaction_gap,
-    noise_floor,
-    spearman,
-    split_half,
-)
+from ablate2tune.statistics.clusters import Clusters
+from ablate2tune.statistics.rank_stability import agreement, spearman, split_half
 
 
 def trust(
@@ -51,6 +46,24 @@ def trust(
         "interaction_gaps": [gap.as_dict() for gap in gaps],
         "warnings": [*_warnings(analysis, rows, floor), *_redundant(gaps, rows)],
     }
+
+
+def noise_floor(difference: np.ndarray, groups: Clusters) -> float:
+    """How far the mean over all examples moves when nothing but the noise is drawn again.
+
+    Args:
+        difference: baseline minus reseeded baseline, (n,); nan where it was not reseeded.
+        groups: resampling of the examples' groups.
+
+    Returns:
+        The larger bound of the interval of the mean difference, in absolute value, scaled from
+        the examples that were reseeded to all of them. An impact below it is no larger than what
+        another draw of noise does to the baseline.
+    """
+    measured = np.isfinite(difference)
+    interval = groups.interval(groups.estimated_mean(difference, measured))
+    widest = max(abs(interval["low"]), abs(interval["high"]))
+    return float(widest * np.sqrt(measured.mean()))
 
 
 def _stability(

@@ -23,10 +23,10 @@ from ablate2tune.localize.margins.examples import Examples
 from ablate2tune.localize.measuring.sweep import Sweep
 from ablate2tune.localize.probes.margin import MarginProbe
 from ablate2tune.localize.ranking.figures import bounds_of, new_panels, write_figure
-from ablate2tune.localize.ranking.ranking import Row
-from ablate2tune.localize.statistics.groups import Groups
+from ablate2tune.localize.ranking.ranking import Row, draws
 from ablate2tune.models import Denoiser
 from ablate2tune.scenes.dataset.records import SceneRecord
+from ablate2tune.statistics.clusters import Clusters
 
 COLOURS = {"text": "tab:blue", "image": "tab:orange", "stream": "tab:green"}
 STYLES = ("-", "--", "-.", ":")
@@ -58,6 +58,7 @@ def depth_finding(
     config, seed = sweep.config, sweep.seed
     sigmas = [*([] if 1.0 in config.sigmas else [1.0]), *config.sigmas]
     reduction = Reduction(seed)
+    how = draws(config, seed)
 
     def read(examples: Examples, runs: Sequence[Run]) -> dict[Key, np.ndarray]:
         with sweep.probe.engine.blocks.running():
@@ -71,12 +72,11 @@ def depth_finding(
         # Calibration comes first: what is estimated without answers is estimated on it.
         tuning = read(sweep.probe.calibration.examples, spare) if spare else None
         found = read(sweep.probe.examples, runs)
-        statistics: dict[str, Groups] = {}
+        statistics: dict[str, Clusters] = {}
         for key, x in found.items():
             task = _task(runs, key, x)
             if key.part not in statistics:
-                resampling = config.bootstrap, config.confidence, seed
-                statistics[key.part] = Groups(task.groups, *resampling)
+                statistics[key.part] = Clusters(task.groups, how)
             other = None if tuning is None else _task(spare, key, tuning[key])
             place = {"block": key.block, "stream": key.stream, "sigma": sigmas[key.level]}
             for question, reading in zip(

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ablate2tune.localize.findings.information import CHANCE, group_folds
-from ablate2tune.localize.statistics.groups import Groups, Interval
 from ablate2tune.seeding import numpy_generator
+from ablate2tune.statistics.clusters import Clusters, Interval
 
 PENALTIES = (10.0, 1.0, 0.1, 0.01)
 """Weights of the ridge on standardised features, per training example; the strongest first."""
@@ -49,7 +49,7 @@ class Reading(NamedTuple):
         return {**self._asdict(), "above_chance": self.above_chance}
 
 
-def probe(measured: Task, calibration: Task | None, statistics: Groups, seed: int) -> list[Reading]:
+def probe(measured: Task, calibration: Task | None, clusters: Clusters, seed: int) -> list[Reading]:
     """Cross-validated accuracy by contrast group, and that of shuffled answers, per question.
 
     Every measured example is predicted by a fit on the other folds' measured examples. The penalty
@@ -60,7 +60,7 @@ def probe(measured: Task, calibration: Task | None, statistics: Groups, seed: in
     Args:
         measured: what is predicted.
         calibration: what the penalty is chosen on; None takes `DEFAULT_PENALTY`.
-        statistics: resampling of the measured examples' groups.
+        clusters: resampling of the measured examples' groups.
         seed: of folds and shuffles.
     """
     y = _with_shuffled(measured, seed, "measured")
@@ -77,7 +77,7 @@ def probe(measured: Task, calibration: Task | None, statistics: Groups, seed: in
     for own in np.split(correct, measured.y.shape[1], axis=1):
         rates = own[:, 1:].mean(0)
         shuffled = {"mean": float(rates.mean()), "highest": float(rates.max())}
-        readings.append(Reading(statistics.accuracy(own[:, 0]), shuffled))
+        readings.append(Reading(clusters.accuracy(own[:, 0]), shuffled))
     return readings
 
 

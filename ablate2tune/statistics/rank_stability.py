@@ -1,4 +1,4 @@
-"""How far a ranking can be trusted: noise floor, stability between halves, interaction gaps."""
+"""How alike two orders of the same things are, and how an order holds between two halves."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -6,18 +6,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
-from ablate2tune.localize.statistics.groups import Groups, Interval
 from ablate2tune.seeding import numpy_generator
 
 SPLITS = 200
-"""Random halvings of the contrast groups."""
-REDUNDANT = 1.5
-"""A block whose impact exceeds this multiple of its sub-layers' summed impacts is redundant inside:
-each of them can stand in for another."""
+"""Random halvings of the clusters."""
 
 
 class Stability(NamedTuple):
-    """Agreement of the rankings that two random halves of the contrast groups give."""
+    """Agreement of the orders that two random halves of the clusters give."""
 
     spearman: float
     """Mean over the halvings."""
@@ -28,7 +24,7 @@ class Stability(NamedTuple):
     """Mean fraction of one half's best `top` that are among the other's."""
     top: int
     groups: int
-    """Contrast groups that all components were measured on."""
+    """Clusters that all components were measured on."""
 
     def as_dict(self) -> dict[str, Any]:
         """As in `ranking.json`."""
@@ -38,18 +34,18 @@ class Stability(NamedTuple):
 def split_half(
     impacts: np.ndarray, groups: Sequence[str], top: int, seed: int, splits: int = SPLITS
 ) -> Stability | None:
-    """Stability of the order of components under halving the contrast groups.
+    """Stability of the order of components under halving the clusters.
 
     Args:
         impacts: (components, examples); examples that are not finite for every component are left
             out.
-        groups: the group of each example; a group is never divided.
+        groups: the cluster of each example; a cluster is never divided.
         top: how many count as the best; at most half the components.
         seed: of the halvings.
         splits: how many.
 
     Returns:
-        None for fewer than three components or four groups.
+        None for fewer than three components or four clusters.
     """
     shared = np.isfinite(impacts).all(0)
     names, index = np.unique(np.asarray(groups)[shared], return_inverse=True)
@@ -86,68 +82,13 @@ def spearman(first: np.ndarray, second: np.ndarray) -> float:
     return float(stats.spearmanr(first, second)[0])  # pyright: ignore
 
 
-def noise_floor(difference: np.ndarray, groups: Groups) -> float:
-    """How far the mean over all examples moves when nothing but the noise is drawn again.
-
-    Args:
-        difference: baseline minus reseeded baseline, (n,); nan where it was not reseeded.
-        groups: resampling of the examples' groups.
-
-    Returns:
-        The larger bound of the interval of the mean difference, in absolute value, scaled from
-        the examples that were reseeded to all of them. An impact below it is no larger than what
-        another draw of noise does to the baseline.
-    """
-    measured = np.isfinite(difference)
-    nothing = np.zeros(len(difference))
-    interval = groups.interval(groups.estimated_mean(difference, measured, nothing))
-    widest = max(abs(interval["low"]), abs(interval["high"]))
-    return float(widest * np.sqrt(measured.mean()))
-
-
-class Gap(NamedTuple):
-    """A block's impact against the sum of its sub-layers'."""
-
-    block: str
-    sublayers: list[str]
-    block_impact: float
-    sum_of_sublayers: float
-    gap: Interval
-    """Block minus sum, on the examples that all of them were measured on."""
-
-    @property
-    def redundant(self) -> bool:
-        """Whether the parts stand in for each other, so that single ablations understate them."""
-        return self.gap["low"] > 0 and self.block_impact > REDUNDANT * max(self.sum_of_sublayers, 0)
-
-    def as_dict(self) -> dict[str, Any]:
-        """As in `ranking.json`."""
-        return {**self._asdict(), "redundant": self.redundant}
-
-
-def interaction_gap(
-    block: str, impact: np.ndarray, sublayers: Mapping[str, np.ndarray], groups: Groups
-) -> Gap | None:
-    """The interaction gap of a block; None where no example was measured under all of them.
-
-    Args:
-        block: its address.
-        impact: of skipping it, (n,); nan where not measured.
-        sublayers: address to impact, (n,) each.
-        groups: resampling of the examples' groups.
-    """
-    total = np.sum(list(sublayers.values()), axis=0)
-    gap = impact - total
-    measured = np.isfinite(gap)
-    if not measured.any():
-        return None
-    estimate = groups.estimated_mean(gap, measured, np.zeros(len(gap)))
-    return Gap(
-        block,
-        list(sublayers),
-        float(impact[measured].mean()),
-        float(total[measured].mean()),
-        groups.interval(estimate),
+def spearman_rows(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Spearman's correlation of each row of the one with the same row of the other; 0 if flat."""
+    ranks = [stats.rankdata(x, axis=1) for x in (first, second)]
+    centred = [x - x.mean(1, keepdims=True) for x in ranks]
+    norms = np.prod([np.sqrt((x**2).sum(1)) for x in centred], axis=0)
+    return np.divide(
+        (centred[0] * centred[1]).sum(1), norms, out=np.zeros(len(norms)), where=norms > 0
     )
 
 

@@ -22,7 +22,7 @@ def carried_over(
     """The part of `values` that cheap figures predict, for every example: (n,).
 
     Zero where everything was measured or too little was. Only its differences between examples
-    matter: `Groups.mean` adds the mean residual of the measured ones.
+    matter: `Clusters.estimated_mean` adds the mean residual of the measured ones.
 
     Args:
         values: the dear figure, (n,); only the measured ones are read.

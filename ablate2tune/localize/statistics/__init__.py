@@ -1,1 +1,0 @@
-"""Intervals, p values and correlations over groups of examples."""

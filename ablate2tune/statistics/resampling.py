@@ -1,0 +1,101 @@
+"""How intervals and p-values are drawn: whole clusters, every draw a function of the seed.
+
+What belongs together (the pictures of one scene, the prompts of one pair of objects) is drawn
+together: percentile bootstrap over clusters (Efron & Tibshirani 1993, chapter 13), and exchanges of
+whole clusters in the permutation test.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from scipy import stats
+
+from ablate2tune.seeding import numpy_generator
+
+CHUNK = 500
+"""Patterns of exchanged clusters held in memory at once."""
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """The draws of one stage."""
+
+    seed: int
+    bootstrap: int
+    """Resamples of the clusters."""
+    confidence: float
+    """Mass of the intervals, 0.95 for instance."""
+    stage: str = ""
+    """What the purposes of its seeds begin with."""
+
+    def weights(self, clusters: int) -> np.ndarray:
+        """How often each cluster is drawn in each resample, (bootstrap, clusters)."""
+        return weights(self.seed, f"{self.stage}bootstrap", self.bootstrap, clusters)
+
+    def bounds(self, resampled: np.ndarray) -> tuple[float, float]:
+        """Percentile bounds; resamples without a value are left out, nan where none has one."""
+        resampled = resampled[np.isfinite(resampled)]
+        if not len(resampled):
+            return np.nan, np.nan
+        tail = (1 - self.confidence) / 2
+        low, high = np.quantile(resampled, [tail, 1 - tail])
+        return float(low), float(high)
+
+    def exact_rate(self, rate: float, clusters: int) -> tuple[float, float]:
+        """Bounds of a rate of 0 or 1, which has no spread to resample, with clusters as trials.
+
+        The binomial interval of Clopper & Pearson (1934).
+        """
+        exact = stats.binomtest(int(rate) * clusters, clusters).proportion_ci(self.confidence)
+        return float(exact.low), float(exact.high)
+
+    def exchange_p(
+        self,
+        statistic: Callable[[np.ndarray], np.ndarray],
+        tolerance: float,
+        clusters: int,
+        most: int,
+    ) -> float:
+        """Two-sided p of a statistic under exchanging two arms, cluster by cluster.
+
+        All 2^clusters patterns are counted where they are no more than `most`; otherwise that many
+        random ones, and the observed pattern counts as one of them.
+
+        Args:
+            statistic: from patterns, 1 where a cluster is exchanged, (patterns, clusters), to what
+                is compared, (patterns,).
+            tolerance: patterns that tie with the observed one but for it count as extreme, so that
+                none is lost to the order of summation.
+            clusters: how many there are.
+            most: patterns.
+        """
+        threshold = statistic(np.zeros((1, clusters), dtype=int))[0] - tolerance
+        extreme = sum(
+            int(np.sum(statistic(patterns) >= threshold))
+            for patterns in self._patterns(clusters, most)
+        )
+        every = 2**clusters
+        return extreme / every if every <= most else (1 + extreme) / (1 + most)
+
+    def _patterns(self, clusters: int, most: int) -> Iterator[np.ndarray]:
+        if 2**clusters <= most:
+            yield np.array(list(itertools.product((0, 1), repeat=clusters)))
+            return
+        draw = numpy_generator(self.seed, f"{self.stage}permutation", clusters)
+        for start in range(0, most, CHUNK):
+            yield draw.integers(0, 2, (min(CHUNK, most - start), clusters))
+
+
+@lru_cache(maxsize=8)
+def weights(seed: int, purpose: str, resamples: int, clusters: int) -> np.ndarray:
+    """How often each cluster is drawn in each resample, (resamples, clusters)."""
+    even = np.full(clusters, 1 / clusters)
+    return numpy_generator(seed, purpose, clusters).multinomial(clusters, even, size=resamples)
+
+
+def corrected(p: list[float]) -> list[float]:
+    """p-values with the false discovery rate controlled (Benjamini & Hochberg 1995)."""
+    return [float(value) for value in stats.false_discovery_control(p)] if p else []
