@@ -15,6 +15,7 @@ from ablate2tune.components.catalogue import Catalogue, Component
 from ablate2tune.components.discovery import PROJECTIONS
 from ablate2tune.components.overrides import BATCH_AXIS
 from ablate2tune.components.selections import Selection, parse
+from ablate2tune.components.tree import descendants, without_adapter
 from ablate2tune.errors import UserError
 
 Stream = Literal["image", "text"]
@@ -68,7 +69,7 @@ def sites_of(model: nn.Module, catalogue: Catalogue, address: str) -> list[Site]
     elif selection.kind is not None:
         found = [_column_site(model, component, selection, address)]
     else:
-        module = model.get_submodule(component.address)
+        module = without_adapter(model.get_submodule(component.address))
         found = [
             Site(
                 component.address,
@@ -104,7 +105,7 @@ def _column_site(
     model: nn.Module, component: Component, selection: Selection, address: str
 ) -> Site:
     if selection.kind == "cols":
-        module = model.get_submodule(component.address)
+        module = without_adapter(model.get_submodule(component.address))
         if not isinstance(module, nn.Linear):
             raise UserError("columns are of Linear projections", where=address)
         _check(selection.indices, module.out_features, "columns", address)
@@ -115,7 +116,7 @@ def _column_site(
         )
     module = model.get_submodule(component.address)
     inner: list[tuple[str, nn.Module]] = [
-        (name, child) for name, child in module.named_modules() if isinstance(child, PROJECTIONS)
+        (name, child) for name, child in descendants(module) if isinstance(child, PROJECTIONS)
     ]
     writers = [(n, c) for n, c in inner if isinstance(c, nn.Linear) and _closes(c, inner)]
     if len(writers) != 1:

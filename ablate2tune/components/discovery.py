@@ -14,6 +14,7 @@ from torch import nn
 from ablate2tune.components.catalogue import Catalogue, Component, Role
 from ablate2tune.components.heads import OUT, Heads, find_heads
 from ablate2tune.components.overrides import NO_HEADS, not_residual
+from ablate2tune.components.tree import children, descendants, parameter_count, without_adapter
 from ablate2tune.errors import UserError
 
 ATTENTION = re.compile(r"(attention|attn)(?!.*processor)", re.IGNORECASE)
@@ -30,7 +31,8 @@ PROJECTIONS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 def discover(model: nn.Module) -> Catalogue:
     """The catalogue of a model's blocks, sub-layers and projections.
 
-    It reads the module tree alone, so that a model on the meta device serves as well.
+    It reads the module tree alone, so that a model on the meta device serves as well. Adapters
+    change nothing: the addresses, classes and parameters are those without them.
 
     Raises:
         UserError: the model has no stack of attention blocks, is wrapped by torch.compile, or its
@@ -43,9 +45,10 @@ def discover(model: nn.Module) -> Catalogue:
             mend="pass the model that was given to torch.compile",
         )
     _refuse_fused(model)
+    model = without_adapter(model)
     components: list[Component] = []
     for name, stack in _stacks(model, ""):
-        for index, block in enumerate(stack):
+        for index, (_, block) in enumerate(children(stack)):
             components += _block_components(block, name, index)
     if not components:
         raise UserError(
@@ -66,7 +69,7 @@ def _refuse_fused(model: nn.Module) -> None:
 
 
 def _stacks(module: nn.Module, path: str) -> Iterator[tuple[str, nn.ModuleList]]:
-    for name, child in module.named_children():
+    for name, child in children(module):
         address = f"{path}.{name}" if path else name
         inner = list(_stacks(child, address))
         if inner:
@@ -76,9 +79,10 @@ def _stacks(module: nn.Module, path: str) -> Iterator[tuple[str, nn.ModuleList]]
 
 
 def _is_stack(modules: nn.ModuleList) -> bool:
-    if len({type(module) for module in modules}) != 1:
+    blocks = [block for _, block in children(modules)]
+    if len({type(block) for block in blocks}) != 1:
         return False
-    return any(_is_attention(name, inner) for name, inner in modules[0].named_modules() if name)
+    return any(_is_attention(name, inner) for name, inner in descendants(blocks[0]) if name)
 
 
 def _is_attention(path: str, module: nn.Module) -> bool:
@@ -88,7 +92,7 @@ def _is_attention(path: str, module: nn.Module) -> bool:
         return False
     if ATTENTION.search(kind):
         return True
-    holds = any(isinstance(inner, nn.Linear) for inner in module.children())
+    holds = any(isinstance(inner, nn.Linear) for _, inner in children(module))
     return holds and ATTENTION.search(path.rpartition(".")[2]) is not None
 
 
@@ -98,12 +102,11 @@ def _block_components(block: nn.Module, stack: str, index: int) -> Iterator[Comp
         (f"{address}.{name}", child, role) for name, child, role in _sublayers(block)
     ]
     inside = {path: tuple(_projections(path, child)) for path, child, _ in sublayers}
-    modules = {f"{address}.{name}": module for name, module in block.named_modules()}
+    modules = dict(descendants(block, address))
     writers = _writers(sublayers)
 
     def component(path: str, module: nn.Module, parent: str | None, **facts) -> Component:
-        parameters = sum(parameter.numel() for parameter in module.parameters())
-        kind = type(module).__name__
+        kind, parameters = type(module).__name__, parameter_count(module)
         return Component(
             path, kind=kind, parameters=parameters, stack=stack, index=index, parent=parent, **facts
         )
@@ -141,7 +144,7 @@ def _block_components(block: nn.Module, stack: str, index: int) -> Iterator[Comp
 
 def _sublayers(module: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module, Role]]:
     """The topmost modules with a role, with their paths below the block."""
-    for name, child in module.named_children():
+    for name, child in children(module):
         address = f"{path}.{name}" if path else name
         if NORM.search(type(child).__name__) or NORM.search(name) or MODULATION.search(name):
             continue
@@ -156,11 +159,11 @@ def _role(name: str, module: nn.Module) -> Role | None:
     kind = type(module).__name__
     if isinstance(module, PROJECTIONS):
         return "projection"
-    if not any(isinstance(inner, PROJECTIONS) for inner in module.modules()):
+    if not any(isinstance(inner, PROJECTIONS) for _, inner in descendants(module)):
         return None
     if _is_attention(name, module):
         # T5's sub-layers are called attentions too, but hold a norm and the residual sum.
-        wraps = any(_is_attention(inner, child) for inner, child in module.named_children())
+        wraps = any(_is_attention(inner, child) for inner, child in children(module))
         return None if wraps else "attention"
     if FEED_FORWARD.search(kind) or FEED_FORWARD.search(name):
         return "feed-forward"
@@ -188,7 +191,7 @@ def _writers(sublayers: list[tuple[str, nn.Module, Role]]) -> set[str]:
 def _projects(attention: nn.Module) -> bool:
     return any(
         isinstance(inner, nn.Linear) and OUT.fullmatch(name)
-        for name, inner in attention.named_modules()
+        for name, inner in descendants(attention)
     )
 
 
@@ -200,6 +203,6 @@ def _projections(address: str, module: nn.Module) -> Iterator[str]:
     if isinstance(module, PROJECTIONS):
         yield address
         return
-    for name, child in module.named_children():
+    for name, child in children(module):
         if not NORM.search(type(child).__name__):
             yield from _projections(f"{address}.{name}", child)

@@ -12,6 +12,8 @@ from typing import Literal
 
 from torch import nn
 
+from ablate2tune.components.tree import descendants, without_adapter
+
 COUNTS = ("heads", "num_heads", "n_heads", "num_attention_heads")
 """Names under which attention classes keep the number of query heads."""
 OUT = re.compile(
@@ -56,11 +58,11 @@ def find_heads(address: str, attention: nn.Module) -> Heads | str:
         return "its class does not say how many heads it has"
     projections = {
         name: module
-        for name, module in attention.named_modules()
+        for name, module in descendants(attention)
         if isinstance(module, nn.Linear) and OUT.fullmatch(name)
     }
     if not projections:
-        query = getattr(attention, "to_q", None)
+        query = without_adapter(getattr(attention, "to_q", nn.Identity()))
         if not isinstance(query, nn.Linear):
             return "it has neither an out-projection nor a query projection"
         # A raw attention returns (image, text) in joint attention: both outputs hold heads.
