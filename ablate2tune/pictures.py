@@ -7,6 +7,7 @@ made again as a whole: an interrupted command ends with the same bytes as an uni
 
 import io
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,6 +76,25 @@ def sample_batch(
     half = len(batch) // 2
     parts = (batch[:half], batch[half:])
     return np.concatenate([sample_batch(denoiser, part, steps, true_cfg_scale) for part in parts])
+
+
+def made_batch(
+    denoiser: Denoiser,
+    batch: Sequence[Picture],
+    steps: int,
+    true_cfg_scale: float = 1.0,
+    within: AbstractContextManager[None] | None = None,
+) -> np.ndarray:
+    """The pictures of one batch, sampled to their files unless all of them are there.
+
+    The arguments, return and error of `sample_batch`; it is called within a context, if one is
+    given.
+    """
+    if not is_made(denoiser, batch):
+        with within or nullcontext():
+            images = sample_batch(denoiser, batch, steps, true_cfg_scale)
+        write_batch(batch, images)
+    return read_images([picture.path for picture in batch])
 
 
 def write_batch(batch: Sequence[Picture], images: np.ndarray) -> None:

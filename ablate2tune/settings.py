@@ -67,6 +67,9 @@ class Settings(BaseModel):
                 del values[name]
             elif isinstance(value, Settings):
                 values[name] = value.decisive()
+            elif isinstance(value, dict):
+                below = {k: v.decisive() for k, v in value.items() if isinstance(v, Settings)}
+                values[name] = {**values[name], **below}
             elif Mark.CONTENT in field.metadata and isinstance(value, str | Path):
                 values[name] = identity(value)
         return values

@@ -1,36 +1,33 @@
-"""Which evidence the recipe asks for: margins on rendered or own pictures, or sampled pictures."""
+"""Which evidence the recipe asks for: the probe, and rendered pictures or the model's own."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.table import Table
-
 from ablate2tune.compare.compare_config import CompareConfig
-from ablate2tune.localize.generate.show import table as pictures_table
-from ablate2tune.localize.generate.stage import GeneratedRanking, localize_by_pictures
-from ablate2tune.localize.judging import Judging, judging
+from ablate2tune.localize.judging import judging
 from ablate2tune.localize.localize_config import LocalizeConfig
 from ablate2tune.localize.localizing import localize
 from ablate2tune.localize.own.stage import localize_on_own
-from ablate2tune.localize.ranking import ranking_figures as show
-from ablate2tune.localize.ranking.ranking import Ranking
-from ablate2tune.models import Denoiser, Progress
+from ablate2tune.localize.probes.probe import PROBES, Needs
+from ablate2tune.localize.ranking.ranking_file import Ranking
+from ablate2tune.models import Denoiser
+from ablate2tune.progress import Progress
 from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.statistics.resampling import Resampling
 
-AnyRanking = Ranking | GeneratedRanking
 
+def needs(config: LocalizeConfig, compare: CompareConfig) -> Needs:
+    """What the recipe's probe needs.
 
-def judges(config: LocalizeConfig, compare: CompareConfig) -> bool:
-    """Whether `localize` judges pictures."""
-    if config.probe == "generate":
-        return compare.judge is not None
-    return config.images != "rendered"
+    Raises:
+        UserError: nothing could be measured.
+    """
+    return PROBES[config.probe].needs(config.section(), compare.judge is not None)
 
 
 def needs_scenes(config: LocalizeConfig, compare: CompareConfig) -> bool:
-    """Whether rendered scenes are read; pairs alone need none, unless means are taken from them."""
-    return config.probe == "margin" or judges(config, compare) or config.calibrated_groups > 0
+    """Whether rendered scenes are read: measured, or calibrated on."""
+    return bool(needs(config, compare).groups) or config.calibrated_groups > 0
 
 
 def rank(
@@ -42,7 +39,7 @@ def rank(
     folder: Path,
     on_progress: Progress | None = None,
     cache: Path | None = None,
-) -> list[AnyRanking]:
+) -> list[Ranking]:
     """Rank the model's components by the evidence that the recipe asks for.
 
     Args:
@@ -59,40 +56,16 @@ def rank(
         The ranking in ranking.json; then that of the model's own pictures, if both were asked for.
 
     Raises:
-        UserError: what `localize`, `localize_on_own` and `localize_by_pictures` raise.
+        UserError: what `localize` and `localize_on_own` raise.
     """
     training = [record for record in records if record.split == "train"]
-    if config.probe == "margin" and config.images == "rendered":
-        return [localize(denoiser, training, config, seed, folder, on_progress, cache)]
-    judge = _judging(denoiser, records, config, compare, seed) if judges(config, compare) else None
-    if config.probe == "generate":
-        return [
-            localize_by_pictures(
-                denoiser, training, config, seed, folder, judge, on_progress, cache
-            )
-        ]
+    arguments = denoiser, training, config, seed, folder
+    judge = None
+    if needs(config, compare).judge:
+        how = Resampling(seed, config.bootstrap, config.confidence)
+        judge = judging(compare.judge, records, compare.calibration_images, how, denoiser.device)
+    if config.images == "rendered":
+        return [localize(*arguments, on_progress, cache, judge)]
     assert judge is not None, "own pictures are judged"
-    found = localize_on_own(denoiser, training, config, seed, folder, judge, on_progress, cache)
+    found = localize_on_own(*arguments, judge, on_progress, cache)
     return [found.primary, *([found.own] if found.own else [])]
-
-
-def table(ranking: AnyRanking) -> Table:
-    """A ranking for the terminal."""
-    shows = pictures_table if ranking.data["probe"] == "generate" else show.table
-    return shows(ranking.data)
-
-
-def _judging(
-    denoiser: Denoiser,
-    records: Sequence[SceneRecord],
-    config: LocalizeConfig,
-    compare: CompareConfig,
-    seed: int,
-) -> Judging:
-    return judging(
-        compare.judge,
-        records,
-        compare.calibration_images,
-        Resampling(seed, config.bootstrap, config.confidence),
-        denoiser.device,
-    )

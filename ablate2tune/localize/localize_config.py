@@ -1,14 +1,15 @@
 """The section `localize`."""
 
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
 from ablate2tune.ablation import MODES
 from ablate2tune.errors import UserError
+from ablate2tune.localize.probes.generate_config import GenerateConfig
 from ablate2tune.localize.probes.margin_config import MarginConfig
-from ablate2tune.settings import Mark, Positive, Settings, YamlWord
+from ablate2tune.localize.probes.probe import PROBES
+from ablate2tune.settings import Positive, Settings, YamlWord
 
 
 class JointConfig(Settings):
@@ -34,37 +35,6 @@ class JointConfig(Settings):
         return self
 
 
-class GenerateConfig(Settings):
-    """Probe `generate`: pictures drawn with and without each component, same prompts and seeds."""
-
-    groups: Annotated[int, Field(ge=2)] = 24
-    """Contrast groups whose captions are drawn and judged, where `compare.judge` is set."""
-    pairs: Annotated[Path | None, Mark.CONTENT] = None
-    """Folder of (image, caption) pairs as `datasets` calls an imagefolder: pictures, and a
-    metadata.jsonl with `file_name` and `text`. Their captions are drawn; the pictures are what
-    FID and frechet_clip compare with."""
-    pair_count: Annotated[int, Field(ge=2)] | None = None
-    """So many of the pairs, drawn by seed; all by default. Distances compare only at equal
-    numbers of pictures."""
-    seeds: Positive = 1
-    """Pictures per caption."""
-    steps: Positive = 16
-    """Sampling steps."""
-    true_cfg_scale: Annotated[float, Field(ge=1)] = 1.0
-    """Classifier-free guidance against the empty prompt for calls that have it; 1 is off."""
-    batch_size: Positive = 50
-    """Pictures per call of the pipeline."""
-    sublayers: Literal["top", "all", "none"] = "top"
-    """Whose sub-layers are swept after the blocks: those of the `top_blocks` best blocks, or of
-    every block, as a table per layer needs."""
-    clip: Annotated[str, Mark.CONTENT] = "openai/clip-vit-base-patch32"
-    """Folder or hub name of the CLIP model of clip_score and frechet_clip."""
-    fid: Literal["auto", "on", "off"] = "auto"
-    """FID with torch-fidelity's InceptionV3; auto: where torch-fidelity is installed."""
-    inception: Annotated[Path | None, Mark.CONTENT] = None
-    """File of InceptionV3's weights; torch-fidelity fetches its own by default."""
-
-
 class OwnImagesConfig(Settings):
     """The model's own pictures as examples of the margin probe (`images`: own or both)."""
 
@@ -84,16 +54,12 @@ class OwnImagesConfig(Settings):
 class LocalizeConfig(MarginConfig):
     """How components are ranked."""
 
-    probe: Literal["margin", "generate"] = "margin"
-    """What components are ranked by: margins between captions and foils, without sampling; or
-    pictures that are sampled without each component and judged."""
-    images: Literal["rendered", "own", "both"] = "rendered"
-    """What the margins are measured on: rendered pictures; pictures that the model made of the
-    same captions and `compare.judge` verified; or both, each ranked and their agreement told."""
+    probe: str = "margin"
+    """What components are ranked by. margin: margins between captions and foils, without sampling;
+    generate: pictures that are sampled without each component and judged; or what an extension
+    adds."""
     own: OwnImagesConfig = OwnImagesConfig()
     """The model's own pictures."""
-    groups: Positive = 96
-    """Contrast groups that the margins are measured on."""
     calibration_groups: Positive = 64
     """Contrast groups that mean activations are taken from; never the measured ones."""
     mode: str = "mean"
@@ -136,6 +102,8 @@ class LocalizeConfig(MarginConfig):
     """Sampling steps of these pictures."""
     generate: GenerateConfig = GenerateConfig()
     """The probe `generate`."""
+    sections: dict[str, SerializeAsAny[Settings]] = {}
+    """Of probes that extensions add; each is written in `localize` under its probe's name."""
     joint: JointConfig = JointConfig()
     """What several components do together."""
     follow_up_groups: Annotated[int, Field(ge=4)] = 48
@@ -180,25 +148,53 @@ class LocalizeConfig(MarginConfig):
             raise ValueError("tokens: a phrase comes twice")
         return self
 
+    @model_validator(mode="before")
+    @classmethod
+    def _read_sections(cls, values: Any) -> Any:
+        unknown = set(values) - set(cls.model_fields) if isinstance(values, dict) else set()
+        extensions = [key for key in values if key in unknown and key in PROBES]
+        if not extensions:
+            return values
+        read = {key: _section(key, values[key]) for key in extensions}
+        kept = {key: value for key, value in values.items() if key not in read}
+        return {**kept, "sections": {**kept.get("sections", {}), **read}}
+
     @model_validator(mode="after")
     def _check_probe(self) -> "LocalizeConfig":
-        if self.probe == "margin":
-            return self
-        if self.images != "rendered":
-            raise ValueError(f"images = {self.images} belongs to probe = margin; leave it out")
-        if not MODES[self.mode].drawn:
-            raise ValueError(
-                f"probe = generate cannot use mode {self.mode} while sampling; use mean or zero"
-            )
-        if self.rank_by == "gradient" or self.report_gradient:
-            raise ValueError("probe = generate has no gradient; rank_by must not be gradient")
-        margins = {
+        if "probe" not in self.model_fields_set:
+            return self  # the default serves every key
+        try:
+            probe = PROBES[self.probe]
+        except UserError as error:
+            raise ValueError(str(error)) from error
+        wanted = {
+            "images": self.images != "rendered",
             "heads": self.heads,
-            "tokens": self.tokens,
-            "strips": self.strips,
+            "tokens": bool(self.tokens),
+            "strips": bool(self.strips),
             "joint": self.joint != JointConfig(),
+            "gradient": self.rank_by == "gradient" or self.report_gradient,
         }
-        for key, wanted in margins.items():
-            if wanted:
-                raise ValueError(f"{key} belongs to probe = margin; leave it out")
+        for key, asked in wanted.items():
+            if asked and key not in probe.takes:
+                raise ValueError(f"probe = {self.probe} does not serve {key}; leave it out")
+        if probe.samples and not MODES[self.mode].drawn:
+            raise ValueError(
+                f"probe = {self.probe} cannot use mode {self.mode} while sampling; use mean or zero"
+            )
         return self
+
+    def section(self) -> Settings:
+        """The section of its probe."""
+        kind = PROBES[self.probe].config
+        held = [self, getattr(self, self.probe, None), self.sections.get(self.probe)]
+        return next((found for found in held if isinstance(found, kind)), kind())
+
+
+def _section(probe: str, values: Any) -> Settings:
+    """The section of a probe that an extension adds."""
+    try:
+        return PROBES[probe].config.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{'.'.join(map(str, (probe, *first['loc'])))}: {first['msg']}") from error

@@ -15,8 +15,10 @@ from ablate2tune.localize.findings.explore import explore
 from ablate2tune.localize.findings.follow_up import Finding
 from ablate2tune.localize.findings.head_table import head_conditions
 from ablate2tune.localize.findings.information import Information, check_information
+from ablate2tune.localize.judging import Judging
 from ablate2tune.localize.localize_config import LocalizeConfig
 from ablate2tune.localize.margins.examples import Split, split_groups
+from ablate2tune.localize.margins.margin import Levels
 from ablate2tune.localize.margins.phrases import of_equal_length
 from ablate2tune.localize.measuring.activation_means import check_mode
 from ablate2tune.localize.measuring.condition import Condition
@@ -24,19 +26,12 @@ from ablate2tune.localize.measuring.processes import Processes
 from ablate2tune.localize.measuring.racing import BUDGET, BUDGET_SCREENED
 from ablate2tune.localize.measuring.sweep import Measured, Sweep
 from ablate2tune.localize.measuring.sweep_identity import model_hash
-from ablate2tune.localize.probes.margin import MarginProbe
-from ablate2tune.localize.probes.probe import Setting
+from ablate2tune.localize.probes.probe import PROBES, Setting
 from ablate2tune.localize.ranking.bars import write_bars
-from ablate2tune.localize.ranking.ranking import (
-    NO_SKILL,
-    RANKED,
-    SCHEMA,
-    Analysis,
-    Ranking,
-    Row,
-    draws,
-)
+from ablate2tune.localize.ranking.layers import write_layers
+from ablate2tune.localize.ranking.ranking import Analysis, Row, draws
 from ablate2tune.localize.ranking.ranking_figures import write_csv, write_heatmap
+from ablate2tune.localize.ranking.ranking_file import NO_SKILL, RANKED, SCHEMA, Ranking
 from ablate2tune.localize.ranking.trust import trust
 from ablate2tune.models import Denoiser, Progress
 from ablate2tune.scenes.dataset.records import SceneRecord
@@ -50,40 +45,43 @@ def localize(
     folder: Path,
     on_progress: Progress | None = None,
     cache: Path | None = None,
+    judging: Judging | None = None,
 ) -> Ranking:
     """Rank blocks, then the sub-layers of the top blocks, by what the model loses without them.
 
-    Writes information.json, identity.json, results.jsonl, ranking.json, ranking.csv, cost.json,
-    heatmap.png and bars.png with bars.json below `folder`, and a PNG with its JSON for each
-    follow-up that the recipe asks for. A killed run continues where it stopped and ends with the
-    same ranking.
+    Writes identity.json, results.jsonl, ranking.json, ranking.csv, cost.json, heatmap.png and
+    bars.png with bars.json below `folder`, and a PNG with its JSON for each follow-up that the
+    recipe asks for; information.json where the probe contrasts captions, and layers.png with
+    layers.json where it shows the figures themselves. A killed run continues where it stopped and
+    ends with the same ranking.
 
     Args:
         denoiser: the model.
         records: the data set; its training scenes are used.
-        config: groups, noise levels, modes, statistics.
+        config: the probe and its section, modes, statistics.
         seed: of the groups, the noise and the resampling.
         folder: where the files go.
-        on_progress: told (block evaluations done, block evaluations in all); the total is an
-            estimate that grows where it must.
+        on_progress: told (done, in all) in the probe's unit; the total is an estimate that grows
+            where it must.
         cache: folder of calibrated means, shared between runs; None keeps none.
+        judging: judges pictures, for a probe that needs it.
 
     Raises:
         UserError: too few contrast groups, a loss that is not finite, fused projections, a model
-            without blocks, a folder that holds the results of another sweep, or mode "mean" on a
-            family whose tokens have no fixed positions.
+            without blocks, a folder that holds the results of another sweep, mode "mean" on a
+            family whose tokens have no fixed positions, or what the probe raises.
     """
     # 1) Choose and encode; whether the conditioning carries the distinction comes first.
     check_mode(denoiser, config.mode)
-    split, notes = _choose(denoiser, records, config, seed)
-    information = check_information(
-        denoiser,
-        [*split.measured, *split.calibration],
-        draws(config, seed),
-    )
-    sweep = open_sweep(denoiser, split, config, seed, folder, on_progress, cache)
-    if sweep.processes.is_first:
-        runs.write_json(folder / "information.json", information.as_dict())
+    split, notes = _choose(denoiser, records, config, seed, judging is not None)
+    sweep = open_sweep(denoiser, split, config, seed, folder, on_progress, cache, judging)
+    takes = sweep.probe.takes
+    information = None
+    if "information" in takes:
+        everyone = [*split.measured, *split.calibration]
+        information = check_information(denoiser, everyone, draws(config, seed))
+        if sweep.processes.is_first:
+            runs.write_json(folder / "information.json", information.as_dict())
 
     # 2) Baseline. Without skill there is nothing to rank, but by gradient.
     sweep.plan(sweep.baseline_cost)
@@ -91,7 +89,7 @@ def localize(
     if not analysis.has_skill and config.rank_by != "gradient":
         findings = _depth(denoiser, sweep, information, split, [])
         return _finish(folder, sweep, analysis, information, notes, {}, [], {}, None, findings)
-    reseeded = sweep.reseeded() if config.noise_floor else None
+    reseeded = sweep.reseeded() if config.noise_floor and "noise_floor" in takes else None
 
     # 3) Ablations that do not do what they say are left out by name.
     verification = sweep.probe.verify()
@@ -106,9 +104,9 @@ def localize(
     ]
     sizes = [len(sweep.catalogue.children(block)) for block, _ in blocks]
     head_counts = [_heads(sweep, block) if config.heads else 0 for block, _ in blocks]
-    coming = max(
-        1, len(blocks) + sum(sum(sorted(n)[-config.top_blocks :]) for n in (sizes, head_counts))
-    )
+    below = min(len(blocks), sweep.probe.blocks_below(config.top_blocks))
+    coming = len(blocks) + sum(sum(sorted(n, reverse=True)[:below]) for n in (sizes, head_counts))
+    coming = max(1, coming)
     everything: Measured = [
         (child, Condition((child.address,), config.mode))
         for block, _ in blocks
@@ -119,12 +117,12 @@ def localize(
     share = config.budget or (BUDGET_SCREENED if screened else BUDGET)
     passes = share * (1 + coming) - (3 if screened else 1)  # the baseline's and the gradients'
     budget = max(0.0, passes * sweep.baseline_cost)
-    if not config.racing and config.top_blocks >= len(blocks):
+    if sweep.probe.shares and not sweep.races and below == len(blocks):
         sweep.measure([condition for _, condition in [*blocks, *everything]])
     blocks, broken = sweep.run(blocks, budget * len(blocks) / coming)
     left_out |= broken
     block_rows = analysis.rows(blocks, _gains(sweep, blocks))
-    top = {row.component.address for row in block_rows[: config.top_blocks]}
+    top = {row.component.address for row in block_rows[:below]}
     sublayers = [pair for pair in everything if pair[0].block in top]
     sublayers, broken = sweep.run(sublayers, budget * len(sublayers) / coming)
     left_out |= broken
@@ -143,7 +141,9 @@ def localize(
 
     # 6) What follows the ranking: pictures of it, token positions, joint conditions.
     parts = [block for block, _ in blocks]
-    findings = explore(denoiser, sweep, analysis, rows, parts, split.measured, folder)
+    findings: list[Finding] = []
+    if "joint" in takes:
+        findings += explore(denoiser, sweep, analysis, rows, parts, split.measured, folder)
     findings += _depth(denoiser, sweep, information, split, rows)
     return _finish(
         folder, sweep, analysis, information, notes, levels, rows, left_out, reseeded, findings
@@ -158,15 +158,22 @@ def open_sweep(
     folder: Path,
     on_progress: Progress | None = None,
     cache: Path | None = None,
-) -> Sweep[MarginProbe]:
-    """The margin sweep of some examples in a folder; arguments as for `localize`."""
+    judging: Judging | None = None,
+) -> Sweep[Any]:
+    """The sweep of the recipe's probe in a folder; arguments as for `localize`."""
     processes = Processes(denoiser)
-    setting = Setting(denoiser, split, config, seed, model_hash(denoiser), cache)
-    return Sweep(MarginProbe(setting), config, folder, processes, on_progress)
+    levels = Levels(config.sigmas, config.noises, seed, config.batch_size)
+    model = model_hash(denoiser)
+    setting = Setting(denoiser, split, config.section(), levels, model, folder, judging, cache)
+    return Sweep(PROBES[config.probe](setting), config, folder, processes, on_progress)
 
 
 def _choose(
-    denoiser: Denoiser, records: Sequence[SceneRecord], config: LocalizeConfig, seed: int
+    denoiser: Denoiser,
+    records: Sequence[SceneRecord],
+    config: LocalizeConfig,
+    seed: int,
+    judged: bool,
 ) -> tuple[Split, list[str]]:
     """The scenes to measure and to calibrate on, and what to tell the user about the choice."""
     notes: list[str] = []
@@ -178,28 +185,33 @@ def _choose(
             f"patching: {len(kept)} of {len(groups)} contrast groups have captions and foils of "
             "equally many tokens; only these are measured"
         )
-    return split_groups(records, config.groups, config.calibrated_groups, seed), notes
+    calibration = config.calibrated_groups
+    needs = PROBES[config.probe].needs(config.section(), judged)
+    if not needs.groups + calibration:
+        return Split([], []), notes
+    return split_groups(records, needs.groups, calibration, seed, needs.key), notes
 
 
 def _depth(
     denoiser: Denoiser,
-    sweep: Sweep[MarginProbe],
-    information: Information,
+    sweep: Sweep[Any],
+    information: Information | None,
     split: Split,
     rows: Sequence[Row],
 ) -> list[Finding]:
-    if sweep.config.information != "depth" or not sweep.processes.is_first:
+    wanted = sweep.config.information == "depth" and sweep.processes.is_first
+    if information is None or not wanted:
         return []
     parts = split.measured, split.calibration
     return [depth_finding(denoiser, sweep, information, *parts, rows)]
 
 
-def _heads(sweep: Sweep[MarginProbe], block: Component) -> int:
+def _heads(sweep: Sweep[Any], block: Component) -> int:
     found = [child.heads for child in sweep.catalogue.children(block)]
     return sum(heads.count for heads in found if isinstance(heads, Heads))
 
 
-def _gains(sweep: Sweep[MarginProbe], measured: Measured) -> dict[str, float] | None:
+def _gains(sweep: Sweep[Any], measured: Measured) -> dict[str, float] | None:
     if sweep.config.rank_by != "gradient" and not sweep.config.report_gradient:
         return None
     return sweep.gains([component for component, _ in measured])
@@ -207,9 +219,9 @@ def _gains(sweep: Sweep[MarginProbe], measured: Measured) -> dict[str, float] | 
 
 def _finish(
     folder: Path,
-    sweep: Sweep[MarginProbe],
+    sweep: Sweep[Any],
     analysis: Analysis,
-    information: Information,
+    information: Information | None,
     notes: Sequence[str],
     levels: dict[str, Measured],
     rows: Sequence[Row],
@@ -217,17 +229,21 @@ def _finish(
     reseeded: np.ndarray | None,
     findings: Sequence[Finding] = (),
 ) -> Ranking:
-    config = sweep.config
+    config, probe = sweep.config, sweep.probe
     sweep.finish()
     ranked = analysis.has_skill or config.rank_by == "gradient"
     data: dict[str, Any] = {
         "schema": SCHEMA,
         "verdict": RANKED if ranked else NO_SKILL,
-        "probe": "margin",
+        "probe": probe.name,
+        "title": probe.title,
+        "figures": [figure.as_dict() for figure in probe.figures],
+        "figure": analysis.figure.name,
+        "shows_values": probe.values,
         "rank_by": config.rank_by,
         "ranked_by": analysis.ranked_by,
         "confidence": config.confidence,
-        "sigmas": list(config.sigmas),
+        **({"sigmas": list(probe.parts)} if probe.parts else {}),
         "baseline": analysis.baseline_dict(),
         "components": [row.as_dict() for row in rows],
         "left_out": left_out,
@@ -240,14 +256,18 @@ def _finish(
             config.race_top,
             sweep.seed,
         ),
+        **probe.summary(),
     }
     messages = [found.message for found in findings if found.message]
-    ranking = Ranking(data, information.as_dict(), (*notes, *messages))
+    said = (*notes, *probe.notes(), *messages)
+    ranking = Ranking(data, said, information.as_dict() if information else None)
     if not sweep.processes.is_first:
         return ranking
     write_csv(data, folder / "ranking.csv")
     write_heatmap(data, [block.address for block in sweep.catalogue.blocks], folder / "heatmap.png")
     write_bars(data, folder)
+    if probe.values:
+        write_layers(data, sweep.catalogue, folder)
     for finding in findings:
         finding.write(folder)
     ranking.write(folder)

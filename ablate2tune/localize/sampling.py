@@ -5,12 +5,79 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from ablate2tune.ablation import Means, Support, ablated
 from ablate2tune.ablation.streams import bound_arguments
+from ablate2tune.errors import UserError
+from ablate2tune.localize.margins.margin import Levels, noised_batch
+from ablate2tune.localize.measuring.activation_means import Calibration
 from ablate2tune.localize.measuring.condition import Condition
+from ablate2tune.localize.measuring.engine import Engine
 from ablate2tune.models import Denoiser
+from ablate2tune.seeding import torch_generator
+
+
+class ObstacleError(Exception):
+    """A condition cannot be measured; the others can."""
+
+
+class AblatedSampling:
+    """Samples under conditions, with means that are calibrated when they are first needed."""
+
+    def __init__(
+        self, denoiser: Denoiser, calibration: Calibration, engine: Engine, levels: Levels
+    ):
+        """Nothing is run yet.
+
+        Args:
+            denoiser: the model.
+            calibration: where means come from.
+            engine: takes the means.
+            levels: noise levels; at each sampling step the means of the nearest one count.
+        """
+        self._denoiser, self._calibration, self._engine = denoiser, calibration, engine
+        self._levels, self._timesteps = levels, list[float]()
+
+    def prepare(self, conditions: Sequence[Condition], write: bool) -> None:
+        """Calibrate what the conditions need; `write` keeps it on the disk."""
+        wanted = [a for c in conditions if c.needs("means") for a in c.addresses]
+        if not wanted:
+            return
+        self._calibration.provide(self._engine, wanted, write=write)
+        if not self._timesteps:
+            self._timesteps = calibrated_timesteps(self._denoiser, self._run_levels)
+
+    @contextmanager
+    def under(self, condition: Condition) -> Iterator[None]:
+        """Within this context the model samples with the condition's components ablated.
+
+        Raises:
+            ObstacleError: they cannot be ablated while it samples.
+        """
+        try:
+            with ablated_sampling(self._denoiser, condition, self._engine.means, self._timesteps):
+                yield
+        except UserError as error:
+            if not condition.addresses:
+                raise
+            raise ObstacleError(str(error)) from error
+
+    def _run_levels(self) -> None:
+        for sigma in self._levels.sigmas:
+            run_once(self._denoiser, sigma, self._levels.seed)
+
+
+@torch.no_grad()
+def run_once(denoiser: Denoiser, sigma: float, seed: int, rows: int = 2) -> Tensor:
+    """The prediction for noise at one noise level, under one prompt: for checks."""
+    pixels = np.zeros((1, denoiser.config.height, denoiser.config.width, 3), np.uint8)
+    shape = denoiser.encode_images(pixels).shape[1:]
+    noise = torch.randn((rows, *shape), generator=torch_generator(seed, "check"))
+    noise = noise.to(denoiser.device)
+    conditioning = denoiser.encode_prompts(["a picture"] * rows)
+    return noised_batch(denoiser, noise, noise, sigma, conditioning)
 
 
 @contextmanager

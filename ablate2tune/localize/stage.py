@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from ablate2tune.localize.evidence import judges, needs_scenes, rank, table
+from ablate2tune.localize.evidence import needs, needs_scenes, rank
+from ablate2tune.localize.ranking.ranking_figures import table
 from ablate2tune.models import check_model_path, load_denoiser
 from ablate2tune.recipe import Recipe
 from ablate2tune.scenes.dataset.records import data_identity, read_dataset
@@ -23,7 +24,7 @@ def inputs(recipe: Recipe) -> dict[str, Any]:
     }
     if needs_scenes(recipe.localize, recipe.compare):
         held["data"] = data_identity(recipe.data_folder)
-    if judges(recipe.localize, recipe.compare):
+    if needs(recipe.localize, recipe.compare).judge:
         held["judge"] = recipe.compare.decisive()["judge"]
     return held
 
@@ -46,7 +47,7 @@ def work(job: Job) -> None:
             cache=recipe.means_folder,
         )
     for ranking in rankings:
-        job.terminal.say(table(ranking))
+        job.terminal.say(table(ranking.data))
         for message in ranking.messages():
             job.terminal.say(message)
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from ablate2tune.components import Catalogue, lora_targets, select
 from ablate2tune.errors import UserError
-from ablate2tune.localize.ranking.ranking import NO_SKILL
+from ablate2tune.localize.ranking.ranking_file import NO_SKILL
 from ablate2tune.seeding import numpy_generator
 from ablate2tune.train.train_config import TrainConfig
 

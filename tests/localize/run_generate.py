@@ -6,14 +6,14 @@ from pathlib import Path
 import torch
 from accelerate import PartialState
 
-from ablate2tune.localize.generate.stage import localize_by_pictures
 from ablate2tune.localize.localize_config import LocalizeConfig
+from ablate2tune.localize.localizing import localize
 from ablate2tune.models import load_denoiser
 from ablate2tune.models.model_config import ModelConfig
 
 model, folder, config = sys.argv[1:]
 torch.set_num_threads(1)
-localize_by_pictures(
+localize(
     load_denoiser(
         ModelConfig(path=model, device="cpu", height=32, width=32, max_sequence_length=16)
     ),

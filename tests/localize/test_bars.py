@@ -8,10 +8,14 @@ from ablate2tune.localize.ranking.bars import bars_data, write_bars
 def row(address: str, rank: int, value: float) -> dict:
     target = {"value": value, "low": value - 1, "high": value + 2, "n": 8}
     level = "block" if address.count(".") == 1 else "sublayer"
-    return {"address": address, "level": level, "label": "helps", "rank": rank, "target": target}
+    return {"address": address, "level": level, "mode": "skip", "label": "helps", "rank": rank} | {
+        "target": target
+    }
 
 
 RANKING = {
+    "figures": [{"name": "target", "title": "margin over the target foil"}],
+    "figure": "target",
     "confidence": 0.95,
     "trust": {"noise_floor": 0.5},
     "components": [row("blocks.1.attn", 2, 3.0), row("blocks.1", 1, 7.0)],

@@ -17,13 +17,14 @@ from ablate2tune.errors import UserError
 from ablate2tune.localize.generate.clip import Clip
 from ablate2tune.localize.generate.examples import pair_examples, scene_examples
 from ablate2tune.localize.generate.pairs import read_pairs, read_picture
-from ablate2tune.localize.generate.show import table
-from ablate2tune.localize.generate.stage import localize_by_pictures
 from ablate2tune.localize.judging import Judging
-from ablate2tune.localize.localize_config import GenerateConfig, LocalizeConfig
+from ablate2tune.localize.localize_config import LocalizeConfig
+from ablate2tune.localize.localizing import localize
 from ablate2tune.localize.margins.examples import split_groups
 from ablate2tune.localize.margins.margin import noise_for
 from ablate2tune.localize.measuring.condition import Condition
+from ablate2tune.localize.probes.generate_config import GenerateConfig
+from ablate2tune.localize.ranking.ranking_figures import table
 from ablate2tune.models import load_denoiser
 from ablate2tune.scenes.dataset.records import load_images
 from ablate2tune.scenes.vocabulary import caption
@@ -67,9 +68,9 @@ def records(make_records):
 @pytest.fixture(scope="module")
 def swept(tiny_flux_config, records, config, tmp_path_factory):
     folder, steps = tmp_path_factory.mktemp("run") / "localize", []
-    ranking = localize_by_pictures(
-        load_denoiser(tiny_flux_config), records, config, SEED, folder, JUDGE,
-        on_progress=lambda *step: steps.append(step),
+    ranking = localize(
+        load_denoiser(tiny_flux_config), records, config, SEED, folder,
+        on_progress=lambda *step: steps.append(step), judging=JUDGE,
     )  # fmt: skip
     return folder, ranking, steps
 
@@ -95,12 +96,12 @@ def expected_examples(records, config):
 def test_files_rows_and_progress(swept, records, config):
     folder, ranking, progress = swept
     assert sorted(path.name for path in folder.iterdir()) == [
-        *("distances.jsonl", "generate.csv", "generate.json", "generate.png"),
-        *("identity.json", "images", "ranking.json", "results.jsonl"),
+        *("bars.json", "bars.png", "cost.json", "heatmap.png", "identity.json", "images"),
+        *("layers.json", "layers.png", "ranking.csv", "ranking.json", "results.jsonl"),
     ]
     data = json.loads((folder / "ranking.json").read_text())
     assert data == json.loads(json.dumps(ranking.data))
-    assert (data["probe"], data["verdict"], data["ranked_by"]) == ("generate", "ranked", "target")
+    assert (data["probe"], data["verdict"], data["ranked_by"]) == ("generate", "ranked", "impact")
     levels = [row["level"] for row in data["components"]]
     assert (levels.count("block"), data["left_out"]) == (4, {})
     best = min((r for r in data["components"] if r["level"] == "block"), key=lambda r: r["rank"])
@@ -109,13 +110,15 @@ def test_files_rows_and_progress(swept, records, config):
     assert all(address.startswith(best["address"] + ".") for address in below)
     # 4 groups of twins and 5 pairs, 2 seeds each.
     conditions = 1 + len(levels)
-    assert len(rows_of(folder)) == conditions * 2 * (8 + 5)
+    rows = rows_of(folder)
+    assert len([row for row in rows if row["example"]]) == conditions * 2 * (8 + 5)
+    assert len([row for row in rows if row["example"] is None]) == conditions
     assert progress[-1] == (conditions * 26, conditions * 26)
     names = [example.name for part in expected_examples(records, config) for example in part]
-    assert [row["example"] for row in of(folder)] == names
-    assert len((folder / "generate.csv").read_text().splitlines()) == 1 + conditions
-    assert min(Image.open(folder / "generate.png").size) > 300
-    drawn = json.loads((folder / "generate.json").read_text())
+    assert [row["example"] for row in of(folder)] == [*names, None]
+    assert len((folder / "ranking.csv").read_text().splitlines()) == 1 + conditions
+    assert min(Image.open(folder / "layers.png").size) > 300
+    drawn = json.loads((folder / "layers.json").read_text())
     assert drawn["blocks"] == BLOCKS
     assert [m["name"] for m in drawn["metrics"]][-2:] == ["clip_score", "frechet_clip"]
     assert table(data).row_count == conditions
@@ -152,7 +155,8 @@ def test_verdicts_and_accuracies_by_plain_counting(swept, records, config):
     }
     right: dict[str, list] = {}
     for address in ("", *BLOCKS):
-        rows = [r for r in of(folder, *([address] if address else [])) if "target" in r]
+        rows = of(folder, *([address] if address else []))
+        rows = [r for r in rows if r["example"] and r["target"] is not None]
         found = JUDGE.judge.detect(pictures(folder, rows))
         verdicts = [
             give_verdict(prompts[r["example"]], d) for r, d in zip(rows, found, strict=True)
@@ -170,13 +174,13 @@ def test_verdicts_and_accuracies_by_plain_counting(swept, records, config):
     blocks = [row for row in ranking.data["components"] if row["level"] == "block"]
     for row in blocks:
         lost = base.mean(0) - np.array(right[row["address"]], float).mean(0)
-        loss = row["loss"]
+        loss = row
         assert loss["target"]["value"] == pytest.approx(lost[0])
         assert loss["objects"]["value"] == pytest.approx(lost[1])
         assert loss["target"]["low"] <= loss["target"]["value"] <= loss["target"]["high"]
         relative = lost / base.mean(0)
-        assert loss["specificity"]["value"] == pytest.approx(relative[0] - relative[1])
-    values = [row["loss"]["target"]["value"] for row in blocks]
+        assert loss["specificity"] == pytest.approx(relative[0] - relative[1])
+    values = [row["target"]["value"] for row in blocks]
     assert values == sorted(values, reverse=True)
 
 
@@ -190,9 +194,10 @@ def test_clip_score_and_distance_by_an_independent_route(swept, config):
     def centred(x):
         return (x - x.mean(0)) / np.sqrt(len(x) - 1)
 
-    for row in [{"address": "", "figures": ranking.data["baseline"]}, *ranking.data["components"]]:
+    for row in [{"address": "", "values": ranking.data["baseline"]}, *ranking.data["components"]]:
         rows = of(folder, *([row["address"]] if row["address"] else []))
-        rows = [r for r in rows if "clip_score" in r]
+        (far,) = [r for r in rows if r["example"] is None]
+        rows = [r for r in rows if r["example"] and r["clip_score"] is not None]
         features = clip.image_features(list(pictures(folder, rows)))
         texts = clip.text_features([captions[r["group"]] for r in rows])
         unit = [x / np.linalg.norm(x, axis=1, keepdims=True) for x in (features, texts)]
@@ -204,13 +209,15 @@ def test_clip_score_and_distance_by_an_independent_route(swept, config):
         nuclear = np.linalg.svd(a @ b.T, compute_uv=False).sum()
         shift = features.mean(0) - real.mean(0)
         expected = shift @ shift + (a**2).sum() + (b**2).sum() - 2 * nuclear
-        assert row["figures"]["frechet_clip"] == pytest.approx(expected, rel=1e-5)
-    loss = ranking.data["components"][0]["loss"]
-    figures = ranking.data["components"][0]["figures"]
-    base = ranking.data["baseline"]
-    assert loss["frechet_clip"] == pytest.approx(figures["frechet_clip"] - base["frechet_clip"])
+        assert row["values"]["frechet_clip"]["value"] == pytest.approx(expected, rel=1e-5)
+        assert far["frechet_clip"] == row["values"]["frechet_clip"]["value"]
+    loss = ranking.data["components"][0]
+    base, values = ranking.data["baseline"], loss["values"]
+    assert loss["frechet_clip"]["value"] == pytest.approx(
+        values["frechet_clip"]["value"] - base["frechet_clip"]["value"]
+    )
     assert loss["clip_score"]["value"] == pytest.approx(
-        base["clip_score"]["value"] - figures["clip_score"]["value"]
+        base["clip_score"]["value"] - values["clip_score"]["value"]
     )
 
 
@@ -232,26 +239,27 @@ def test_killed_and_resumed_equals_uninterrupted(
             raise KilledError
 
     with pytest.raises(KilledError):
-        localize_by_pictures(tiny_flux, records, config, SEED, tmp_path, JUDGE, kill)
+        localize(tiny_flux, records, config, SEED, tmp_path, kill, judging=JUDGE)
     rows = rows_of(tmp_path)
     kept = {path: path.stat().st_mtime_ns for path in tmp_path.glob("images/*/*.png")}
-    assert len(kept) == len(rows) > 0
+    assert len(kept) == len([row for row in rows if row["example"]]) > 0
     # As if the process had died while it wrote the last batch's pictures and a row.
     lines = (tmp_path / "results.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "results.jsonl").write_text("".join(lines[:-1]) + lines[-1][:50])
-    torn = tmp_path / rows.pop()["image"]
+    del rows[-1]
+    torn = tmp_path / [row["image"] for row in rows if row["example"]][-1]
     torn.write_bytes(torn.read_bytes()[:-30])
     (torn.parent / ".half.png.99.tmp").write_bytes(b"half")
-    localize_by_pictures(tiny_flux, records, config, SEED, tmp_path, JUDGE)
-    for name in ("ranking.json", "generate.csv", "distances.jsonl", "identity.json"):
+    localize(tiny_flux, records, config, SEED, tmp_path, judging=JUDGE)
+    for name in ("ranking.json", "ranking.csv", "identity.json"):
         assert (tmp_path / name).read_bytes() == (reference / name).read_bytes()
 
     def without_seconds(folder: Path) -> list[dict]:
         return [{k: v for k, v in row.items() if k != "seconds"} for row in rows_of(folder)]
 
     assert without_seconds(tmp_path) == without_seconds(reference)
-    by_key = {(*r["condition"], r["example"]): r["seconds"] for r in rows_of(tmp_path)}
-    assert all(by_key[(*r["condition"], r["example"])] == r["seconds"] for r in rows)
+    by_key = {(*r["condition"], r["example"]): r.get("seconds") for r in rows_of(tmp_path)}
+    assert all(by_key[(*r["condition"], r["example"])] == r.get("seconds") for r in rows)
     made_again = [path for path, when in kept.items() if path.stat().st_mtime_ns != when]
     assert torn in made_again
     assert len(made_again) <= config.generate.batch_size
@@ -264,19 +272,19 @@ def test_another_sweep_is_refused(swept, tiny_flux, records, config):
     folder, _, _ = swept
     other = config.model_copy(update={"generate": config.generate.model_copy(update={"steps": 3})})
     with pytest.raises(UserError, match="results of another sweep: steps was 2, is 3"):
-        localize_by_pictures(tiny_flux, records, other, SEED, folder, JUDGE)
+        localize(tiny_flux, records, other, SEED, folder, judging=JUDGE)
 
 
 def test_pairs_alone_rank_by_distance_without_any_scene(tiny_flux, config, tmp_path):
     generate = config.generate.model_copy(update={"seeds": 1, "sublayers": "all"})
     config = config.model_copy(update={"generate": generate})
-    ranking = localize_by_pictures(tiny_flux, [], config, SEED, tmp_path)
+    ranking = localize(tiny_flux, [], config, SEED, tmp_path)
     data = ranking.data
-    assert (data["ranked_by"], data["judge"]) == ("frechet_clip", None)
+    assert (data["figure"], data["judge"]) == ("frechet_clip", None)
     assert "target" not in data["baseline"]
-    rises = [row["loss"]["frechet_clip"] for row in data["components"]]
+    rises = [row["frechet_clip"]["value"] for row in data["components"]]
     assert rises == sorted(rises, reverse=True)
-    kinds = {line["kind"] for line in json.loads((tmp_path / "generate.json").read_text())[
+    kinds = {line["kind"] for line in json.loads((tmp_path / "layers.json").read_text())[
         "metrics"][0]["lines"]}  # fmt: skip
     assert {"block", "attn", "ff", "proj_out"} <= kinds
 
@@ -289,7 +297,7 @@ def test_mean_mode_puts_the_calibrated_mean_at_every_step(
     config = config.model_copy(
         update={"generate": generate, "mode": "mean", "calibration_groups": 3, "sigmas": [0.8]}
     )
-    localize_by_pictures(tiny_flux, records, config, SEED, tmp_path, JUDGE)
+    localize(tiny_flux, records, config, SEED, tmp_path, judging=JUDGE)
     split = split_groups(records, 2, 3, SEED)
     latents = tiny_flux.encode_images(load_images(split.calibration))
     noise = torch.stack(
@@ -320,10 +328,10 @@ def test_no_right_picture_is_a_verdict(tiny_flux, records, config, tmp_path):
     generate = config.generate.model_copy(update={"pairs": None, "groups": 2})
     config = config.model_copy(update={"generate": generate})
     blind = Judging(PixelJudge(threshold=256), None)
-    ranking = localize_by_pictures(tiny_flux, records, config, SEED, tmp_path, blind)
+    ranking = localize(tiny_flux, records, config, SEED, tmp_path, judging=blind)
     assert (ranking.verdict, ranking.data["components"]) == ("no skill to localize", [])
     assert ranking.data["baseline"]["target"]["value"] == 0
-    assert any("none of 8 pictures" in line for line in ranking.messages())
+    assert any("right is 0.00e+00" in line for line in ranking.messages())
     assert {tuple(row["condition"]) for row in rows_of(tmp_path)} == {()}
 
 
@@ -331,11 +339,11 @@ def test_bad_input(tiny_flux, records, config, tmp_path):
     def run(records, judging, **changes):
         generate = config.generate.model_copy(update={"pairs": None, **changes})
         own = config.model_copy(update={"generate": generate})
-        localize_by_pictures(tiny_flux, records, own, SEED, tmp_path / "run", judging)
+        localize(tiny_flux, records, own, SEED, tmp_path / "run", judging=judging)
 
     with pytest.raises(UserError, match="nothing to measure pictures by"):
         run(records, None)
-    with pytest.raises(UserError, match=r"generate.groups.*: 7 contrast groups .* has 6"):
+    with pytest.raises(UserError, match=r"generate.groups = 7 .* the data set has 6"):
         run(records, JUDGE, groups=7)
     far = [dataclasses.replace(record, relation="far from") for record in records]
     with pytest.raises(UserError, match="pictures of far from cannot be judged"):
@@ -359,7 +367,7 @@ def test_a_condition_that_cannot_be_ablated_is_left_out_by_name(
     tiny_flux.model.transformer_blocks[0].extra_block = torch.nn.Linear(2, 2)
     generate = config.generate.model_copy(update={"pairs": None, "groups": 2, "sublayers": "none"})
     own = config.model_copy(update={"generate": generate})
-    ranking = localize_by_pictures(tiny_flux, records, own, SEED, tmp_path, JUDGE)
+    ranking = localize(tiny_flux, records, own, SEED, tmp_path, judging=JUDGE)
     assert "transformer_blocks.0" in ranking.data["left_out"]
     assert "transformer_blocks.0" not in {row["address"] for row in ranking.data["components"]}
     assert not (tmp_path / "images" / "skip-transformer_blocks.0").exists()

@@ -71,7 +71,7 @@ def test_the_head_that_carries_the_relation_ranks_first(carrier, records, tmp_pa
         assert rows[0].component.address == address, mode
         assert {row.mode for row in rows} == {mode}
         if mode == "zero":  # without it caption and foil give the same loss
-            impact = analysis.impacts(Condition((address,), mode)).target
+            impact = analysis.impacts(Condition((address,), mode))["target"]
             whole = sweep.results[Condition()]["target"].mean(1)
             np.testing.assert_allclose(impact, whole, atol=2e-6)
         # The other heads are alive: without them the loss is another.

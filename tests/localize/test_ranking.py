@@ -8,6 +8,7 @@ from ablate2tune.localize.localize_config import LocalizeConfig
 from ablate2tune.localize.margins.margin import Margins
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.measuring.results import Results
+from ablate2tune.localize.probes.margin import MarginProbe
 from ablate2tune.localize.ranking.ranking import Analysis
 
 EXAMPLES = [f"{group}-{twin}" for group in range(12) for twin in range(2)]
@@ -34,7 +35,7 @@ def analyse(tmp_path, margins: list[Margins], base: Margins = BASE, **settings):
         condition = Condition((f"blocks.{index}",), "skip")
         results.add({condition: values._asdict()}, 1.0)
         measured.append((block(index), condition))
-    analysis = Analysis(results, GROUPS, config, seed=0)
+    analysis = Analysis(results, GROUPS, MarginProbe.figures, config, seed=0)
     return analysis, analysis.rows(measured)
 
 

@@ -34,7 +34,15 @@ def row(address: str, level: str, rank: int, relative: float, label: str = "help
     }
 
 
+FIGURES = [
+    {"name": "target", "title": "margin over the target foil"},
+    {"name": "control", "title": "margin over the control foil"},
+    {"name": "quality", "title": "minus the loss"},
+]
 RANKING = {
+    "figures": FIGURES,
+    "figure": "target",
+    "shows_values": False,
     "baseline": {"target": interval(2e-4), "control": interval(4e-4), "quality": interval(-0.032)},
     "components": [
         row(BLOCKS[37], "block", 1, 1.5, "critical for everything"),

@@ -66,17 +66,18 @@ def test_every_layer_s_attentions_and_mlp(recipe, capsys):
     assert "pictures drawn without a component" in out
     assert "FID was not measured; for it: pip install 'ablate2tune[fid]'" in out.replace("\n", " ")
     folder = recipe.parent / "runs" / "layers" / "localize"
-    rows = list(csv.DictReader((folder / "generate.csv").open(encoding="utf-8")))
+    rows = list(csv.DictReader((folder / "ranking.csv").open(encoding="utf-8")))
     assert [row["address"] for row in rows[:1]] == ["(baseline)"]
     kinds = ("attn1", "attn2", "ff")
     expected = {f"transformer_blocks.{i}{end}" for i in (0, 1) for end in
                 ("", *(f".{kind}" for kind in kinds))}  # fmt: skip
     assert {row["address"] for row in rows[1:]} == expected
-    base = float(rows[0]["frechet_clip"])
+    base = float(rows[0]["frechet_clip_value"])
     for row in rows[1:]:
-        assert float(row["frechet_clip_loss"]) == pytest.approx(float(row["frechet_clip"]) - base)
-        assert -1 <= float(row["clip_score_low"]) <= float(row["clip_score_high"]) <= 1
-    lines = json.loads((folder / "generate.json").read_text())["metrics"][0]["lines"]
+        risen = float(row["frechet_clip_value"]) - base
+        assert float(row["frechet_clip"]) == pytest.approx(risen)
+        assert -1 <= float(row["clip_score_value_low"]) <= float(row["clip_score_value_high"]) <= 1
+    lines = json.loads((folder / "layers.json").read_text())["metrics"][0]["lines"]
     assert {line["kind"] for line in lines} == {"block", *kinds}
     assert all(len([p for p in line["points"] if p]) == 2 for line in lines)
 
@@ -84,7 +85,7 @@ def test_every_layer_s_attentions_and_mlp(recipe, capsys):
     settings = yaml.safe_load(recipe.read_text())
     denoiser = load_denoiser(ModelConfig(**settings["model"]))
     results = [json.loads(x) for x in (folder / "results.jsonl").read_text().splitlines()]
-    own = [r for r in results if r["condition"] == ["transformer_blocks.1.attn2"]]
+    own = [r for r in results if r["condition"] == ["transformer_blocks.1.attn2"] and r["example"]]
     module = denoiser.model.get_submodule("transformer_blocks.1.attn2")
     own_forward = module.forward
     module.forward = lambda *x, **named: torch.zeros_like(own_forward(*x, **named))
@@ -113,8 +114,8 @@ def _seeds(rows) -> list[int]:
         ("localize.generate.pairs=null", "there is nothing to measure pictures by"),
         ("localize.generate.pair_count=7", "holds 6 pairs, 7 are needed"),
         ("localize.generate.clip=/nowhere/clip", "cannot load the CLIP model"),
-        ("localize.mode=resample", "cannot resample while sampling"),
-        ("localize.images=both", "images = both belongs to probe = margin"),
+        ("localize.mode=resample", "cannot use mode resample while sampling"),
+        ("localize.images=both", "probe = generate does not serve images"),
         ("localize.probe=margin", "no such data set"),
     ],
 )

@@ -13,7 +13,7 @@ from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.measuring.sweep import Sweep
 from ablate2tune.localize.probes.margin import MarginProbe
 from ablate2tune.localize.ranking.ranking import Row
-from ablate2tune.localize.sampling import ablated_sampling, calibrated_timesteps
+from ablate2tune.localize.sampling import AblatedSampling
 from ablate2tune.models import Denoiser
 from ablate2tune.pictures import png
 from ablate2tune.seeding import seed_for
@@ -47,12 +47,13 @@ def make_strips(
     best = sorted(rows, key=lambda row: row.rank)[: config.strips]
     conditions = [Condition()] + [Condition((r.component.address,), r.mode) for r in best]
     seeds = [seed_for(sweep.seed, "strip", place) for place in range(len(captions))]
-    sweep.probe.prepare(conditions, write=sweep.processes.is_first)
-    means = any(condition.needs("means") for condition in conditions)
-    known = calibrated_timesteps(denoiser, sweep.probe.run_levels) if means else []
+    sampling = AblatedSampling(
+        denoiser, sweep.probe.calibration, sweep.probe.engine, sweep.probe.levels
+    )
+    sampling.prepare(conditions, write=sweep.processes.is_first)
     columns = []
     for number, condition in enumerate(conditions):
-        with ablated_sampling(denoiser, condition, sweep.probe.engine.means, known):
+        with sampling.under(condition):
             pictures = denoiser.sample(list(captions), seeds, config.strip_steps)
         files = [f"strips/{number:02d}-{place:02d}.png" for place in range(len(captions))]
         for file, picture in zip(files, pictures, strict=True):

@@ -63,12 +63,23 @@ class Split:
 
 
 def split_groups(
-    records: Sequence[SceneRecord], groups: int, calibration_groups: int, seed: int
+    records: Sequence[SceneRecord],
+    groups: int,
+    calibration_groups: int,
+    seed: int,
+    key: str = "localize.groups",
 ) -> Split:
     """Draw disjoint sets of contrast groups from the training scenes of a data set.
 
     A group's place depends on (seed, group) alone, so that a longer data set or another order of
     its rows changes as little as possible.
+
+    Args:
+        records: the data set.
+        groups: to measure on.
+        calibration_groups: to calibrate on.
+        seed: of the draw.
+        key: where the recipe says `groups`.
 
     Raises:
         UserError: the data set is empty or has too few training groups.
@@ -82,7 +93,7 @@ def split_groups(
     )
     if len(names) < groups + calibration_groups:
         raise UserError(
-            f"localize.groups = {groups} and localize.calibration_groups = {calibration_groups} "
+            f"{key} = {groups} and localize.calibration_groups = {calibration_groups} "
             f"need {groups + calibration_groups} contrast groups, the data set has {len(names)}",
             mend="lower them or render more scenes",
         )

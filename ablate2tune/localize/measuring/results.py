@@ -1,4 +1,7 @@
-"""`results.jsonl`: one row per condition and example, appended as they come, resumable."""
+"""`results.jsonl`: one row per condition and example, appended as they come, resumable.
+
+A figure of all examples together has a row of its own, whose `example` is null.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,15 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from ablate2tune import runs
+from ablate2tune.errors import UserError
 from ablate2tune.localize.measuring.condition import Condition
+from ablate2tune.localize.measuring.row_file import Row, Rows
 
 SCHEMA = "ablate2tune/result/2"
 Values = dict[str, np.ndarray]
 """Figures by name, float64 (examples, parts); nan where an example has no row."""
 
 
-class Results:
+class Results(Rows):
     """The rows of a sweep, on disk and in memory, by condition and example."""
 
     def __init__(
@@ -37,23 +41,29 @@ class Results:
             parts: noise levels at which figures are measured apart; may be none.
             probe: who measured, in the rows.
             own: where this process appends, if not to `path`.
+
+        Raises:
+            UserError: a row is not one of a sweep.
         """
-        self.path = own or path
         self._examples, self._groups = list(examples), list(groups)
         self._figures, self._parts, self._probe = list(figures), list(parts), probe
         self._place = {example: index for index, example in enumerate(self._examples)}
         self._values: dict[Condition, Values] = {}
         self._measured: dict[Condition, np.ndarray] = {}
-        self._rows: dict[tuple[Condition, str], dict[str, Any]] = {}
-        for row in runs.read_jsonl(path):
-            self._take(row)
+        self._of_set: dict[Condition, dict[str, float]] = {}
+        super().__init__(path, _key, own)
 
-    def __contains__(self, condition: Condition) -> bool:
-        return bool(self.measured(condition).all())
+    def __contains__(self, condition: object) -> bool:
+        return isinstance(condition, Condition) and bool(self.measured(condition).all())
 
-    def __getitem__(self, condition: Condition) -> Values:
+    def __getitem__(self, condition: Any) -> Values:
         """Figures of all examples, (n, parts); nan where an example was not measured."""
         return self._values[condition]
+
+    @property
+    def parts(self) -> list[float]:
+        """Noise levels at which figures are measured apart; may be none."""
+        return self._parts
 
     @property
     def conditions(self) -> list[Condition]:
@@ -64,72 +74,108 @@ class Results:
         """Which examples have a row under this condition: bool, (n,)."""
         return self._measured.get(condition, np.zeros(len(self._examples), bool))
 
+    def of_set(self, condition: Condition) -> dict[str, float] | None:
+        """Figures of all examples together; None where they were not measured."""
+        return self._of_set.get(condition)
+
     def add(
-        self, found: Mapping[Condition, Values], seconds: float, chunk: Sequence[int] = ()
-    ) -> list[dict[str, Any]]:
+        self,
+        found: Mapping[Condition, Values],
+        seconds: float,
+        chunk: Sequence[int] = (),
+        facts: Sequence[Row] = (),
+    ) -> list[Row]:
         """Append rows and flush them to the disk; a row that is there already is left alone.
 
         Args:
             found: per condition, of the examples in `chunk`.
             seconds: wall time of all of them.
             chunk: indices of the examples; all by default.
+            facts: what else the row of each example says.
 
         Returns:
             The rows that were appended.
         """
         chunk = list(chunk) or range(len(self._examples))
         share = round(seconds / max(1, len(chunk) * len(found)), 6)
-        rows = [
-            self._row(condition, self._examples[index], values, place, share)
-            for condition, values in found.items()
-            for place, index in enumerate(chunk)
-            if not self.measured(condition)[index]
-        ]
-        runs.append_jsonl(self.path, rows)
-        for row in rows:
-            self._take(row)
-        return rows
+        return self.append(
+            [
+                self._row(condition, self._examples[index], values, place, share)
+                | (facts[place] if facts else {})
+                for condition, values in found.items()
+                for place, index in enumerate(chunk)
+            ]
+        )
 
-    def rows(self) -> list[dict[str, Any]]:
+    def add_set(self, condition: Condition, figures: Mapping[str, float]) -> list[Row]:
+        """Append the row of figures of all examples together; the same return."""
+        return self.append([{**self._head(condition, None), **figures}])
+
+    def rows(self) -> list[Row]:
         """All rows, condition by condition as they first came, examples in their order."""
         order = {condition: index for index, condition in enumerate(self._measured)}
-        keys = sorted(self._rows, key=lambda key: (order[key[0]], self._place[key[1]]))
-        return [self._rows[key] for key in keys]
+        last = len(self._place)
 
-    def merge(self, rows: Sequence[dict[str, Any]], write: bool) -> None:
-        """Take rows that another process measured; `write` appends the new ones to the file."""
-        new = [row for row in rows if self._take(row)]
-        if write and new:
-            runs.append_jsonl(self.path, new)
+        def place(row: Row) -> tuple[int, int]:
+            return order[_condition(row)], self._place.get(row["example"], last)
 
-    def put_in_order(self, conditions: Sequence[Condition]) -> None:
+        return sorted(super().rows(), key=place)
+
+    def begin_with(self, conditions: Sequence[Condition]) -> None:
         """Write the file again, conditions as given and then all others, each row once."""
         self._measured = {
             condition: self._measured[condition]
             for condition in dict.fromkeys([*conditions, *self._measured])
             if condition in self._measured
         }
-        runs.write_jsonl(self.path, self.rows())
+        order = {_key(row): place for place, row in enumerate(self.rows())}
+        self.put_in_order(lambda row: order[_key(row)])
 
-    def _take(self, row: dict[str, Any]) -> bool:
-        condition = Condition(tuple(row["condition"]), row["mode"])
-        index = self._place.get(row["example"])
-        if index is None or (condition, row["example"]) in self._rows:
-            return False
-        if condition not in self._values:
-            shape = (len(self._examples), max(1, len(self._parts)))
-            self._values[condition] = {name: np.full(shape, np.nan) for name in self._figures}
-            self._measured[condition] = np.zeros(len(self._examples), bool)
-        for name, values in self._values[condition].items():
-            found = row["by_sigma"][name] if self._parts else row.get(name)
-            values[index] = np.array(found, dtype=float)
-        self._measured[condition][index] = True
-        self._rows[condition, row["example"]] = row
+    def _take(self, row: Row) -> bool:
+        if row.get("schema") != SCHEMA:
+            raise UserError(
+                f"a row is of {row.get('schema')!r}, not of {SCHEMA!r}",
+                where=str(self.path),
+                mend="delete the stage's folder to measure again",
+            )
+        try:
+            condition, example = _key(row)
+            place = self._place.get(example) if example else None
+            if (example and place is None) or not super()._take(row):
+                return False
+            if condition not in self._values:
+                shape = (len(self._examples), max(1, len(self._parts)))
+                self._values[condition] = {name: np.full(shape, np.nan) for name in self._figures}
+                self._measured[condition] = np.zeros(len(self._examples), bool)
+            if place is None:
+                self._of_set[condition] = {x: row[x] for x in self._figures if x in row}
+                return True
+            for name, values in self._values[condition].items():
+                found = row["by_sigma"][name] if self._parts else row.get(name)
+                values[place] = np.array(found, dtype=float)
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"a row is not one of a sweep ({type(error).__name__}: {error})",
+                where=str(self.path),
+                mend="delete that line, or the file to measure again",
+            ) from error
+        self._measured[condition][place] = True
         return True
+
+    def _head(self, condition: Condition, example: str | None) -> Row:
+        group = None if example is None else self._groups[self._place[example]]
+        return {
+            "schema": SCHEMA,
+            "condition": list(condition.addresses),
+            "mode": condition.mode,
+            "probe": self._probe,
+            "example": example,
+            "group": group,
+        }
 
     def _row(
         self, condition: Condition, example: str, found: Values, place: int, seconds: float
-    ) -> dict[str, Any]:
+    ) -> Row:
         """As in the file; a value that is not finite is written as null."""
         parts = {
             name: [float(x) if np.isfinite(x) else None for x in np.atleast_1d(values[place])]
@@ -140,13 +186,16 @@ class Results:
             for name, values in parts.items()
         }
         return {
-            "schema": SCHEMA,
-            "condition": list(condition.addresses),
-            "mode": condition.mode,
-            "probe": self._probe,
-            "example": example,
-            "group": self._groups[self._place[example]],
+            **self._head(condition, example),
             **means,
             "seconds": seconds,
             **({"by_sigma": parts} if self._parts else {}),
         }
+
+
+def _condition(row: Row) -> Condition:
+    return Condition(tuple(row["condition"]), row["mode"])
+
+
+def _key(row: Row) -> tuple[Condition, str | None]:
+    return _condition(row), row["example"]

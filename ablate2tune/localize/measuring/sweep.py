@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -15,12 +15,16 @@ from ablate2tune.localize.measuring.condition import BASELINE, Condition
 from ablate2tune.localize.measuring.processes import Processes
 from ablate2tune.localize.measuring.racing import race, spread_order
 from ablate2tune.localize.measuring.results import Results
+from ablate2tune.localize.measuring.row_file import Row
 from ablate2tune.localize.measuring.sweep_identity import claim
+from ablate2tune.localize.probes.figure import of_role
 from ablate2tune.localize.probes.probe import Measure, Probe
 from ablate2tune.localize.ranking.ranking import Analysis
+from ablate2tune.localize.sampling import ObstacleError
 from ablate2tune.models import Progress
 
 P = TypeVar("P", bound=Probe[Any])
+T = TypeVar("T")
 Measured = list[tuple[Component, Condition]]
 NOT_FINITE = "the loss without it is not finite"
 RESEEDED_GROUPS = 12
@@ -54,6 +58,9 @@ class Sweep(Generic[P]):
         self.seed = probe.setting.seed
         self.catalogue: Catalogue = discover(probe.denoiser.model)
         claim(folder, probe.identity(), write=processes.is_first)
+        if processes.is_first:
+            for left_over in folder.glob("**/.*.tmp"):  # of a killed process
+                left_over.unlink()
         self.groups = probe.groups
         self._ids, self._all = probe.ids, range(len(probe.ids))
         self._folder, self._files = folder, list[Path]()
@@ -66,9 +73,9 @@ class Sweep(Generic[P]):
     def _open(self, name: str, by: str | None = None) -> Results:
         path, probe = self._folder / name, self.probe
         self._files.append(path)
-        own, figures = self.processes.own_file(path), [figure.name for figure in probe.figures]
-        by = by or probe.name
-        rows = Results(path, self._ids, self.groups, figures, probe.parts, by, own)
+        own, by = self.processes.own_file(path), by or probe.name
+        names = [figure.name for figure in probe.figures]
+        rows = Results(path, self._ids, self.groups, names, probe.parts, by, own)
         return self.processes.open(rows, path)
 
     def __len__(self) -> int:
@@ -82,7 +89,15 @@ class Sweep(Generic[P]):
 
     def analysis(self) -> Analysis:
         """Statistics over the conditions that ran."""
-        return Analysis(self.results, self.groups, self.config, self.seed, self.screened)
+        return Analysis(
+            self.results,
+            self.groups,
+            self.probe.figures,
+            self.config,
+            self.seed,
+            self.screened,
+            self.probe.values,
+        )
 
     def baseline(self) -> Analysis:
         """Measure the baseline on all examples.
@@ -91,19 +106,24 @@ class Sweep(Generic[P]):
             UserError: a loss is not finite.
         """
         self._measure([BASELINE], self._all)
-        if not all(np.isfinite(values).all() for values in self.results[BASELINE].values()):
+        analysis = self.analysis()
+        if not analysis.is_finite(BASELINE):
             raise UserError(
                 "the loss is not finite",
                 where="baseline",
                 mend="use model.dtype = float32 or bfloat16, or check the weights",
             )
-        return self.analysis()
+        return analysis
 
-    def measure(self, conditions: Sequence[Condition]) -> None:
-        """Measure conditions on all examples, together."""
+    def measure(self, conditions: Sequence[Condition]) -> dict[str, str]:
+        """Measure conditions on all examples, together.
+
+        Returns:
+            Addresses of conditions that could not be measured, with the reason.
+        """
         self.plan(sum(self.probe.cost(condition, len(self)) for condition in conditions))
         self.calibrate(conditions)
-        self._measure(conditions, self._all)
+        return self._measure(conditions, self._all)
 
     def run(self, measured: Measured, budget: float) -> tuple[Measured, dict[str, str]]:
         """Measure components of one level: all on all examples, or as the race goes.
@@ -113,21 +133,28 @@ class Sweep(Generic[P]):
             budget: what the race may take, in the probe's unit.
 
         Returns:
-            What can be ranked; and components whose losses are not finite, with the reason.
+            What can be ranked; and components that could not be measured, with the reason.
         """
         conditions = [condition for _, condition in measured]
         exhaustive = sum(self.probe.cost(condition, len(self)) for condition in conditions)
-        self.plan(min(budget, exhaustive) if self.config.racing else exhaustive)
-        self._run(conditions, budget)
+        self.plan(min(budget, exhaustive) if self.races else exhaustive)
+        broken: dict[str, str] = {}
+        if self.races:
+            self._race(conditions, budget)
+        else:
+            broken = self.measure(conditions)
         analysis = self.analysis()
-        finite = [pair for pair in measured if analysis.is_finite(pair[1])]
-        broken = {part.address: NOT_FINITE for part, c in measured if not analysis.is_finite(c)}
-        return finite, broken
+        for part, condition in measured:
+            if part.address not in broken and not analysis.is_finite(condition):
+                broken[part.address] = NOT_FINITE
+        return [pair for pair in measured if pair[0].address not in broken], broken
 
-    def _run(self, conditions: Sequence[Condition], budget: float) -> None:
-        if not self.config.racing:
-            self.measure(conditions)
-            return
+    @property
+    def races(self) -> bool:
+        """Whether components are measured on a part of the examples first."""
+        return self.config.racing and self.probe.races
+
+    def _race(self, conditions: Sequence[Condition], budget: float) -> None:
         self.calibrate(conditions)
         analysis, order = self.analysis(), self.order()
         per_group = len(self) / len(order)
@@ -193,7 +220,9 @@ class Sweep(Generic[P]):
 
     def _target(self, results: Results) -> np.ndarray:
         """The baseline's target figure, (n, parts)."""
-        return results[BASELINE][self.probe.of_role("target")]
+        figure = of_role(self.probe.figures, "target")
+        assert figure is not None, "a probe that races or redraws has a target"
+        return results[BASELINE][figure.name]
 
     def _measure(
         self,
@@ -201,32 +230,61 @@ class Sweep(Generic[P]):
         wanted: Sequence[int],
         into: Results | None = None,
         by: Measure | None = None,
-    ) -> None:
+    ) -> dict[str, str]:
         """Measure conditions on examples; a chunk with any row missing is run again whole.
 
         Chunks are about equally large (a small one would share its forwards between conditions
-        that start at different blocks), dealt to the launcher's processes in turn and the same for
-        any number.
+        that start at different blocks) and the same for any number of processes. These are dealt
+        the chunks in turn or, where conditions share nothing, the conditions.
 
         Args:
             conditions: what to measure.
             wanted: indices of the examples.
             into: where the rows go; results.jsonl by default.
             by: how they are measured; as the probe does by default.
+
+        Returns:
+            Addresses of conditions that could not be measured, with the reason.
         """
         into, by = into or self.results, by or self.probe.measure
-        chunks = max(1, math.ceil(len(wanted) / self.probe.batch))
-        step, new = max(1, math.ceil(len(wanted) / chunks)), []
-        for number, start in enumerate(range(0, len(wanted), step)):
-            chunk = list(wanted[start : start + step])
-            done = all(into.measured(condition)[chunk].all() for condition in conditions)
-            if done or not self.processes.owns(number):
-                continue
-            began = time.perf_counter()
-            found = by(conditions, chunk)
-            new += into.add(found, time.perf_counter() - began, chunk)
-            self._report()
+        chunks = _chunks(wanted, self.probe.batch)
+        new: list[Row] = []
+        failed: list[tuple[str, str]] = []
+        if self.probe.shares:
+            for chunk in self._own(chunks):
+                new += self._measure_chunk(conditions, chunk, into, by)
+        else:
+            for condition in self._own(conditions):
+                try:
+                    for chunk in chunks:
+                        new += self._measure_chunk([condition], chunk, into, by)
+                    new += self._measure_set(condition, into)
+                except ObstacleError as error:
+                    failed.append((condition.addresses[0], str(error)))
         self.processes.exchange(into, new)
+        return dict(self.processes.gather(failed))
+
+    def _own(self, work: Sequence[T]) -> Iterator[T]:
+        """The part of some work that is this process's."""
+        return (part for number, part in enumerate(work) if self.processes.owns(number))
+
+    def _measure_chunk(
+        self, conditions: Sequence[Condition], chunk: list[int], into: Results, by: Measure
+    ) -> list[Row]:
+        if all(into.measured(condition)[chunk].all() for condition in conditions):
+            return []
+        began = time.perf_counter()
+        found = by(conditions, chunk)
+        facts = self.probe.facts(conditions[0], chunk)
+        rows = into.add(found, time.perf_counter() - began, chunk, facts)
+        self._report()
+        return rows
+
+    def _measure_set(self, condition: Condition, into: Results) -> list[Row]:
+        if into.of_set(condition) is not None:
+            return []
+        found = self.probe.measure_set(condition)
+        return into.add_set(condition, found) if found else []
 
     def screen(self, conditions: Sequence[Condition]) -> bool:
         """First-order estimates of the conditions that allow one, on all examples.
@@ -236,7 +294,7 @@ class Sweep(Generic[P]):
         """
         setting = self.config.screening
         wanted = setting == "on" or (setting == "auto" and len(conditions) >= SCREEN_FROM)
-        if not (self.config.racing and wanted):
+        if not (self.races and wanted):
             return False
         self.calibrate(conditions)
         possible = [condition for condition in conditions if self.probe.can_screen(condition)]
@@ -278,7 +336,7 @@ class Sweep(Generic[P]):
     def finish(self) -> None:
         """Put the rows on disk in order, and say that all is done."""
         if self.processes.is_first:
-            self.results.put_in_order([BASELINE])
+            self.results.begin_with([BASELINE])
         for path in self._files:
             self.processes.close(path)
         self.plan(0)
@@ -288,3 +346,10 @@ class Sweep(Generic[P]):
         if self._on_progress:
             done = self.probe.spent
             self._on_progress(done, max(done, round(self._planned)))
+
+
+def _chunks(wanted: Sequence[int], size: int) -> list[list[int]]:
+    """As few parts of at most that size as there can be, about equally large."""
+    count = max(1, math.ceil(len(wanted) / size))
+    step = max(1, math.ceil(len(wanted) / count))
+    return [list(wanted[start : start + step]) for start in range(0, len(wanted), step)]

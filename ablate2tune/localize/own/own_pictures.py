@@ -12,19 +12,12 @@ from ablate2tune.compare.prompts import Prompt
 from ablate2tune.compare.relations import Detection
 from ablate2tune.compare.verdicts import give_verdict
 from ablate2tune.localize.generate.examples import check_judgeable, scene_examples
-from ablate2tune.localize.generate.rows import Row, Rows
 from ablate2tune.localize.judging import Judging, judge_hash
 from ablate2tune.localize.localize_config import OwnImagesConfig
 from ablate2tune.localize.measuring.processes import Processes
+from ablate2tune.localize.measuring.row_file import Row, Rows
 from ablate2tune.models import Denoiser
-from ablate2tune.pictures import (
-    Picture,
-    is_made,
-    read_images,
-    remove_left_overs,
-    sample_batch,
-    write_batch,
-)
+from ablate2tune.pictures import Picture, made_batch, remove_left_overs
 from ablate2tune.progress import Progress
 from ablate2tune.scenes.dataset.records import SceneRecord
 
@@ -155,12 +148,9 @@ def _verify(
         Picture(example.text, example.image_seed, folder / _file_name(record, repeat))
         for example, record in zip(examples, batch, strict=True)
     ]
-    if not is_made(denoiser, pictures):
-        scale = config.true_cfg_scale
-        write_batch(pictures, sample_batch(denoiser, pictures, config.steps, scale))
-    images = read_images([picture.path for picture in pictures])
+    images = made_batch(denoiser, pictures, config.steps, config.true_cfg_scale)
     found = judging.judge.detect(images, JUDGED_AT_ONCE)
-    return rows.add(
+    return rows.append(
         [
             {
                 "schema": SCHEMA,

@@ -15,7 +15,7 @@ from ablate2tune.localize.measuring.processes import Processes
 from ablate2tune.localize.measuring.sweep_identity import model_hash
 from ablate2tune.localize.own.agreement import agreement, draw_agreement, line
 from ablate2tune.localize.own.own_pictures import OwnImages, draw_own
-from ablate2tune.localize.ranking.ranking import Ranking
+from ablate2tune.localize.ranking.ranking_file import Ranking
 from ablate2tune.models import Denoiser, Progress
 from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.statistics.resampling import Resampling

@@ -21,19 +21,19 @@ from ablate2tune.localize.margins.margin import (
     Donors,
     Levels,
     Losses,
-    Margins,
     batch_loss,
     batches,
     measure,
 )
 from ablate2tune.localize.margins.phrases import token_masks
-from ablate2tune.localize.measuring.activation_means import Calibration
 from ablate2tune.localize.measuring.condition import BASELINE, Condition
 from ablate2tune.localize.measuring.engine import Engine
+from ablate2tune.localize.measuring.results import Values
 from ablate2tune.localize.measuring.screening import can_screen, first_order_losses
 from ablate2tune.localize.measuring.sweep_identity import sweep_identity
+from ablate2tune.localize.probes.figure import Figure
 from ablate2tune.localize.probes.margin_config import MarginConfig
-from ablate2tune.localize.probes.probe import PROBES, Figure, Probe, Setting, Values
+from ablate2tune.localize.probes.probe import PROBES, Needs, Probe, Setting
 from ablate2tune.progress import Progress
 from ablate2tune.seeding import numpy_generator, seed_for
 
@@ -43,17 +43,26 @@ class MarginProbe(Probe[MarginConfig]):
 
     name = "margin"
     config = MarginConfig
-    figures = tuple(
-        Figure(name, title, role=role)
-        for name, title, role in zip(
-            Margins._fields,
-            ("margin over the target foil", "margin over the control foil", "minus the loss"),
-            ("target", "control", "quality"),
-            strict=True,
-        )
+    figures = (
+        Figure("target", "margin over the target foil", role="target", ranks=True),
+        Figure("control", "margin over the control foil", role="control"),
+        Figure(
+            "quality",
+            "minus the loss",
+            role="quality",
+            critical=lambda base, lost: lost["low"] >= -base,
+            collapse="the loss at least doubles",
+        ),
     )
     unit = "block evaluations"
+    title = "what is lost without a component"
+    takes = frozenset(
+        ("heads", "tokens", "strips", "joint", "gradient", "images", "information", "noise_floor")
+    )
     shares = True
+    samples = False
+    races = True
+    values = False
 
     def __init__(self, setting: Setting[MarginConfig]):
         """Nothing is computed yet; pictures and captions are encoded when they are first read."""
@@ -63,10 +72,13 @@ class MarginProbe(Probe[MarginConfig]):
         self.engine = Engine(
             setting.denoiser, config.batch_size, config.prefix_reuse, config.batch_conditions
         )
-        self.levels = Levels(config.sigmas, config.noises, setting.seed, config.batch_size)
-        self.calibration = Calibration(
-            setting.denoiser, setting.split.calibration, self.levels, setting.model, setting.cache
-        )
+        self.levels = setting.levels
+        self.calibration = setting.calibration
+
+    @classmethod
+    def needs(cls, config: MarginConfig, judged: bool) -> Needs:
+        """Contrast groups; and a judge of the model's own pictures, where these are measured."""
+        return Needs(config.groups, "localize.groups", judge=config.images != "rendered")
 
     @cached_property
     def examples(self) -> Examples:
@@ -201,11 +213,6 @@ class MarginProbe(Probe[MarginConfig]):
         chunk, device = range(len(self.examples))[:2], self.denoiser.device
         for batch in batches(self.examples, self.levels, chunk, device, others=True):
             yield batch[: len(chunk)]
-
-    def run_levels(self) -> None:
-        """Run the model once at each noise level, in their order."""
-        for batch in list(self._small_batches())[:: self.levels.noises]:
-            self.engine.losses(batch, [BASELINE])
 
     def verify(self) -> Verification:
         """Check the ablations on a few measured rows at the first noise level."""

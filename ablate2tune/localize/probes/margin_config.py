@@ -8,6 +8,11 @@ from ablate2tune.settings import Positive, Settings, Sigma
 class MarginConfig(Settings):
     """Margins between captions and foils, on noised pictures."""
 
+    groups: Positive = 96
+    """Contrast groups that the margins are measured on."""
+    images: Literal["rendered", "own", "both"] = "rendered"
+    """What the margins are measured on: rendered pictures; pictures that the model made of the
+    same captions and `compare.judge` verified; or both, each ranked and their agreement told."""
     sigmas: list[Sigma] = [0.95, 0.85, 0.7]
     """Noise levels of the margin probe."""
     noises: Positive = 1

@@ -8,42 +8,38 @@ ranking and its files) serves every probe alike.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
-
-import numpy as np
-import torch
-from torch import Tensor
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from ablate2tune.ablation import Verification, verify
 from ablate2tune.components import Component
+from ablate2tune.localize.judging import Judging
 from ablate2tune.localize.margins.examples import Split
-from ablate2tune.localize.margins.margin import noised_batch
+from ablate2tune.localize.margins.margin import Levels
+from ablate2tune.localize.measuring.activation_means import Calibration
 from ablate2tune.localize.measuring.condition import Condition
+from ablate2tune.localize.measuring.engine import Engine
+from ablate2tune.localize.measuring.results import Values
+from ablate2tune.localize.probes.figure import Figure
+from ablate2tune.localize.sampling import AblatedSampling, run_once
 from ablate2tune.models import Denoiser
 from ablate2tune.progress import Progress
 from ablate2tune.registry import Registry
-from ablate2tune.seeding import torch_generator
 from ablate2tune.settings import Settings
 
 C = TypeVar("C", bound=Settings, covariant=True)
-Role = Literal["target", "control", "quality"]
-Values = dict[str, np.ndarray]
-"""Figures by name, float64 (examples, parts) or (examples,); nan where one is not defined."""
 
 
-class Figure(NamedTuple):
-    """A number that a probe gives of each example, or of all of them together."""
+class Needs(NamedTuple):
+    """What a probe needs of the recipe's other parts."""
 
-    name: str
-    """In rows and in the ranking."""
-    title: str
-    """What it is, for people."""
-    higher_is_better: bool = True
-    role: Role | None = None
-    """The capability that is localized, one beside it, or how well the model does at all."""
-    of_set: bool = False
-    """Whether it is one number of all examples together, as a distance between sets is."""
+    groups: int
+    """Contrast groups that it measures; 0 for none."""
+    key: str
+    """Where the recipe says so."""
+    judge: bool = False
+    """Whether pictures are judged."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +51,34 @@ class Setting(Generic[C]):
     """Examples to measure and examples to calibrate on."""
     config: C
     """The probe's own section of the recipe."""
-    seed: int
+    levels: Levels
+    """Noise levels, draws and seed; means are of these levels."""
     model: str
     """Hash of the model, from `sweep_identity.model_hash`."""
+    folder: Path
+    """Of the stage, for files of the probe's own."""
+    judging: Judging | None = None
+    """Where the probe needs it."""
     cache: Path | None = None
     """Folder of calibrated means, shared between runs."""
+
+    @property
+    def seed(self) -> int:
+        """Of everything drawn."""
+        return self.levels.seed
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """Where means and donors come from."""
+        return Calibration(
+            self.denoiser, self.split.calibration, self.levels, self.model, self.cache
+        )
+
+    @cached_property
+    def sampling(self) -> AblatedSampling:
+        """For probes that sample."""
+        engine = Engine(self.denoiser, self.levels.batch_size)
+        return AblatedSampling(self.denoiser, self.calibration, engine, self.levels)
 
 
 class Probe(ABC, Generic[C]):
@@ -69,12 +88,23 @@ class Probe(ABC, Generic[C]):
     """`localize.probe`, and the key of its section."""
     config: ClassVar[type[Settings]]
     """The type of its section."""
-    figures: ClassVar[tuple[Figure, ...]]
+    figures: Sequence[Figure]
+    """All that it can give; an instance, those that it does give."""
     unit: ClassVar[str]
     """Of its cost: "block evaluations", "pictures"."""
+    title: ClassVar[str]
+    """Of the table of its ranking."""
+    takes: ClassVar[frozenset[str]] = frozenset()
+    """Keys of `localize` that not every probe serves, and this one does."""
     shares: ClassVar[bool] = False
     """Whether conditions that are measured together share work, such as the baseline's blocks. If
     not, each is measured alone, and one that cannot be measured is left out."""
+    samples: ClassVar[bool] = True
+    """Whether the model runs over the steps of a sampler, so that not every mode is possible."""
+    races: ClassVar[bool] = False
+    """Whether components can be measured on a part of the examples first."""
+    values: ClassVar[bool] = True
+    """Whether the figures themselves are shown, beside what is lost of them."""
     parts: Sequence[float] = ()
     """Noise levels at which each figure is measured apart; none where there is one number."""
 
@@ -82,6 +112,19 @@ class Probe(ABC, Generic[C]):
         """Nothing is computed yet."""
         self.setting = setting
         self.denoiser = setting.denoiser
+
+    @classmethod
+    @abstractmethod
+    def needs(cls, config: Any, judged: bool) -> Needs:
+        """What it needs.
+
+        Args:
+            config: its section.
+            judged: whether the recipe has a judge.
+
+        Raises:
+            UserError: nothing could be measured.
+        """
 
     @property
     @abstractmethod
@@ -95,7 +138,7 @@ class Probe(ABC, Generic[C]):
 
     @property
     @abstractmethod
-    def spent(self) -> int:
+    def spent(self) -> float:
         """What was spent so far, in the probe's unit."""
 
     @property
@@ -122,11 +165,24 @@ class Probe(ABC, Generic[C]):
             chunk: places of the examples.
 
         Raises:
-            UserError: the condition cannot be measured.
+            ObstacleError: the condition cannot be measured.
         """
+
+    def measure_set(self, condition: Condition) -> dict[str, float]:
+        """Figures of all examples together, once each was measured; those of `of_set`."""
+        return {}
+
+    def facts(self, condition: Condition, chunk: Sequence[int]) -> list[dict[str, Any]]:
+        """What else the rows of these examples say; nothing by default."""
+        return []
 
     def prepare(self, conditions: Sequence[Condition], write: bool) -> None:
         """Make ready for conditions: calibrate means; `write` keeps them on the disk."""
+        self.setting.sampling.prepare(conditions, write)
+
+    def blocks_below(self, top: int) -> int:
+        """How many of the best blocks' sub-layers are measured, where the recipe says `top`."""
+        return top
 
     def shared_cost(self, examples: int) -> int:
         """What a run of conditions on that many examples takes beside their own cost."""
@@ -134,12 +190,8 @@ class Probe(ABC, Generic[C]):
 
     def verify(self) -> Verification:
         """Check that the ablations of the model do what they say, on noise without a picture."""
-        return verify(self.denoiser.model, lambda: run_once(self.denoiser, 0.9, self.setting.seed))
-
-    @classmethod
-    def of_role(cls, role: Role) -> str | None:
-        """The name of its figure of a role, if it has one."""
-        return next((figure.name for figure in cls.figures if figure.role == role), None)
+        sigma, seed = self.setting.levels.sigmas[0], self.setting.seed
+        return verify(self.denoiser.model, lambda: run_once(self.denoiser, sigma, seed))
 
     def can_screen(self, condition: Condition) -> bool:
         """Whether `first_order` can estimate a condition."""
@@ -170,16 +222,13 @@ class Probe(ABC, Generic[C]):
         """What else `cost.json` says."""
         return {}
 
+    def summary(self) -> dict[str, Any]:
+        """What else `ranking.json` says."""
+        return {}
 
-@torch.no_grad()
-def run_once(denoiser: Denoiser, sigma: float, seed: int, rows: int = 2) -> Tensor:
-    """The prediction for noise at one noise level, under an empty prompt: for checks."""
-    pixels = np.zeros((1, denoiser.config.height, denoiser.config.width, 3), np.uint8)
-    shape = denoiser.encode_images(pixels).shape[1:]
-    noise = torch.randn((rows, *shape), generator=torch_generator(seed, "check"))
-    noise = noise.to(denoiser.device)
-    conditioning = denoiser.encode_prompts(["a picture"] * rows)
-    return noised_batch(denoiser, noise, noise, sigma, conditioning)
+    def notes(self) -> list[str]:
+        """What to tell the user beside the ranking, one line each."""
+        return []
 
 
 Measure = Callable[[Sequence[Condition], Sequence[int]], dict[Condition, Values]]

@@ -13,7 +13,7 @@ SHOWN = 40
 
 
 def bars_data(ranking: dict[str, Any]) -> dict[str, Any]:
-    """What the bars show: components of all levels, best first, with target impact and interval.
+    """What the bars show: components of all levels, best first, with impact and interval.
 
     Args:
         ranking: the contents of ranking.json.
@@ -22,10 +22,10 @@ def bars_data(ranking: dict[str, Any]) -> dict[str, Any]:
     keys = ("address", "level", "label", "rank")
     return {
         "schema": SCHEMA,
-        "figure": f"target impact: {effect(ranking).removeprefix('target ')}",
+        "figure": effect(ranking),
         "confidence": ranking["confidence"],
         "noise_floor": ranking["trust"]["noise_floor"],
-        "bars": [{key: row[key] for key in keys} | dict(row["target"]) for row in rows],
+        "bars": [{key: row[key] for key in keys} | dict(row[ranking["figure"]]) for row in rows],
     }
 
 
@@ -37,7 +37,8 @@ def write_bars(ranking: dict[str, Any], folder: Path) -> None:
     for place, bar in enumerate(shown):
         colour = "tab:blue" if bar["level"] == "block" else "tab:orange"
         axes.barh(place, bar["value"], color=colour, alpha=0.7)
-        axes.plot([bar["low"], bar["high"]], [place, place], color="black", linewidth=1)
+        if bar["low"] is not None:
+            axes.plot([bar["low"], bar["high"]], [place, place], color="black", linewidth=1)
     if data["noise_floor"] is not None:
         for side in (-1, 1):
             axes.axvline(side * data["noise_floor"], color="0.6", linewidth=0.8, linestyle="--")

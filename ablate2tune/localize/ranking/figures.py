@@ -25,7 +25,7 @@ def new_figure(width: float, height: float) -> tuple["Figure", "Axes"]:
 def new_panels(width: float, height: float, count: int) -> tuple["Figure", list["Axes"]]:
     """An empty figure with panels one above the other over one x axis; sizes in inches."""
     figure = _empty(width, height)
-    return figure, list(figure.subplots(count, sharex=True))
+    return figure, list(figure.subplots(count, sharex=True, squeeze=False)[:, 0])
 
 
 def _empty(width: float, height: float) -> "Figure":

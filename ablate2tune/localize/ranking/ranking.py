@@ -1,35 +1,28 @@
 """From rows to a ranking: impacts with intervals, corrected p-values, labels, order.
 
-An impact is the baseline's figure minus the ablated one's, paired per image. The target and
-control impacts are also given relative to the baseline's own margins; specificity is their
-difference.
+An impact is what is lost: the baseline's figure minus the ablated one's, paired per example, or the
+reverse where lower is better. Impacts are also given relative to the baseline's own figures;
+specificity is the difference of target and control.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ablate2tune import runs
 from ablate2tune.components import Component, lora_targets
 from ablate2tune.localize.localize_config import LocalizeConfig
-from ablate2tune.localize.margins.margin import Margins
-from ablate2tune.localize.measuring.condition import Condition
+from ablate2tune.localize.measuring.condition import BASELINE, Condition
 from ablate2tune.localize.measuring.racing import Standing
-from ablate2tune.localize.measuring.results import Results
+from ablate2tune.localize.measuring.results import Results, Values
+from ablate2tune.localize.probes.figure import Figure, of_role
 from ablate2tune.statistics.clusters import Clusters, Estimate, Interval
 from ablate2tune.statistics.regression_estimate import carried_over
 from ablate2tune.statistics.resampling import Resampling, corrected
 
-SCHEMA = "ablate2tune/ranking/2"
 SEEDS = "localize-"
 """What the purposes of the statistics' seeds begin with."""
-RANKED = "ranked"
-NO_SKILL = "no skill to localize"
-CRITICAL_LOSS = 2.0
-"""A component without which the loss at least doubles is critical for everything."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +31,12 @@ class Row:
 
     component: Component
     mode: str
-    target: Interval
-    control: Interval
-    quality: Interval
+    figure: str
+    """What the components are ranked by."""
+    impacts: Mapping[str, Interval]
+    """What is lost of each figure."""
     relative: dict[str, float | None]
-    """Impacts as fractions of the baseline's margins, and of its loss for quality; None where the
-    baseline's own margin cannot be told from zero."""
+    """Impacts as fractions of the baseline's figures; None where one cannot be told from zero."""
     specificity: float | None
     specificity_interval: Interval | None
     p_uncorrected: float
@@ -52,11 +45,33 @@ class Row:
     foil's run and `corrupted` in the true caption's."""
     gain: float | None = None
     """First-order gain of an adapter per parameter, where it was measured."""
+    values: Mapping[str, Interval] | None = None
+    """The figures without the component, where the probe shows them."""
     p: float = 1.0
     label: str = "neutral"
     """helps, hurts, neutral (unused or redundant), or critical for everything."""
     rank: int = 0
     rank_in_level: int = 0
+
+    @property
+    def ranked(self) -> Interval:
+        """What is lost of the figure that the components are ranked by."""
+        return self.impacts[self.figure]
+
+    @property
+    def target(self) -> Interval:
+        """What is lost of the target."""
+        return self.impacts["target"]
+
+    @property
+    def control(self) -> Interval:
+        """What is lost of the control."""
+        return self.impacts["control"]
+
+    @property
+    def quality(self) -> Interval:
+        """What is lost of the quality."""
+        return self.impacts["quality"]
 
     def as_dict(self) -> dict[str, Any]:
         """As in `ranking.json`."""
@@ -68,9 +83,7 @@ class Row:
             "mode": self.mode,
             "rank": self.rank,
             "rank_in_level": self.rank_in_level,
-            "target": self.target,
-            "control": self.control,
-            "quality": self.quality,
+            **self.impacts,
             "relative": self.relative,
             "specificity": self.specificity,
             "specificity_interval": self.specificity_interval,
@@ -81,6 +94,7 @@ class Row:
             "parameters": component.parameters,
             "lora_targets": lora_targets(component),
             **({"patched": self.patched} if self.patched else {}),
+            **({"values": self.values} if self.values else {}),
         }
 
 
@@ -96,23 +110,31 @@ class Analysis:
         self,
         results: Results,
         groups: Sequence[str],
+        figures: Sequence[Figure],
         config: LocalizeConfig,
         seed: int,
         screened: Results | None = None,
+        shows_values: bool = False,
     ):
         """Summarise the baseline.
 
         Args:
             results: holds the baseline and the conditions.
             groups: the contrast group of each measured example.
+            figures: what was measured of them.
             config: resamples, confidence and what to rank by.
             seed: of the resampling.
             screened: first-order estimates of the conditions, where they were made.
+            shows_values: whether rows hold the figures themselves as well.
         """
+        self._shows_values = shows_values
         self._results, self._config, self._screened = results, config, screened
         self.groups = Clusters(groups, draws(config, seed))
-        self._base = {name: values.mean(1) for name, values in results[Condition()].items()}
-        self.baseline = {name: self.groups.mean(v) for name, v in self._base.items()}
+        self._figures = {figure.name: figure for figure in figures}
+        self._of_set = results.of_set(BASELINE) or {}
+        whole = results[BASELINE]
+        self._base = {f.name: whole[f.name].mean(1) for f in figures if not f.of_set}
+        self.baseline = self.values(BASELINE)
 
     @property
     def confidence(self) -> float:
@@ -120,19 +142,34 @@ class Analysis:
         return self._config.confidence
 
     @property
+    def figure(self) -> Figure:
+        """What components are ranked by: of the figures that may rank, the first with a skill."""
+        may_rank = [f for f in self._figures.values() if f.ranks and f.name in self.baseline]
+        return next((f for f in may_rank if self._has(f)), may_rank[0])
+
+    @property
+    def tested(self) -> str:
+        """The figure of each example whose differences are tested for it."""
+        return self.figure.tested_by or self.figure.name
+
+    @property
     def has_skill(self) -> bool:
-        """Whether the baseline's target margin lies above zero."""
-        return self.baseline["target"]["low"] > 0
+        """Whether the baseline has something to lose of what ranks."""
+        return self._has(self.figure)
+
+    def _has(self, figure: Figure) -> bool:
+        return figure.of_set or self.baseline[figure.name]["low"] > 0
 
     @property
     def has_control(self) -> bool:
-        """Whether the baseline's control margin lies above zero."""
-        return self.baseline["control"]["low"] > 0
+        """Whether the baseline's control lies above zero."""
+        control = of_role(self._figures.values(), "control")
+        return control is not None and self._has(control)
 
     @property
     def ranked_by(self) -> str:
         """The recipe's `rank_by`, or "impact" where specificity is not defined."""
-        undefined = self._config.rank_by == "specificity" and not self.has_control
+        undefined = self._config.rank_by == "specificity" and not self._is_specific
         return "impact" if undefined else self._config.rank_by
 
     def standing(self, condition: Condition) -> Standing:
@@ -140,29 +177,56 @@ class Analysis:
         if self.ranked_by == "specificity":
             figure = self.groups.interval(self._specificity(condition))
         else:
-            figure = self.groups.interval(self._estimates(condition)["target"])
+            figure = self.groups.interval(self._estimates(condition)[self.figure.name])
         return Standing(figure["value"], figure["low"], figure["high"])
 
     def is_finite(self, condition: Condition) -> bool:
-        """Whether all measured losses under a condition were finite."""
-        measured = self._results.measured(condition)
-        return all(
-            np.isfinite(values[measured]).all() for values in self._results[condition].values()
-        )
+        """Whether all that was measured under a condition is finite."""
+        measured, found = self._results.measured(condition), self._results[condition]
+        for name, base in self._base.items():
+            figure = self._figures[name]
+            counted = measured if figure.everywhere else measured & np.isfinite(base)
+            if not figure.partial and not np.isfinite(found[name][counted]).all():
+                return False
+        return True
+
+    def values(self, condition: Condition) -> dict[str, Interval]:
+        """The figures themselves under a condition, of those that some example has."""
+        found: dict[str, Interval] = {}
+        for name, figure in self._figures.items():
+            if figure.of_set:
+                of_set = self._results.of_set(condition) or {}
+                found |= {name: _of_set(of_set[name], self.groups.n)} if name in of_set else {}
+                continue
+            values = self._results[condition][name].mean(1)
+            defined = np.isfinite(values)
+            if defined.all() and not figure.rate:
+                found[name] = self.groups.mean(values)
+            elif defined.any():
+                found[name] = self._mean(values, defined, figure.rate)
+        return found
+
+    def _mean(self, values: np.ndarray, defined: np.ndarray, rate: bool) -> Interval:
+        interval = self.groups.interval(self.groups.estimated_mean(values, defined))
+        if rate and interval["value"] in (0.0, 1.0):
+            clusters = int((self.groups.sums(defined.astype(float)) > 0).sum())
+            low, high = self.groups.how.exact_rate(interval["value"], clusters)
+            return {**interval, "low": low, "high": high}
+        return interval
 
     def baseline_dict(self) -> dict[str, Any]:
-        """The baseline as in `ranking.json`, with its margins at each noise level."""
-        margins = self._results[Condition()]
-        return {
-            **self.baseline,
-            "by_sigma": [
-                {
-                    "sigma": sigma,
-                    **{name: self.groups.mean(margins[name][:, level]) for name in Margins._fields},
-                }
-                for level, sigma in enumerate(self._config.sigmas)
-            ],
-        }
+        """The baseline as in `ranking.json`, with its figures at each noise level, if any."""
+        found, sigmas = self._results[BASELINE], self._results.parts
+        if not sigmas:
+            return dict(self.baseline)
+        by_sigma = [
+            {
+                "sigma": sigma,
+                **{name: self.groups.mean(found[name][:, level]) for name in self._base},
+            }
+            for level, sigma in enumerate(sigmas)
+        ]
+        return {**self.baseline, "by_sigma": by_sigma}
 
     def rows(
         self,
@@ -193,7 +257,7 @@ class Analysis:
 
     def _order(self, row: Row) -> tuple[float, str]:
         by = {
-            "impact": row.target["value"],
+            "impact": row.ranked["value"],
             "specificity": row.specificity,
             "gradient": row.gain,
         }[self.ranked_by]
@@ -201,29 +265,42 @@ class Analysis:
 
     def _row(self, component: Component, condition: Condition) -> Row:
         estimates = self._estimates(condition)
-        interval = {name: self.groups.interval(found) for name, found in estimates.items()}
-        base = {name: figure["value"] for name, figure in self.baseline.items()}
+        impacts = {name: self.groups.interval(found) for name, found in estimates.items()}
+        impacts |= self._set_impacts(condition)
+        impacts = {name: impacts[name] for name in self._figures if name in impacts}
         specificity = None
-        if self.has_control and self.has_skill:
+        if self._is_specific:
             specificity = self.groups.interval(self._specificity(condition))
         return Row(
             component,
             condition.mode,
-            interval["target"],
-            interval["control"],
-            interval["quality"],
-            relative={
-                "target": interval["target"]["value"] / base["target"] if self.has_skill else None,
-                "control": interval["control"]["value"] / base["control"]
-                if self.has_control
-                else None,
-                "quality": interval["quality"]["value"] / -base["quality"],
-            },
+            self.figure.name,
+            impacts,
+            relative={name: self._fraction(name, lost) for name, lost in impacts.items()},
             specificity=specificity["value"] if specificity else None,
             specificity_interval=specificity,
-            p_uncorrected=self.groups.sign_flip_p(self.impacts(condition).target),
+            p_uncorrected=self.groups.sign_flip_p(self.impacts(condition)[self.tested]),
             patched=self._patched(estimates) if condition.patches and self.has_skill else None,
+            values=self.values(condition) if self._shows_values else None,
         )
+
+    def _fraction(self, name: str, lost: Interval) -> float | None:
+        """An impact as a fraction of the baseline's figure."""
+        base = self.baseline[name]
+        if self._figures[name].role == "quality":
+            return lost["value"] / abs(base["value"])
+        return lost["value"] / base["value"] if self._has(self._figures[name]) else None
+
+    def _set_impacts(self, condition: Condition) -> dict[str, Interval]:
+        found = self._results.of_set(condition) or {}
+        return {
+            name: _of_set(self._sign(name) * (base - found[name]), self.groups.n)
+            for name, base in self._of_set.items()
+            if name in found
+        }
+
+    def _sign(self, name: str) -> int:
+        return 1 if self._figures[name].higher_is_better else -1
 
     def _patched(self, estimates: Mapping[str, Estimate]) -> dict[str, Interval]:
         """What patching restores and breaks, as shares of the baseline's target margin."""
@@ -233,16 +310,16 @@ class Analysis:
 
     def _relative(self, estimate: Estimate, to: str = "target") -> Estimate:
         """A figure as a fraction of one of the baseline's margins, which is resampled as well."""
-        whole = self._base[to]
-        resampled = estimate.resampled / self.groups.resampled_means(whole)
-        return Estimate(float(estimate.value / np.mean(whole)), resampled, estimate.n)
+        whole, value = self._base[to], self.baseline[to]["value"]
+        resampled = estimate.resampled / self.groups.resampled_means(whole, np.isfinite(whole))
+        return Estimate(float(estimate.value / value), resampled, estimate.n)
 
-    def impacts(self, condition: Condition) -> Margins:
-        """Baseline minus ablated, mean over noise levels: (n,) each; nan where not measured."""
+    def impacts(self, condition: Condition) -> Values:
+        """What each example loses, mean over noise levels: (n,) each; nan where not measured."""
         return self._impacts(self._results, condition)
 
     def impacts_by_sigma(self, condition: Condition) -> dict[str, list[Interval]]:
-        """Spatial and control impact at each noise level, estimated as the ranking's are."""
+        """Target and control impact at each noise level, estimated as the ranking's are."""
         measured = self._results.measured(condition)
         base, ablated = self._results[Condition()], self._results[condition]
         found: dict[str, list[Interval]] = {}
@@ -258,90 +335,82 @@ class Analysis:
             ]
         return found
 
-    def first_order(self, condition: Condition) -> Margins | None:
+    def first_order(self, condition: Condition) -> Values | None:
         """The same as the gradient predicts it; None where that was not estimated for all."""
         if self._screened is None or condition not in self._screened:
             return None
         return self._impacts(self._screened, condition)
 
-    def _impacts(self, results: Results, condition: Condition) -> Margins:
+    def _impacts(self, results: Results, condition: Condition) -> Values:
         found = results[condition]
-        return Margins(**{name: self._base[name] - found[name].mean(1) for name in self._base})
+        return {
+            name: self._sign(name) * (base - found[name].mean(1))
+            for name, base in self._base.items()
+        }
 
     def _estimates(self, condition: Condition) -> dict[str, Estimate]:
         """Mean impacts over all examples, from those that were measured."""
         measured = self._results.measured(condition)
         cheap = self.first_order(condition)
         found = {}
-        for name, impact in self.impacts(condition)._asdict().items():
-            covariates = [*([getattr(cheap, name)] if cheap else []), self._base[name]]
-            carried = carried_over(impact, measured, covariates)
-            found[name] = self.groups.estimated_mean(impact, measured, carried)
+        for name, impact in self.impacts(condition).items():
+            if self._figures[name].partial:
+                found |= self._difference(name, condition)
+                continue
+            counted = measured & np.isfinite(self._base[name])
+            if not counted.any():
+                continue
+            covariates = [*([cheap[name]] if cheap else []), self._base[name]]
+            carried = carried_over(impact, counted, covariates)
+            found[name] = self.groups.estimated_mean(impact, counted, carried)
         return found
+
+    def _difference(self, name: str, condition: Condition) -> dict[str, Estimate]:
+        """Of a partial figure: the difference of two means, each over its own examples."""
+        means = []
+        for values in (self._base[name], self._results[condition][name].mean(1)):
+            defined = np.isfinite(values)
+            if not defined.any():
+                return {}
+            means.append(self.groups.estimated_mean(values, defined))
+        base, ablated = means
+        sign, n = self._sign(name), min(base.n, ablated.n)
+        lost = sign * (base.value - ablated.value)
+        return {name: Estimate(lost, sign * (base.resampled - ablated.resampled), n)}
+
+    @property
+    def _is_specific(self) -> bool:
+        """Whether specificity is defined: components are ranked by the target, and the control
+        lies above zero."""
+        return self.figure.role == "target" and self.has_skill and self.has_control
 
     def _specificity(self, condition: Condition) -> Estimate:
         """Relative target minus relative control impact; the baseline is resampled as well."""
         found = self._estimates(condition)
-        target, control = (self._relative(found[name], name) for name in ("target", "control"))
+        control = of_role(self._figures.values(), "control")
+        assert control is not None, "without a control there is no specificity"
+        target, control = (self._relative(found[x], x) for x in (self.figure.name, control.name))
         resampled = np.asarray(target.resampled - control.resampled)
         return Estimate(target.value - control.value, resampled, target.n)
 
+    def collapses(self, row: Row) -> list[Figure]:
+        """Figures of which so much is lost that little else can be said."""
+        return [
+            figure
+            for name, figure in self._figures.items()
+            if name in row.impacts
+            and figure.critical
+            and figure.critical(self.baseline[name]["value"], row.impacts[name])
+        ]
+
     def _label(self, row: Row, p: float) -> str:
-        baseline_loss = -self.baseline["quality"]["value"]
-        if row.quality["low"] >= (CRITICAL_LOSS - 1) * baseline_loss:
+        if self.collapses(row):
             return "critical for everything"
         if p >= 1 - self._config.confidence:
             return "neutral"
-        return "helps" if row.target["value"] > 0 else "hurts"
+        return "helps" if row.ranked["value"] > 0 else "hurts"
 
 
-@dataclass(frozen=True)
-class RankingFile:
-    """A ranking, by whatever evidence: the contents of ranking.json."""
-
-    data: dict[str, Any]
-    """ranking.json."""
-
-    @property
-    def verdict(self) -> str:
-        """ "ranked" or "no skill to localize"."""
-        return self.data["verdict"]
-
-    @property
-    def has_skill(self) -> bool:
-        """Whether there was a skill to localize."""
-        return self.verdict == RANKED
-
-
-@dataclass(frozen=True)
-class Ranking(RankingFile):
-    """What `localize` found by margins: the contents of its files."""
-
-    information: dict[str, Any]
-    """information.json."""
-    notes: tuple[str, ...] = ()
-    """What the follow-ups found, one line each."""
-
-    def messages(self) -> list[str]:
-        """What to tell the user beside the table, one line each."""
-        lines = [self.information["message"]]
-        if not self.has_skill:
-            margin = self.data["baseline"]["target"]
-            lines.append(
-                f"no skill to localize: the model's target margin is {margin['value']:.2e} "
-                f"[{margin['low']:.2e}, {margin['high']:.2e}] over {margin['n']} images, "
-                "which is not above zero; nothing was ablated"
-            )
-        elif self.data["ranked_by"] != self.data["rank_by"]:
-            lines.append(
-                "the model's control margin cannot be told from zero, so specificity is not "
-                "defined and components are ranked by their target impact"
-            )
-        for address, reason in self.data["left_out"].items():
-            lines.append(f"left out: {address} ({reason})")
-        lines += self.notes
-        return lines + [f"warning: {line}" for line in self.data["trust"]["warnings"]]
-
-    def write(self, folder: Path) -> None:
-        """Write ranking.json."""
-        runs.write_json(folder / "ranking.json", self.data)
+def _of_set(value: float, n: int) -> Any:
+    """A figure of a set, which has no interval."""
+    return {"value": value, "low": None, "high": None, "n": n}

@@ -13,17 +13,8 @@ from ablate2tune import runs
 from ablate2tune.ablation import MODES
 from ablate2tune.localize.ranking import figures
 
-CSV_COLUMNS = (
-    *("rank", "rank_in_level", "address", "level", "mode", "label"),
-    *("target", "target_low", "target_high", "target_relative"),
-    *("control", "control_low", "control_high", "control_relative"),
-    *("quality", "quality_low", "quality_high", "quality_relative"),
-    *("specificity", "p", "p_uncorrected", "parameters"),
-)
-PATCHED_COLUMNS = (
-    *("recovered", "recovered_low", "recovered_high"),
-    *("corrupted", "corrupted_low", "corrupted_high"),
-)
+BASELINE = "(baseline)"
+LEVELS = ("block", "sublayer", "head")
 
 
 def is_patched(ranking: dict[str, Any]) -> bool:
@@ -33,21 +24,30 @@ def is_patched(ranking: dict[str, Any]) -> bool:
 
 def effect(ranking: dict[str, Any]) -> str:
     """What an impact is, for the pictures' titles."""
+    title = next(f["title"] for f in ranking["figures"] if f["name"] == ranking["figure"])
     if is_patched(ranking):
-        return "target margin restored by the component"
-    return "target margin lost without the component"
+        return f"{title}, restored by the component"
+    return f"{title}, lost without the component"
 
 
 def table(ranking: dict[str, Any], top: int | None = None) -> Table:
+    """The ranking for the terminal: figures themselves where it has them, else what is lost.
+
+    Args:
+        ranking: the contents of ranking.json.
+        top: show that many components of each level; all by default.
+    """
+    if ranking["shows_values"]:
+        return _values_table(ranking, top)
+    return _losses_table(ranking, top)
+
+
+def _losses_table(ranking: dict[str, Any], top: int | None = None) -> Table:
     """Components and what the model loses without them; fits 80 columns.
 
     The baseline's row gives its margins and loss; the others are in percent of these: margin
     lost, and loss gained under "overall". Intervals are of the target margin, in percent. Of a
     ranking by patching: margin restored in the foil's run, and broken in the true caption's.
-
-    Args:
-        ranking: the contents of ranking.json.
-        top: show that many components of each level; all by default.
     """
     patched = is_patched(ranking)
     lost = "what is lost without a component, % of the baseline's margin"
@@ -75,17 +75,14 @@ def table(ranking: dict[str, Any], top: int | None = None) -> Table:
         return f"{100 * target['low'] / margin:.0f}..{100 * target['high'] / margin:.0f}"
 
     result.add_row(
-        "(baseline)",
+        BASELINE,
         _scientific(margin),
         _scientific(base["control"]["value"]),
         f"{-base['quality']['value']:.3f}",
         interval(base["target"]),
     )
-    for level in ("block", "sublayer", "head"):
-        rows = [row for row in ranking["components"] if row["level"] == level]
-        rows.sort(key=lambda row: row["rank_in_level"])
-        if rows:
-            result.add_section()
+    for rows in _by_level(ranking):
+        result.add_section()
         for row in rows[:top]:
             relative = row["relative"]
             back = row["patched"]["corrupted"]["value"] if row.get("patched") else None
@@ -110,30 +107,97 @@ def _scientific(value: float) -> str:
     return f"{mantissa}e{int(exponent)}"
 
 
+def _values_table(ranking: dict[str, Any], top: int | None) -> Table:
+    """Every component's figures beside the baseline's."""
+    shown = [f for f in ranking["figures"] if f["head"] and f["name"] in ranking["baseline"]]
+    result = Table(
+        title=ranking["title"],
+        caption=f"ranked by {ranking['ranked_by']}: {effect(ranking)}",
+        box=box.SIMPLE_HEAD,
+        padding=0,
+        pad_edge=False,
+        show_edge=False,
+    )
+    result.add_column("component", overflow="fold")
+    for figure in shown:
+        result.add_column(figure["head"], justify="right", no_wrap=True)
+    result.add_column("label", no_wrap=True)
+
+    def cells(values: dict[str, Any]) -> list[str]:
+        found = (values.get(figure["name"]) for figure in shown)
+        return [
+            "–" if one is None else figure["shown"].format(one["value"])
+            for figure, one in zip(shown, found, strict=True)
+        ]
+
+    result.add_row(BASELINE, *cells(ranking["baseline"]), "")
+    for rows in _by_level(ranking):
+        result.add_section()
+        for row in rows[:top]:
+            label = row["label"].removesuffix(" for everything")
+            result.add_row(row["address"], *cells(row["values"]), label)
+    return result
+
+
+def _by_level(ranking: dict[str, Any]) -> list[list[dict[str, Any]]]:
+    """Components of each level that has any, best first."""
+    found = ([row for row in ranking["components"] if row["level"] == x] for x in LEVELS)
+    return [sorted(rows, key=lambda row: row["rank_in_level"]) for rows in found if rows]
+
+
 def write_csv(ranking: dict[str, Any], path: Path) -> None:
-    """Write the components as a CSV file, one row each, intervals in columns of their own."""
+    """Write the components as a CSV file, one row each, intervals in columns of their own.
+
+    A figure NAME has what is lost of it in NAME, NAME_low and NAME_high, its share of the
+    baseline's in NAME_relative and, where the figures themselves are shown, the figure in
+    NAME_value, NAME_value_low and NAME_value_high; the baseline's row has these alone.
+    """
+    names = [f["name"] for f in ranking["figures"] if f["name"] in ranking["baseline"]]
+    shows_values = ranking["shows_values"]
+    columns = ["rank", "rank_in_level", "address", "level", "mode", "label"]
+    for name in names:
+        columns += [*_ends(name), f"{name}_relative"]
+        columns += _ends(f"{name}_value") if shows_values else []
+    columns += ["specificity", "p", "p_uncorrected", "parameters"]
+    if is_patched(ranking):
+        columns += [*_ends("recovered"), *_ends("corrupted")]
     text = io.StringIO()
-    columns = (*CSV_COLUMNS, *(PATCHED_COLUMNS if is_patched(ranking) else ()))
     writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
+    if shows_values:
+        writer.writerow({"address": BASELINE, **_values(ranking["baseline"], names)})
     for row in ranking["components"]:
-        flat = dict(row)
-        for name in ("target", "control", "quality"):
-            flat |= {
-                name: row[name]["value"],
-                f"{name}_low": row[name]["low"],
-                f"{name}_high": row[name]["high"],
-                f"{name}_relative": row["relative"][name],
-            }
+        flat = {**row, **dict.fromkeys(names)}
+        for name in names:
+            flat |= _flat(name, row.get(name))
+            flat[f"{name}_relative"] = row["relative"].get(name)
         for name, share in row.get("patched", {}).items():
-            flat |= {name: share["value"], f"{name}_low": share["low"]}
-            flat[f"{name}_high"] = share["high"]
-        writer.writerow(flat)
+            flat |= _flat(name, share)
+        writer.writerow(flat | _values(row.get("values", {}), names))
     runs.write_text(path, text.getvalue())
 
 
+def _ends(name: str) -> list[str]:
+    return [name, f"{name}_low", f"{name}_high"]
+
+
+def _flat(name: str, interval: dict[str, Any] | None) -> dict[str, Any]:
+    """An interval in columns of its own; empty for none."""
+    ends = ("value", "low", "high")
+    return dict(
+        zip(_ends(name), (interval[end] if interval else None for end in ends), strict=True)
+    )
+
+
+def _values(values: dict[str, Any], names: list[str]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name in names:
+        flat |= _flat(f"{name}_value", values.get(name))
+    return flat
+
+
 def write_heatmap(ranking: dict[str, Any], blocks: list[str], path: Path) -> None:
-    """Write the target impacts as a picture, blocks by sub-layers, 150 dpi.
+    """Write the relative impacts as a picture, blocks by sub-layers, 150 dpi.
 
     Args:
         ranking: the contents of ranking.json.
@@ -146,13 +210,13 @@ def write_heatmap(ranking: dict[str, Any], blocks: list[str], path: Path) -> Non
         blocks,
         columns,
         effect(ranking),
-        "% of the baseline's margin",
+        "% of the baseline's",
         path,
     )
 
 
 def heatmap_cells(ranking: dict[str, Any], blocks: list[str]) -> tuple[np.ndarray, list[str]]:
-    """Relative target impacts, float (blocks, columns), nan where not swept; column names.
+    """Relative impacts, float (blocks, columns), nan where not swept; column names.
 
     The first column is the whole block; then the sub-layers' names in order of their addresses.
     """
@@ -163,7 +227,7 @@ def heatmap_cells(ranking: dict[str, Any], blocks: list[str]) -> tuple[np.ndarra
         address = row["address"]
         block = next(b for b in blocks if f"{address}.".startswith(f"{b}."))
         name = address.removeprefix(f"{block}.") if address != block else "block"
-        value = row["relative"]["target"]
+        value = row["relative"].get(ranking["figure"])
         places.append((blocks.index(block), name, np.nan if value is None else value))
     columns = ["block", *sorted({name for _, name, _ in places} - {"block"})]
     cells = np.full((len(blocks), len(columns)), np.nan)

@@ -8,7 +8,7 @@ import numpy as np
 from ablate2tune.ablation import MODES
 from ablate2tune.localize.measuring.sweep import Measured
 from ablate2tune.localize.ranking.interaction_gaps import Gap, interaction_gap
-from ablate2tune.localize.ranking.ranking import CRITICAL_LOSS, Analysis, Row
+from ablate2tune.localize.ranking.ranking import Analysis, Row
 from ablate2tune.statistics.clusters import Clusters
 from ablate2tune.statistics.rank_stability import agreement, spearman, split_half
 
@@ -44,7 +44,10 @@ def trust(
         "agreement": {level: _agreement(rows, level) for level in levels},
         "screening": {level: _screening(analysis, measured) for level, measured in levels.items()},
         "interaction_gaps": [gap.as_dict() for gap in gaps],
-        "warnings": [*_warnings(analysis, rows, floor), *_redundant(gaps, rows)],
+        "warnings": [
+            *_warnings(analysis, rows, floor),
+            *_redundant(gaps, rows, analysis.figure.title),
+        ],
     }
 
 
@@ -71,7 +74,7 @@ def _stability(
 ) -> dict[str, Any] | None:
     if not measured:
         return None
-    impacts = np.stack([analysis.impacts(condition).target for _, condition in measured])
+    impacts = np.stack([analysis.impacts(condition)[analysis.tested] for _, condition in measured])
     found = split_half(impacts, groups, top, seed)
     return found.as_dict() if found else None
 
@@ -81,7 +84,7 @@ def _agreement(rows: Sequence[Row], level: str) -> dict[str, float]:
     ours = [row for row in rows if row.component.level == level]
     return agreement(
         {
-            "impact": [row.target["value"] for row in ours],
+            "impact": [row.ranked["value"] for row in ours],
             "specificity": [row.specificity for row in ours],
             "gradient": [row.gain for row in ours],
         }
@@ -95,10 +98,10 @@ def _screening(analysis: Analysis, measured: Measured) -> dict[str, Any] | None:
         first_order = analysis.first_order(condition)
         if first_order is None:
             continue
-        impact = analysis.impacts(condition).target
+        impact = analysis.impacts(condition)[analysis.tested]
         both = np.isfinite(impact)
         exact.append(impact[both].mean())
-        estimated.append(first_order.target[both].mean())
+        estimated.append(first_order[analysis.tested][both].mean())
     if len(exact) < 3:
         return None
     return {"spearman": spearman(np.array(estimated), np.array(exact)), "components": len(exact)}
@@ -107,12 +110,12 @@ def _screening(analysis: Analysis, measured: Measured) -> dict[str, Any] | None:
 def _gaps(analysis: Analysis, levels: dict[str, Measured]) -> list[Gap]:
     parts: dict[str, dict[str, np.ndarray]] = {}
     for component, condition in levels.get("sublayer", []):
-        impact = analysis.impacts(condition).target
+        impact = analysis.impacts(condition)[analysis.tested]
         parts.setdefault(component.block, {})[component.address] = impact
     gaps = [
         interaction_gap(
             block.address,
-            analysis.impacts(condition).target,
+            analysis.impacts(condition)[analysis.tested],
             parts[block.address],
             analysis.groups,
         )
@@ -122,7 +125,7 @@ def _gaps(analysis: Analysis, levels: dict[str, Measured]) -> list[Gap]:
     return [gap for gap in gaps if gap is not None]
 
 
-def _redundant(gaps: Sequence[Gap], rows: Sequence[Row]) -> list[str]:
+def _redundant(gaps: Sequence[Gap], rows: Sequence[Row], title: str) -> list[str]:
     if any(MODES[row.mode].restores for row in rows):
         return [
             f"{gap.block}: patched whole it restores {gap.block_impact:.2e} of the margin, its "
@@ -132,7 +135,7 @@ def _redundant(gaps: Sequence[Gap], rows: Sequence[Row]) -> list[str]:
             if gap.redundant
         ]
     return [
-        f"{gap.block}: without it the margin falls by {gap.block_impact:.2e}, its sub-layers one "
+        f"{gap.block}: without it {title} is worse by {gap.block_impact:.2e}, its sub-layers one "
         f"by one sum to {gap.sum_of_sublayers:.2e}; they stand in for each other, so their single "
         "ablations understate them"
         for gap in gaps
@@ -144,23 +147,21 @@ def _warnings(analysis: Analysis, rows: Sequence[Row], floor: float | None) -> l
     warnings = []
     if rows and not analysis.has_skill:
         warnings.append(
-            "the baseline has no target margin, so impacts say nothing: ablation has nothing to "
-            "subtract; only the ranking by gradient can be read"
+            f"the baseline has no {analysis.figure.title}, so impacts say nothing: ablation has "
+            "nothing to subtract; only the ranking by gradient can be read"
         )
-    collapsed = [row.component.address for row in rows if _collapses(analysis, row)]
-    if collapsed:
-        warnings.append(
-            f"the loss at least doubles without {', '.join(collapsed)}: the model is far outside "
-            "its usual range there, and what its margin does says little about the capability"
-        )
-    if floor is not None and rows and all(abs(r.target["value"]) <= floor for r in rows):
+    collapsed: dict[str, list[str]] = {}
+    for row in rows:
+        for figure in analysis.collapses(row):
+            collapsed.setdefault(figure.collapse, []).append(row.component.address)
+    warnings += [
+        f"{collapse} without {', '.join(addresses)}: the model is far outside its usual range "
+        "there, and what else changes says little about the capability"
+        for collapse, addresses in collapsed.items()
+    ]
+    if floor is not None and rows and all(abs(r.ranked["value"]) <= floor for r in rows):
         warnings.append(
             f"no impact exceeds {floor:.2e}, which another draw of noise alone does to the "
             "baseline: raise localize.groups or localize.noises"
         )
     return warnings
-
-
-def _collapses(analysis: Analysis, row: Row) -> bool:
-    loss = -analysis.baseline["quality"]["value"]
-    return row.quality["low"] >= (CRITICAL_LOSS - 1) * loss

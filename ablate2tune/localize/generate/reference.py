@@ -1,15 +1,12 @@
-"""What pictures are measured by: a judge's verdicts, CLIP score, and distances to real pictures."""
+"""What the pictures of pairs are measured by: CLIP score, and distances to real pictures."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from ablate2tune.compare.judges import JUDGED_AT_ONCE, Judge
-from ablate2tune.compare.verdicts import give_verdict
 from ablate2tune.errors import UserError
 from ablate2tune.localize.generate.clip import Clip, clip_scores
-from ablate2tune.localize.generate.examples import Example
 from ablate2tune.localize.generate.frechet import Gaussian, fit, frechet_distance
 from ablate2tune.localize.generate.inception import Inception
 from ablate2tune.localize.generate.pairs import Pair, read_picture
@@ -25,22 +22,6 @@ class FeatureExtractor(Protocol):
     def image_features(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Float64 (n, features)."""
         ...
-
-
-def judged_figures(
-    judge: Judge, examples: Sequence[Example], images: np.ndarray
-) -> list[dict[str, Any]]:
-    """Verdicts on the pictures of examples that have a prompt, as a row holds them."""
-    found = judge.detect(images, JUDGED_AT_ONCE)
-    verdicts = [
-        give_verdict(example.prompt, detections)
-        for example, detections in zip(examples, found, strict=True)
-        if example.prompt
-    ]
-    return [
-        {"target": bool(v.spatial), "objects": v.objects, "relation_read": v.relation_read}
-        for v in verdicts
-    ]
 
 
 class Reference(NamedTuple):
@@ -59,21 +40,21 @@ class Reference(NamedTuple):
         found: dict[str, FeatureExtractor] = {FRECHET_CLIP: self.clip}
         return found | ({FID: self.inception} if self.inception else {})
 
-    def scores(self, examples: Sequence[Example], features: np.ndarray) -> list[float]:
+    def scores(self, captions: Sequence[str], features: np.ndarray) -> np.ndarray:
         """CLIP score of each picture with its own caption, from the pictures' CLIP features."""
-        texts = np.stack([self.texts[example.text] for example in examples])
-        return [float(score) for score in clip_scores(features, texts)]
+        return clip_scores(features, np.stack([self.texts[caption] for caption in captions]))
 
-    def distances(self, features: Mapping[str, np.ndarray], where: str) -> dict[str, float]:
-        """Fréchet distances of pictures to the real ones.
+    def distances(self, batches: Iterable[list[np.ndarray]], where: str) -> dict[str, float]:
+        """Fréchet distances of pictures to the real ones, by name.
 
         Args:
-            features: (n, features), by the name of the distance.
+            batches: pictures, uint8 (height, width, 3) each.
             where: whose pictures they are, for messages.
 
         Raises:
             UserError: a feature is not finite.
         """
+        features = _features(batches, self.extractors)
         try:
             fitted = {name: fit(values) for name, values in features.items()}
         except ValueError as error:
@@ -88,14 +69,21 @@ def reference(pairs: Sequence[Pair], clip: Clip, inception: Inception | None) ->
         UserError: a picture is missing or damaged.
     """
     empty = Reference(clip, inception, {}, {})
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in empty.extractors}
-    for images in _read(pairs):
-        for name, extractor in empty.extractors.items():
-            parts[name].append(extractor.image_features(images))
-    real = {name: fit(np.concatenate(found)) for name, found in parts.items()}
+    real = {name: fit(x) for name, x in _features(_read(pairs), empty.extractors).items()}
     captions = list(dict.fromkeys(pair.text for pair in pairs))
     texts = dict(zip(captions, clip.text_features(captions), strict=True))
     return Reference(clip, inception, texts, real)
+
+
+def _features(
+    batches: Iterable[list[np.ndarray]], extractors: Mapping[str, FeatureExtractor]
+) -> dict[str, np.ndarray]:
+    """Features of pictures, (n, features), by the name of the distance."""
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in extractors}
+    for images in batches:
+        for name, extractor in extractors.items():
+            parts[name].append(extractor.image_features(images))
+    return {name: np.concatenate(found) for name, found in parts.items()}
 
 
 def _read(pairs: Sequence[Pair]) -> Iterator[list[np.ndarray]]:

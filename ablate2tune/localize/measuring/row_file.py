@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from ablate2tune import runs
-from ablate2tune.localize.measuring.condition import Condition
 
 Row = dict[str, Any]
 
@@ -24,7 +23,7 @@ class Rows:
         self.path = own or path
         self._key, self._rows = key, dict[Hashable, Row]()
         for row in runs.read_jsonl(path):
-            self._rows.setdefault(key(row), row)
+            self._take(row)
 
     def __contains__(self, key: Hashable) -> bool:
         return key in self._rows
@@ -36,17 +35,15 @@ class Rows:
         """All rows, as they came."""
         return list(self._rows.values())
 
-    def add(self, rows: Sequence[Row]) -> list[Row]:
+    def append(self, rows: Sequence[Row]) -> list[Row]:
         """Append the rows that are new, flush them to the disk and return them."""
-        new = [row for row in rows if self._key(row) not in self._rows]
+        new = [row for row in rows if self._take(row)]
         runs.append_jsonl(self.path, new)
-        self._rows |= {self._key(row): row for row in new}
         return new
 
     def merge(self, rows: Sequence[Row], write: bool) -> None:
         """Take rows of another process; `write` appends the new ones to the file."""
-        new = [row for row in rows if self._key(row) not in self._rows]
-        self._rows |= {self._key(row): row for row in new}
+        new = [row for row in rows if self._take(row)]
         if write and new:
             runs.append_jsonl(self.path, new)
 
@@ -56,7 +53,10 @@ class Rows:
         if self._rows:
             runs.write_jsonl(self.path, self._rows.values())
 
-
-def condition_of(row: Row) -> Condition:
-    """The condition of a row."""
-    return Condition(tuple(row["condition"]), row["mode"])
+    def _take(self, row: Row) -> bool:
+        """Keep a row in memory; False for one that is there."""
+        key = self._key(row)
+        if key in self._rows:
+            return False
+        self._rows[key] = row
+        return True
