@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 from ablate2tune.components import discover, lora_targets
 from ablate2tune.localize.localizing import localize
-from ablate2tune.models import FluxDenoiser, load_denoiser
+from ablate2tune.models import AdapterNote, FluxDenoiser, load_denoiser
 from ablate2tune.models.conditioning import Conditioning
 from ablate2tune.models.schedules import interpolate, squared_error, velocity_target
 from ablate2tune.progress import Terminal
@@ -34,7 +34,7 @@ from ablate2tune.runs import read_json, write_json
 from ablate2tune.scenes.dataset.records import SceneRecord, load_images, read_dataset
 from ablate2tune.scenes.vocabulary import RELATIONS, caption, pair_caption
 from ablate2tune.seeding import seed_for, torch_generator
-from ablate2tune.train.adapter import inject, save_adapter, trainable
+from ablate2tune.train.adapter import inject, trainable
 from ablate2tune.train.noise_levels import sample_sigmas
 
 TOP = 2
@@ -159,7 +159,9 @@ def plant(
     with terminal.bar(f"plant {out.name}") as progress:
         _optimise(list(trainable(denoiser.model).values()), loss, steps, 4e-3, progress)
     adapter = out.with_name(f"{out.name}-adapter")
-    save_adapter(denoiser.model, injected, RANK, adapter)
+    size = {"height": denoiser.config.height, "width": denoiser.config.width}
+    note = AdapterNote(base=str(blind), rank=RANK, targets=injected, seed=recipe.seed, **size)
+    denoiser.save_adapter(adapter, note)
     merged = _load(recipe, blind)
     merged.pipe.load_lora_weights(str(adapter))
     merged.pipe.fuse_lora()

@@ -21,8 +21,8 @@ from ablate2tune.compare.prompts import Prompt, plain_prompts, relation_prompts
 from ablate2tune.compare.relations import Detection
 from ablate2tune.compare.sampling import Job, make_images, plan
 from ablate2tune.compare.verdicts import Verdict, give_verdict
-from ablate2tune.errors import UserError, reason
-from ablate2tune.models import FluxDenoiser
+from ablate2tune.errors import UserError
+from ablate2tune.models import Denoiser
 from ablate2tune.pictures import read_images
 from ablate2tune.progress import Progress
 from ablate2tune.scenes.dataset.records import SceneRecord, load_images
@@ -32,7 +32,6 @@ from ablate2tune.statistics.resampling import Resampling
 
 SCHEMA = "ablate2tune/scores/1"
 ARMS = ("before", "after")
-WEIGHTS = "pytorch_lora_weights.safetensors"
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ class Scores:
 
 
 def compare(
-    denoiser: FluxDenoiser,
+    denoiser: Denoiser,
     adapter: Path,
     scenes: ScenesConfig,
     calibration_records: Sequence[SceneRecord],
@@ -87,7 +86,7 @@ def compare(
 
     Args:
         denoiser: the base model, without adapters.
-        adapter: folder with `pytorch_lora_weights.safetensors`, loaded as stock diffusers does.
+        adapter: folder that `Denoiser.save_adapter` or another tool wrote.
         scenes: objects, colours, relations and hold-out the prompts are drawn from.
         calibration_records: rendered scenes, of the test split, to measure the judge on.
         config: numbers of prompts and images, the judge, resampling.
@@ -102,7 +101,9 @@ def compare(
         UserError: the adapter or the judge is missing or does not fit, there are not enough
             held-out pairs, there is nothing to calibrate on, or the folder cannot be written.
     """
-    _check_adapter(adapter)
+    misfit = denoiser.adapter_misfit(adapter)
+    if misfit:
+        raise UserError(misfit, where=str(adapter), mend="train the adapter on this model")
     relational = relation_prompts(scenes, config.prompts, seed)
     plain = plain_prompts(scenes, config.plain_prompts, seed)
     jobs = plan(relational, plain, config.seeds, seed)
@@ -183,27 +184,17 @@ def read_scores(path: Path) -> Scores:
 
 
 @contextmanager
-def adapted(denoiser: FluxDenoiser, adapter: Path) -> Iterator[None]:
-    """The denoiser with an adapter, loaded by diffusers; the base model is back afterwards.
+def adapted(denoiser: Denoiser, adapter: Path) -> Iterator[None]:
+    """The denoiser with the adapter of a folder; the base model is back afterwards.
 
     Raises:
-        UserError: the file is damaged, or diffusers finds nothing in it for this model.
+        UserError: the file is damaged, or does not belong to this model.
     """
-    pipe = denoiser.pipe
+    denoiser.load_adapter(adapter)
     try:
-        pipe.load_lora_weights(str(adapter), weight_name=WEIGHTS)
-    except Exception as error:  # diffusers, peft and safetensors each raise their own
-        pipe.unload_lora_weights()
-        raise UserError(
-            f"the adapter cannot be loaded into this model ({reason(error)})",
-            where=str(adapter / WEIGHTS),
-        ) from error
-    try:
-        if not getattr(denoiser.model, "peft_config", None):
-            raise UserError("holds nothing for this model's denoiser", where=str(adapter / WEIGHTS))
         yield
     finally:
-        pipe.unload_lora_weights()
+        denoiser.remove_adapter()
 
 
 def _measure(
@@ -219,15 +210,6 @@ def _measure(
 
 def _pictures(folder: Path, jobs: Sequence[Job]) -> np.ndarray:
     return read_images([folder / job.file_name for job in jobs])
-
-
-def _check_adapter(adapter: Path) -> None:
-    if not (adapter / WEIGHTS).is_file():
-        raise UserError(
-            "no such adapter",
-            where=str(adapter / WEIGHTS),
-            mend="train it first: `ablate2tune train RECIPE`",
-        )
 
 
 def _row(

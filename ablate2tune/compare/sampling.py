@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ablate2tune.compare.compare_config import CompareConfig
 from ablate2tune.compare.prompts import Prompt
-from ablate2tune.models import FluxDenoiser
+from ablate2tune.models import Denoiser
 from ablate2tune.pictures import Picture, is_made, remove_left_overs, sample_batch, write_batch
 from ablate2tune.seeding import seed_for
 
@@ -41,7 +41,7 @@ def plan(
 
 
 def make_images(
-    denoiser: FluxDenoiser,
+    denoiser: Denoiser,
     jobs: Sequence[Job],
     config: CompareConfig,
     folder: Path,

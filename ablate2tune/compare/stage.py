@@ -10,7 +10,7 @@ from ablate2tune.compare.table import scores_table
 from ablate2tune.compare.tracking import track
 from ablate2tune.errors import UserError
 from ablate2tune.identity import identity
-from ablate2tune.models import FluxDenoiser, check_model_path, family_of, load_denoiser
+from ablate2tune.models import WEIGHTS, check_trainable, load_denoiser
 from ablate2tune.recipe import Recipe
 from ablate2tune.scenes.dataset.records import data_identity, read_dataset
 from ablate2tune.stage import Job, Stage
@@ -26,13 +26,7 @@ def check(recipe: Recipe) -> None:
     check_judge(recipe.compare.judge)
     relation_prompts(recipe.scenes, recipe.compare.prompts, recipe.seed)
     plain_prompts(recipe.scenes, recipe.compare.plain_prompts, recipe.seed)
-    check_model_path(recipe.model.path)
-    if not issubclass(family_of(recipe.model), FluxDenoiser):
-        raise UserError(
-            "`compare` serves FLUX.1 alone, and the model is another family",
-            where=f"model.path = {recipe.model.path}",
-            mend="rank its components with `ablate2tune localize`",
-        )
+    check_trainable(recipe.model, "compare")
 
 
 def inputs(recipe: Recipe) -> dict[str, Any]:
@@ -42,7 +36,7 @@ def inputs(recipe: Recipe) -> dict[str, Any]:
         UserError: there is no adapter.
     """
     adapter = recipe.run_folder / "train" / "adapter"
-    if not (adapter / "pytorch_lora_weights.safetensors").exists():
+    if not (adapter / WEIGHTS).exists():
         raise UserError(
             "there is no adapter to compare",
             where=str(adapter),
@@ -62,7 +56,6 @@ def work(job: Job) -> None:
     recipe = job.recipe
     records = read_dataset(recipe.data_folder)
     denoiser = load_denoiser(recipe.model)
-    assert isinstance(denoiser, FluxDenoiser), "`check` comes first"
     with job.terminal.bar("compare") as progress:
         compare(
             denoiser,

@@ -4,11 +4,13 @@
 between families (see docs/models.md).
 """
 
+from ablate2tune.models.adapter_files import WEIGHTS, AdapterNote, read_note
 from ablate2tune.models.conditioning import Conditioning
 from ablate2tune.models.denoiser import FAMILIES, Denoiser, Progress, serves
 from ablate2tune.models.families.flux import FluxDenoiser
 from ablate2tune.models.model_loading import (
     check_model_path,
+    check_trainable,
     family_of,
     load_denoiser,
     resolve_device,
@@ -16,13 +18,17 @@ from ablate2tune.models.model_loading import (
 
 __all__ = [
     "FAMILIES",
+    "WEIGHTS",
+    "AdapterNote",
     "Conditioning",
     "Denoiser",
     "FluxDenoiser",
     "Progress",
     "check_model_path",
+    "check_trainable",
     "family_of",
     "load_denoiser",
+    "read_note",
     "resolve_device",
     "serves",
 ]

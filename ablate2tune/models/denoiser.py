@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ablate2tune.errors import UserError
+from ablate2tune.models import adapter_files
 from ablate2tune.models.conditioning import Conditioning
 from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.models.one_step import call_defaults, encode_as_called, predict_once
@@ -358,6 +360,30 @@ class Denoiser:
             if on_progress:
                 on_progress(min(start + batch_size, len(prompts)), len(prompts))
         return np.concatenate(parts)
+
+    def save_adapter(self, folder: Path, note: adapter_files.AdapterNote) -> Path:
+        """Write the adapter that the denoiser carries, and return the file (`adapter_files.save`).
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        return adapter_files.save(self.pipe, self.part, folder, note)
+
+    def load_adapter(self, folder: Path) -> None:
+        """Attach the adapter of a folder, made by `save_adapter` or by another tool.
+
+        Raises:
+            UserError: there is none, it is damaged, or it does not fit this model.
+        """
+        adapter_files.load(self.pipe, self.part, folder)
+
+    def remove_adapter(self) -> None:
+        """Take the adapter off again."""
+        adapter_files.remove(self.pipe, self.part)
+
+    def adapter_misfit(self, folder: Path, base: str | None = None) -> str | None:
+        """Why an adapter does not belong to this model, in one line (`adapter_files.misfit`)."""
+        return adapter_files.misfit(self.pipe, self.part, folder, base)
 
 
 FAMILIES: Registry[type[Denoiser]] = Registry("pipeline class", "ablate2tune.models.families")

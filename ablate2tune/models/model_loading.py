@@ -65,6 +65,22 @@ def family_of(config: ModelConfig) -> type[Denoiser]:
     return FAMILIES[name]
 
 
+def check_trainable(config: ModelConfig, command: str) -> None:
+    """Refuse a family that `command` does not serve, by the family's own declaration.
+
+    Raises:
+        UserError: with the reason; or what `check_model_path` and `family_of` raise.
+    """
+    check_model_path(config.path)
+    family = family_of(config)
+    if family.train_obstacle is not None:
+        raise UserError(
+            f"`{command}` does not serve this family yet: {family.train_obstacle}",
+            where=f"model.path = {config.path}",
+            mend="rank its components with `ablate2tune localize`",
+        )
+
+
 def check_model_path(path: str) -> None:
     """Refuse a local path that is missing, is no pipeline, or holds damaged safetensors.
 

@@ -1,32 +1,23 @@
-"""LoRA on exactly the requested modules: injection, initial weights, the saved file.
+"""LoRA on exactly the requested modules: injection and initial weights.
 
 PEFT matches target names by suffix ("proj_out" also hits the model's last layer), so the request
 goes in as one anchored pattern of full names, and the injected set is compared with it.
 """
 
-import json
 import math
 import re
-import tempfile
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 import torch
-from diffusers.loaders.peft import PeftAdapterMixin
-from diffusers.pipelines.flux.pipeline_flux import FluxPipeline
-from peft import LoraConfig, get_peft_model_state_dict
+from peft import LoraConfig
 from peft.tuners.lora import LoraLayer
-from safetensors import SafetensorError
-from torch import Tensor, nn
+from torch import nn
 
-from ablate2tune import runs
 from ablate2tune.errors import UserError, did_you_mean
+from ablate2tune.models.adapter_files import NAME, attach
 from ablate2tune.seeding import torch_generator
 
-NAME = "default"
-"""The adapter's name inside PEFT."""
-WEIGHTS = "pytorch_lora_weights.safetensors"
 ADAPTABLE = (nn.Linear,)
 
 
@@ -95,7 +86,7 @@ def inject(model: nn.Module, targets: Iterable[str], rank: int, seed: int) -> li
     model.requires_grad_(False)
     pattern = "|".join(re.escape(name) for name in names)
     lora = LoraConfig(r=rank, lora_alpha=rank, target_modules=f"(?:{pattern})")
-    cast(PeftAdapterMixin, model).add_adapter(lora, NAME)
+    attach(model, lora)
     layers = [name for name, m in model.named_modules() if isinstance(m, LoraLayer)]
     if set(layers) != set(names):
         missing, extra = sorted(set(names) - set(layers)), sorted(set(layers) - set(names))
@@ -119,49 +110,3 @@ def count_parameters(model: nn.Module) -> ParameterCount:
     """Trainable and all parameters of the model with its adapter."""
     sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
     return ParameterCount(sum(n for n, on in sizes if on), sum(n for n, _ in sizes))
-
-
-def save_adapter(model: nn.Module, injected: list[str], rank: int, folder: Path) -> Path:
-    """Write the adapter as stock diffusers loads it, through `FluxPipeline.save_lora_weights`.
-
-    The metadata names every adapted module in full; alpha = rank, so tools that ignore the
-    metadata load it at the same strength.
-
-    Returns:
-        The file's path, `folder/pytorch_lora_weights.safetensors`.
-
-    Raises:
-        UserError: the folder cannot be written.
-    """
-    path = folder / WEIGHTS
-    metadata: dict[str, Any] = {"r": rank, "lora_alpha": rank, "target_modules": injected}
-    weights: dict[str, Tensor] = {
-        name: tensor.detach().cpu().contiguous()
-        for name, tensor in get_peft_model_state_dict(model, adapter_name=NAME).items()
-    }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as temporary:
-            FluxPipeline.save_lora_weights(
-                temporary,
-                transformer_lora_layers=weights,  # pyright: ignore[reportArgumentType]
-                transformer_lora_adapter_metadata=metadata,
-            )
-            data = (Path(temporary) / WEIGHTS).read_bytes()
-    except (OSError, SafetensorError) as error:
-        reason = error if isinstance(error, OSError) else OSError(5, str(error))
-        raise runs.unwritable(path, reason) from error
-    runs.write_bytes(path, _sort_header(data))
-    return path
-
-
-def _sort_header(data: bytes) -> bytes:
-    """A safetensors file with its header in sorted order, so that equal runs give equal bytes.
-
-    The library writes the metadata in a random order.
-    """
-    size = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8 : 8 + size])
-    text = json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    padded = text + b" " * (-len(text) % 8)
-    return len(padded).to_bytes(8, "little") + padded + data[8 + size :]

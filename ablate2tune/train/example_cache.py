@@ -11,7 +11,7 @@ from torch import Tensor
 from ablate2tune import runs
 from ablate2tune.checkpoint import load_state, save_state
 from ablate2tune.errors import UserError
-from ablate2tune.models import Conditioning, FluxDenoiser
+from ablate2tune.models import Conditioning, Denoiser
 from ablate2tune.scenes.dataset.records import SceneRecord, load_images
 
 CHUNK = 64
@@ -35,7 +35,7 @@ class ExampleCache:
 
 
 def encode_examples(
-    denoiser: FluxDenoiser, records: Sequence[SceneRecord], captions: Sequence[str], path: Path
+    denoiser: Denoiser, records: Sequence[SceneRecord], captions: Sequence[str], path: Path
 ) -> None:
     """Encode pictures and captions into one file, unless it holds exactly these already.
 
@@ -110,7 +110,7 @@ def data_key(records: Sequence[SceneRecord], captions: Sequence[str]) -> str:
 
 
 def _content_key(
-    denoiser: FluxDenoiser, records: Sequence[SceneRecord], captions: Sequence[str]
+    denoiser: Denoiser, records: Sequence[SceneRecord], captions: Sequence[str]
 ) -> str:
     """Hash of what the tensors depend on: the data, the weight files, size and dtype."""
     fields = {"path", "dtype", "height", "width", "max_sequence_length"}

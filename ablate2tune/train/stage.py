@@ -4,7 +4,8 @@ from typing import Any
 
 from ablate2tune.components.discovery import discover
 from ablate2tune.errors import UserError
-from ablate2tune.models import FluxDenoiser, check_model_path, family_of, load_denoiser
+from ablate2tune.identity import identity
+from ablate2tune.models import check_trainable, load_denoiser
 from ablate2tune.recipe import Recipe
 from ablate2tune.runs import content_hash, read_json
 from ablate2tune.scenes.dataset.caption_rates import kept_rates, read_rates
@@ -16,14 +17,7 @@ from ablate2tune.train.training_loop import train
 
 def check(recipe: Recipe) -> None:
     """Refuse a model that is not there or cannot be trained."""
-    check_model_path(recipe.model.path)
-    family = family_of(recipe.model)
-    if not issubclass(family, FluxDenoiser):
-        raise UserError(
-            "`train` serves FLUX.1 alone, and the model is another family",
-            where=f"model.path = {recipe.model.path}",
-            mend="rank its components with `ablate2tune localize`",
-        )
+    check_trainable(recipe.model, "train")
 
 
 def inputs(recipe: Recipe) -> dict[str, Any]:
@@ -52,7 +46,6 @@ def work(job: Job) -> None:
     records = read_dataset(recipe.data_folder)
     ranking = _ranking(recipe) if _is_ranked(recipe) else {"components": []}
     denoiser = load_denoiser(recipe.model)
-    assert isinstance(denoiser, FluxDenoiser), "`check` comes first"
     targets = choose_targets(ranking, recipe.train, discover(denoiser.model), recipe.seed)
     if falls_back(ranking, recipe.train):
         job.terminal.say(
@@ -69,6 +62,7 @@ def work(job: Job) -> None:
             job.folder,
             ranking_rows=rows,
             sample_steps=recipe.compare.steps,
+            base=identity(recipe.model.path),
             on_progress=progress,
             on_message=job.terminal.say,
         )

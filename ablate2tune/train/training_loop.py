@@ -17,18 +17,16 @@ from torch import nn
 
 from ablate2tune import runs
 from ablate2tune.errors import UserError
-from ablate2tune.models import FluxDenoiser, Progress
+from ablate2tune.models import WEIGHTS, AdapterNote, Denoiser, Progress
 from ablate2tune.scenes.dataset.caption_rates import read_rates
 from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.seeding import seed_for
 from ablate2tune.train import step_plan
 from ablate2tune.train.adapter import (
-    WEIGHTS,
     ParameterCount,
     check_targets,
     count_parameters,
     inject,
-    save_adapter,
     trainable,
 )
 from ablate2tune.train.example_cache import ExampleCache, data_key, encode_examples, read_examples
@@ -62,7 +60,7 @@ class TrainSummary(NamedTuple):
 
 
 def train(
-    denoiser: FluxDenoiser,
+    denoiser: Denoiser,
     records: Sequence[SceneRecord],
     targets: Sequence[str],
     config: TrainConfig,
@@ -72,6 +70,7 @@ def train(
     ranking_rows: Sequence[dict[str, Any]] = (),
     sample_prompts: Sequence[str] | None = None,
     sample_steps: int = 16,
+    base: str = "",
     on_progress: Progress | None = None,
     on_message: Callable[[str], None] | None = None,
 ) -> TrainSummary:
@@ -91,6 +90,7 @@ def train(
         ranking_rows: the rows of the ranking that chose the targets, kept in `targets.json`.
         sample_prompts: prompts of the sample grids; validation captions by default.
         sample_steps: sampling steps of the grids.
+        base: identity of the base model, kept in the adapter's file.
         on_progress: called with (steps done, steps in all).
         on_message: called with one line, the count of trainable parameters.
 
@@ -219,7 +219,15 @@ def train(
     # 7. The adapter, as other tools load it.
     path = folder / "adapter" / WEIGHTS
     if main:
-        save_adapter(model, injected, config.rank, folder / "adapter")
+        note = AdapterNote(
+            base=base,
+            rank=config.rank,
+            targets=injected,
+            seed=seed,
+            height=denoiser.config.height,
+            width=denoiser.config.width,
+        )
+        path = denoiser.save_adapter(folder / "adapter", note)
     accelerator.wait_for_everyone()
     validations = [row["validation"]["mean"] for row in runs.read_jsonl(log) if "validation" in row]
     return TrainSummary(
@@ -235,7 +243,7 @@ def train(
 
 
 def _backward(
-    denoiser: FluxDenoiser, cache: ExampleCache, batch: step_plan.Batch, config: TrainConfig
+    denoiser: Denoiser, cache: ExampleCache, batch: step_plan.Batch, config: TrainConfig
 ) -> torch.Tensor:
     """This process's share of the global batch's mean loss, after its backward pass."""
     if not batch.examples:
@@ -306,7 +314,7 @@ def _targets(
     }
 
 
-def _peak_memory_gb(denoiser: FluxDenoiser) -> float:
+def _peak_memory_gb(denoiser: Denoiser) -> float:
     if denoiser.device.type == "cuda":
         return torch.cuda.max_memory_allocated(denoiser.device) / 1e9
     return runs.peak_memory_gb()

@@ -6,7 +6,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from ablate2tune.models import Conditioning, FluxDenoiser
+from ablate2tune.models import Conditioning, Denoiser
 from ablate2tune.seeding import torch_generator
 from ablate2tune.train.example_cache import ExampleCache
 
@@ -15,7 +15,7 @@ SIGMAS = tuple((i + 0.5) / 8 for i in range(8))
 
 
 def example_losses(
-    denoiser: FluxDenoiser,
+    denoiser: Denoiser,
     latents: Tensor,
     conditioning: Conditioning,
     sigma: Tensor,
@@ -37,7 +37,7 @@ def example_losses(
 
 @torch.no_grad()
 def validation_losses(
-    denoiser: FluxDenoiser,
+    denoiser: Denoiser,
     cache: ExampleCache,
     examples: Sequence[int],
     captions: Sequence[str],

@@ -1,9 +1,6 @@
-import json
-
 import pytest
 import torch
 from peft import LoraConfig
-from safetensors import safe_open
 
 from ablate2tune.errors import UserError
 from ablate2tune.models import FluxDenoiser
@@ -12,7 +9,6 @@ from ablate2tune.train.adapter import (
     check_targets,
     count_parameters,
     inject,
-    save_adapter,
     trainable,
 )
 
@@ -98,18 +94,3 @@ def test_bad_targets_are_refused(tiny_flux: FluxDenoiser, targets: list[str], me
 
 def test_a_repeated_target_counts_once(tiny_flux: FluxDenoiser):
     assert check_targets(tiny_flux.model, [QUERY, OUT, QUERY]) == [QUERY, OUT]
-
-
-def test_saved_file_names_its_modules(tiny_flux: FluxDenoiser, tmp_path):
-    injected = inject(tiny_flux.model, [QUERY, OUT], rank=2, seed=0)
-    path = save_adapter(tiny_flux.model, injected, 2, tmp_path / "adapter")
-    assert [p.name for p in path.parent.iterdir()] == ["pytorch_lora_weights.safetensors"]
-    with safe_open(path, framework="pt") as file:
-        keys = {f"transformer.{m}.lora_{side}.weight" for m in (QUERY, OUT) for side in "AB"}
-        assert set(file.keys()) == keys
-        metadata = json.loads(file.metadata()["lora_adapter_metadata"])
-    assert metadata == {
-        "transformer.r": 2,
-        "transformer.lora_alpha": 2,
-        "transformer.target_modules": [QUERY, OUT],
-    }
