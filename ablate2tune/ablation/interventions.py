@@ -6,14 +6,16 @@
 ...     losses = run(model, three_copies_of_the_batch)
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from ablate2tune.ablation.edits import Ablation, Edit
+from ablate2tune.ablation.grids import grid_told
 from ablate2tune.ablation.hooks import Hook, refuse_silence, register
 from ablate2tune.ablation.means import Means
 from ablate2tune.ablation.mode import MODES, Need
@@ -98,8 +100,12 @@ def ablated_rows(
                 (ablation.address, site, Edit(site, ablation, support, place, len(conditions)))
                 for site in sites
             ]
-    with _lengths_of_streams(model, edits), _registered(model, edits) as firings:
-        yield firings
+    with ExitStack() as stack:
+        if support.means is not None:
+            stack.enter_context(grid_told(model, support.means))
+        stack.enter_context(_late_backward_refused(model))
+        stack.enter_context(_lengths_of_streams(model, edits))
+        yield stack.enter_context(_registered(model, edits))
 
 
 def check_mode(catalogue: Catalogue, ablation: Ablation, support: Support) -> None:
@@ -132,6 +138,10 @@ def _lack(need: Need, address: str, support: Support) -> tuple[str, str] | None:
     the sites that they are for."""
     if need == "means" and support.means is None:
         return "calibrated means", "call collect_means"
+    if need == "spreads" and support.means is None:
+        return "calibrated spreads", "call collect_means with spreads=True"
+    if need == "row_seeds" and not support.row_seeds:
+        return "a seed for each row", "pass Support(row_seeds=...)"
     if need == "directions" and address not in support.directions:
         return "a direction", "call learn_directions"
     return None
@@ -165,6 +175,39 @@ def _registered(
             stack.callback(handle.remove)
         yield firings
         refuse_silence(firings)
+
+
+@contextmanager
+def _late_backward_refused(model: nn.Module) -> Iterator[None]:
+    """Refuse, under gradient checkpointing, a backward pass after the ablation was taken off.
+
+    The blocks would be computed again without it, and the gradients would be wrong.
+    """
+    left = False
+
+    def refuse(gradient: Tensor) -> None:
+        if left:
+            raise UserError(
+                "gradient checkpointing computes the blocks again, now without the ablation",
+                where="backward pass",
+                mend="call backward() before the ablation is left, or turn checkpointing off",
+            )
+
+    def watch(module: nn.Module, args: tuple, output: Any) -> None:
+        if not torch.is_grad_enabled():
+            return
+        if any(getattr(part, "gradient_checkpointing", False) for part in module.modules()):
+            values = output.values() if isinstance(output, Mapping) else output
+            for value in [values] if isinstance(values, Tensor) else values:
+                if isinstance(value, Tensor) and value.requires_grad:
+                    value.register_hook(refuse)
+
+    handle = model.register_forward_hook(watch)
+    try:
+        yield
+    finally:
+        handle.remove()
+        left = True
 
 
 @contextmanager

@@ -9,21 +9,35 @@ from ablate2tune.errors import UserError
 
 Shapes = tuple[torch.Size, ...]
 """Of one call's tensors, without the batch."""
+Grid = tuple[int, ...]
+"""Rows and columns of the latents that the denoiser was called with (see `grids`)."""
+CALIBRATE = "calibrate at the same picture size and prompt length"
 
 
 class Means:
     """Mean activations at the sites of components, keyed by site and by the noise level.
 
     Whoever calls the denoiser sets `sigma_index` before each forward, both when means are
-    collected and when they replace activations.
+    collected and when they replace activations. With `spreads`, the standard deviations over the
+    examples are kept beside them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, spreads: bool = False) -> None:
         """No means yet; one noise level unless the caller says otherwise."""
         self.sigma_index = 0
+        self._spreads = spreads
         self._sums: dict[tuple[str, int], dict[Shapes, list[Tensor]]] = {}
+        self._squares: dict[tuple[str, int], dict[Shapes, list[Tensor]]] = {}
+        """Sums of squared deviations from the mean."""
         self._counts: dict[tuple[str, int, Shapes], int] = {}
+        self._grids: dict[tuple[str, Shapes], Grid] = {}
         self._seen: set[tuple[str, Shapes]] = set()
+        self._grid: Grid = ()
+
+    def begin_forward(self, grid: Grid = ()) -> None:
+        """Say that the denoiser is called anew, and on which grid of latents."""
+        self._seen.clear()
+        self._grid = grid
 
     def add(self, site: str, tensors: Sequence[Tensor]) -> None:
         """Take a batch into the mean: one tensor per stream, (batch, ...) each.
@@ -32,7 +46,7 @@ class Means:
         calls are told apart by their shapes.
 
         Raises:
-            UserError: a site is called twice at one shape in one forward.
+            UserError: a site is called twice at one shape in one forward, or on two grids.
         """
         shapes = tuple(tensor.shape[1:] for tensor in tensors)
         if (site, shapes) in self._seen:
@@ -42,28 +56,61 @@ class Means:
                 mend="use mode zero",
             )
         self._seen.add((site, shapes))
-        sums = [tensor.detach().float().sum(0) for tensor in tensors]
-        known = self._sums.setdefault((site, self.sigma_index), {})
-        if shapes in known:
-            sums = [old + new for old, new in zip(known[shapes], sums, strict=True)]
-        known[shapes] = sums
+        self._grids.setdefault((site, shapes), self._grid)
+        self._refuse_other_grid(site, shapes)
+        wide = [tensor.detach().float() for tensor in tensors]
+        sums = [x.sum(0) for x in wide]
         key = (site, self.sigma_index, shapes)
-        self._counts[key] = self._counts.get(key, 0) + len(tensors[0])
-
-    def begin_forward(self) -> None:
-        """Say that the denoiser is called anew."""
-        self._seen.clear()
+        seen, new = self._counts.get(key, 0), len(tensors[0])
+        known = self._sums.setdefault((site, self.sigma_index), {})
+        if self._spreads:
+            squares = [
+                (x - total / new).square().sum(0) for x, total in zip(wide, sums, strict=True)
+            ]
+            held = self._squares.setdefault((site, self.sigma_index), {})
+            if shapes in known:  # Chan, Golub & LeVeque 1983
+                share = seen * new / (seen + new)
+                squares = [
+                    one + other + share * (total / new - old / seen).square()
+                    for one, other, total, old in zip(
+                        squares, held[shapes], sums, known[shapes], strict=True
+                    )
+                ]
+            held[shapes] = squares
+        if shapes in known:
+            sums = [old + total for old, total in zip(known[shapes], sums, strict=True)]
+        known[shapes] = sums
+        self._counts[key] = seen + new
 
     def mean(self, site: str, index: int, like: Tensor) -> Tensor:
         """The mean of a site's tensor number `index`, repeated over a batch of that shape.
 
         Raises:
-            UserError: nothing was calibrated for this site and noise level, or at other shapes.
+            UserError: nothing was calibrated for this site and noise level, or at other shapes or
+                on another grid.
         """
-        known = self._sums.get((site, self.sigma_index))
+        return self._average(self._sums, site, index, like).to(like.dtype).expand_as(like)
+
+    def spread(self, site: str, index: int, like: Tensor) -> Tensor:
+        """The standard deviation over the examples, as `mean`; float32.
+
+        Raises:
+            UserError: as for `mean`, or the spreads were not kept.
+        """
+        return self._average(self._squares, site, index, like).sqrt().expand_as(like)
+
+    def _average(
+        self,
+        totals: Mapping[tuple[str, int], Mapping[Shapes, Sequence[Tensor]]],
+        site: str,
+        index: int,
+        like: Tensor,
+    ) -> Tensor:
+        known = totals.get((site, self.sigma_index))
         if known is None:
+            what = "mean" if totals is self._sums else "spread"
             raise UserError(
-                f"no calibrated mean at noise level {self.sigma_index}",
+                f"no calibrated {what} at noise level {self.sigma_index}",
                 where=site,
                 mend="collect means over the same addresses and noise levels",
             )
@@ -73,33 +120,58 @@ class Means:
             raise UserError(
                 f"calibrated at shape {calibrated}, used at {tuple(like.shape[1:])}",
                 where=site,
-                mend="calibrate at the same resolution and prompt length",
+                mend=CALIBRATE,
             )
         (shapes,) = fitting
-        mean = known[shapes][index] / self._counts[site, self.sigma_index, shapes]
-        return mean.to(like.dtype).expand_as(like)
+        self._refuse_other_grid(site, shapes)
+        return known[shapes][index] / self._counts[site, self.sigma_index, shapes]
+
+    def _refuse_other_grid(self, site: str, shapes: Shapes) -> None:
+        """A transposed picture has as many tokens, but each has another place."""
+        taken = self._grids.get((site, shapes), ())
+        if taken and self._grid and taken != self._grid:
+            one, other = (" x ".join(map(str, grid)) for grid in (taken, self._grid))
+            raise UserError(
+                f"calibrated on a latent grid of {one}, used on {other}", where=site, mend=CALIBRATE
+            )
 
     @property
     def sites(self) -> set[str]:
         """Keys of the sites that have means."""
         return {site for site, _ in self._sums}
 
+    @property
+    def spread_sites(self) -> set[str]:
+        """Keys of the sites that have spreads."""
+        return {site for site, _ in self._squares}
+
     def update(self, other: "Means") -> None:
         """Take over all sites of other means; where both have one, the other's counts."""
         self._sums |= other._sums
+        self._squares |= other._squares
         self._counts |= other._counts
+        self._grids |= other._grids
 
     def state(self, site: str) -> dict[str, Tensor]:
-        """A site's means as named tensors, float32: "LEVEL.CALL.INDEX" to (...), for a file."""
-        return {
-            f"{level}.{call}.{index}": (total / self._counts[site, level, shapes])
-            .cpu()
-            .contiguous()
-            for (name, level), known in self._sums.items()
-            if name == site
-            for call, (shapes, sums) in enumerate(known.items())
-            for index, total in enumerate(sums)
-        }
+        """A site's means as named tensors, float32, for a file.
+
+        "LEVEL.CALL.INDEX" is a mean, (...), "LEVEL.CALL.INDEX.variance" its spread squared where it
+        was kept, "LEVEL.CALL.grid" the grid where it is known.
+        """
+        found: dict[str, Tensor] = {}
+        for (name, level), known in self._sums.items():
+            if name != site:
+                continue
+            for call, (shapes, sums) in enumerate(known.items()):
+                count = self._counts[site, level, shapes]
+                squares = self._squares.get((site, level), {}).get(shapes, [])
+                for index, total in enumerate(sums):
+                    found[f"{level}.{call}.{index}"] = total / count
+                for index, total in enumerate(squares):
+                    found[f"{level}.{call}.{index}.variance"] = total / count
+                if grid := self._grids.get((site, shapes)):
+                    found[f"{level}.{call}.grid"] = torch.tensor(grid)
+        return {key: tensor.cpu().contiguous() for key, tensor in found.items()}
 
     def load(self, site: str, state: Mapping[str, Tensor]) -> None:
         """Take a site's means as `state` gave them.
@@ -109,12 +181,19 @@ class Means:
         """
         if not state:
             raise ValueError("no tensors")
-        calls: dict[tuple[int, int], list[Tensor]] = {}
-        for level, call, index in sorted(tuple(map(int, name.split("."))) for name in state):
-            calls.setdefault((level, call), []).append(state[f"{level}.{call}.{index}"])
+        plain = [name for name in state if not name.endswith((".grid", ".variance"))]
+        calls: dict[tuple[int, int], list[str]] = {}
+        for level, call, index in sorted(tuple(map(int, name.split("."))) for name in plain):
+            calls.setdefault((level, call), []).append(f"{level}.{call}.{index}")
         for level in {level for level, _ in calls}:
             self._sums[site, level] = {}
-        for (level, _), tensors in calls.items():
-            shapes = tuple(tensor.shape for tensor in tensors)
-            self._sums[site, level][shapes] = tensors
+            self._squares.pop((site, level), None)
+        for (level, call), names in calls.items():
+            shapes = tuple(state[name].shape for name in names)
+            self._sums[site, level][shapes] = [state[name] for name in names]
             self._counts[site, level, shapes] = 1
+            if all(f"{name}.variance" in state for name in names):
+                squares = [state[f"{name}.variance"] for name in names]
+                self._squares.setdefault((site, level), {})[shapes] = squares
+            if f"{level}.{call}.grid" in state:
+                self._grids[site, shapes] = tuple(state[f"{level}.{call}.grid"].tolist())

@@ -14,8 +14,9 @@ from ablate2tune.errors import UserError
 from ablate2tune.registry import Registry
 
 LEVELS: tuple[Level, ...] = get_args(Level)
-Need = Literal["means", "directions", "donors", "patched"]
-"""means: over calibration examples, per position and noise level. directions: a vector per address.
+Need = Literal["means", "spreads", "directions", "donors", "patched", "row_seeds"]
+"""means, spreads: mean and standard deviation over calibration examples, per position and noise
+level. directions: a vector per address. row_seeds: a seed for each row, whatever batch it is in.
 donors: activations of calibration examples, row by row. patched: activations of the same examples
 under their other caption. All are fields of `Support`, which says more."""
 
@@ -95,7 +96,7 @@ class Mode:
     @property
     def calibrated(self) -> bool:
         """Whether it takes anything from calibration examples."""
-        return bool(self.needs & {"means", "directions", "donors"})
+        return bool(self.needs & {"means", "spreads", "directions", "donors"})
 
     @property
     def effect(self) -> str:

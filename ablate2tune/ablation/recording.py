@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ablate2tune.ablation.grids import grid_told
 from ablate2tune.ablation.hooks import Call, Hook, hooked
 from ablate2tune.ablation.means import Means
 from ablate2tune.ablation.regions import items, skipped_items
@@ -16,7 +17,10 @@ from ablate2tune.components import discover
 
 @torch.no_grad()
 def collect_means(
-    model: nn.Module, addresses: Sequence[str], run: Callable[[Means], None]
+    model: nn.Module,
+    addresses: Sequence[str],
+    run: Callable[[Means], None],
+    spreads: bool = False,
 ) -> Means:
     """Mean activations of components over calibration examples; for blocks, of what they add.
 
@@ -25,17 +29,14 @@ def collect_means(
         addresses: components, or parts of them, to calibrate.
         run: calls the denoiser on the calibration examples; before each forward it sets
             `sigma_index` of the means that it is given.
+        spreads: keep the standard deviations over the examples as well.
 
     Raises:
         UserError: an address is no component, or a component was never called.
     """
-    means = Means()
-    handle = model.register_forward_pre_hook(lambda *_: means.begin_forward())
-    try:
-        with recorded(model, addresses, means.add):
-            run(means)
-    finally:
-        handle.remove()
+    means = Means(spreads)
+    with grid_told(model, means), recorded(model, addresses, means.add):
+        run(means)
     return means
 
 

@@ -24,5 +24,7 @@ class Support:
     patched: Mapping[str, Sequence[Tensor]] = field(default_factory=dict)
     """Activations of the same examples under another caption by site, as `recorded` hands them out
     (`states` for modes that act on whole streams), one row per row of the batch."""
+    row_seeds: Sequence[int] = ()
+    """For modes that draw: a seed for each row of the batch, of its example alone."""
     tokens: Mapping[str, Tensor] = field(default_factory=dict)
     """For `@tokens=NAME`: which text positions the name means, bool, (batch, text tokens)."""

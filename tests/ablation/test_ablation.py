@@ -295,3 +295,35 @@ def test_verify_refuses_a_model_that_is_not_deterministic():
     model = Model()
     with pytest.raises(UserError, match="two identical runs"):
         verify(model, lambda: model(torch.rand(1, 2)))
+
+
+@pytest.mark.parametrize("mode", ["channel-mean", "zero"])
+def test_a_backward_pass_under_checkpointing_belongs_inside(tiny_flux: FluxDenoiser, mode):
+    conditioning = tiny_flux.encode_prompts(["a red ball", "a green cone"])
+    latents = torch.randn(2, 16, 16, generator=torch.Generator().manual_seed(0))
+    ablation = [Ablation("transformer_blocks.1.ff", mode)]
+
+    def loss(x: torch.Tensor) -> torch.Tensor:
+        return tiny_flux.predict(x, torch.tensor([0.5, 0.5]), conditioning).square().sum()
+
+    def gradient() -> torch.Tensor:
+        x = latents.clone().requires_grad_()
+        with torch.enable_grad(), ablated(tiny_flux.model, ablation):
+            loss(x).backward()
+        assert x.grad is not None
+        return x.grad
+
+    expected = gradient()
+    with torch.enable_grad():
+        x = latents.clone().requires_grad_()
+        with ablated(tiny_flux.model, ablation):
+            late = loss(x)
+        late.backward()  # nothing is computed again
+    torch.testing.assert_close(x.grad, expected)
+    tiny_flux.model.enable_gradient_checkpointing()
+    torch.testing.assert_close(gradient(), expected)
+    with torch.enable_grad():
+        with ablated(tiny_flux.model, ablation):
+            late = loss(latents.clone().requires_grad_())
+        with pytest.raises(UserError, match="computes the blocks again, now without the ablation"):
+            late.backward()

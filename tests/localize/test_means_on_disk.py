@@ -97,7 +97,7 @@ def test_other_content_is_not_reused(tiny_flux, records, tmp_path):
 def test_damaged_means_and_an_empty_set_are_refused(tiny_flux, records, tmp_path):
     provide(tiny_flux, records, tmp_path)
     (file,) = tmp_path.glob("*/transformer_blocks.1.ff.safetensors")
-    assert sorted(load_file(file)) == ["0.0.0", "1.0.0"]
+    assert sorted(load_file(file)) == ["0.0.0", "0.0.grid", "1.0.0", "1.0.grid"]
     file.write_bytes(file.read_bytes()[:-8])
     with pytest.raises(UserError, match=r"transformer_blocks\.1\.ff\.safetensors: damaged means"):
         provide(tiny_flux, records, tmp_path)

@@ -20,7 +20,7 @@ from ablate2tune.localize.measuring.sweep_identity import PROBE, scenes_hash
 from ablate2tune.models import Denoiser
 from ablate2tune.scenes.dataset.records import SceneRecord
 
-SCHEMA = "ablate2tune/means/2"
+SCHEMA = "ablate2tune/means/3"
 
 
 def check_mode(denoiser: Denoiser, mode: str) -> None:
