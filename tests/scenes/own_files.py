@@ -109,3 +109,19 @@ def exr(width, height):
         + attribute(b"dataWindow", b"box2i", struct.pack("<4i", 0, 0, width - 1, height - 1))
         + b"\0"
     )  # fmt: skip
+
+
+POST = """
+from dataclasses import dataclass
+from . import Asset, Builder
+
+@dataclass(frozen=True)
+class Post:
+    height: float
+
+def build(b: Builder, post: Post, pose: str) -> None:
+    b.slab((0, 0, 0), (0.1, 0.1, post.height))
+
+ASSET = Asset({name!r}, build, {{"low": Post(0.6)}})
+"""
+"""A user's asset; `name` is to be filled in."""

@@ -5,6 +5,7 @@ import re
 import sys
 
 import pytest
+from own_files import POST  # type: ignore[import-not-found]
 
 from ablate2tune.errors import UserError
 from ablate2tune.scenes.assets.asset_catalogue import assets_module, catalogue, find_asset
@@ -104,21 +105,6 @@ def test_moved_turns_scales_and_shifts():
     expected = [(10, 2, 0), (8, 0, 0), (10, 0, 2), (1, 0, 0)]
     for vertex, place in zip(builder.vertices, expected, strict=True):
         assert vertex == pytest.approx(place)
-
-
-POST = """
-from dataclasses import dataclass
-from . import Asset, Builder
-
-@dataclass(frozen=True)
-class Post:
-    height: float
-
-def build(b: Builder, post: Post, pose: str) -> None:
-    b.slab((0, 0, 0), (0.1, 0.1, post.height))
-
-ASSET = Asset({name!r}, build, {{"low": Post(0.6)}})
-"""
 
 
 def test_a_user_adds_one_file(tmp_path):

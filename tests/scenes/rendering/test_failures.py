@@ -3,8 +3,8 @@
 import json
 
 import pytest
+from own_files import POST  # type: ignore[import-not-found]
 from pretended import pretended_worker
-from test_assets import POST  # type: ignore[import-not-found]
 
 from ablate2tune.errors import UserError
 from ablate2tune.scenes.dataset.records import read_dataset
