@@ -5,7 +5,7 @@ import shlex
 import sys
 import traceback
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -13,7 +13,9 @@ from typer.core import TyperGroup
 from ablate2tune import __version__
 from ablate2tune.errors import UserError, one_line
 from ablate2tune.progress import Terminal
-from ablate2tune.recipe import Recipe, load_recipe, load_settings
+
+if TYPE_CHECKING:
+    from ablate2tune.recipe import Recipe
 
 
 class StoppedError(Exception):
@@ -62,7 +64,10 @@ def _options(
     pass
 
 
-def _recipe(path: Path, overrides: list[str] | None) -> Recipe:
+def _recipe(path: Path, overrides: list[str] | None) -> "Recipe":
+    # Here and not above: what a recipe may name is imported with it, torch included.
+    from ablate2tune.recipe import load_recipe
+
     return load_recipe(path, overrides)
 
 
@@ -188,6 +193,7 @@ def run(recipe: RecipeArgument, overrides: Overrides = None) -> None:
 @testbed_app.command("build")
 def testbed_build(recipe: RecipeArgument, overrides: Overrides = None) -> None:
     """Make everything under checkpoints/ again, from nothing; resumes."""
+    from ablate2tune.recipe import load_settings
     from ablate2tune.testbed.build import build_testbed
     from ablate2tune.testbed.testbed_recipe import TestbedRecipe
 

@@ -83,7 +83,7 @@ def test_interrupted_is_one_line_and_code_130(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("ablate2tune.cli.load_recipe", interrupted)
+    monkeypatch.setattr("ablate2tune.recipe.load_recipe", interrupted)
     assert exit_code(["train", "recipe.yaml"]) == 130
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "interrupted" in error
@@ -107,3 +107,9 @@ def test_directory_launch_does_not_shadow_the_standard_library() -> None:
 def test_module_launch() -> None:
     done = run(sys.executable, "-m", "ablate2tune", "train", "--help")
     assert done.returncode == 0, done.stderr
+
+
+def test_the_command_line_alone_imports_no_torch() -> None:
+    code = "import sys, ablate2tune.cli; print(sorted({'torch', 'transformers'} & {*sys.modules}))"
+    done = run(sys.executable, "-c", code)
+    assert done.stdout == "[]\n", done.stderr
