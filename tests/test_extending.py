@@ -1,0 +1,89 @@
+"""A package outside adds one of each kind, each in one file, and the command line runs them."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rendered_set import RECIPE, SMALL, write_rendered
+
+from ablate2tune.recipe import load_recipe
+
+TESTS = Path(__file__).parent
+ENTRY_POINT = "[ablate2tune]\nmore = my_extension\n"
+INIT = """
+from pathlib import Path
+from my_extension import {modules}
+from ablate2tune.scenes.assets.asset_folders import ASSET_FOLDERS
+
+ASSET_FOLDERS.add("more", Path(__file__).parent / "assets")
+"""
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder on the path with the package of all `example_*.py`, as pip would leave it."""
+    site = tmp_path_factory.mktemp("site")
+    package, info = site / "my_extension", site / "my_extension-1.0.dist-info"
+    (package / "assets").mkdir(parents=True)
+    info.mkdir()
+    modules = []
+    for example in sorted(TESTS.glob("*/example_*.py")):
+        name = example.stem.removeprefix("example_")
+        if name == "asset":
+            shutil.copy(example, package / "assets" / "post.py")
+        else:
+            shutil.copy(example, package / f"my_{name}.py")
+            modules.append(f"my_{name}")
+    (package / "__init__.py").write_text(INIT.format(modules=", ".join(modules)))
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-extension\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(ENTRY_POINT)
+    return site
+
+
+@pytest.fixture
+def run(installed: Path, tmp_path: Path, tiny_flux_folder: Path):
+    """Runs a command on the small recipe and its data set, with the package installed or not."""
+    places = [f"model.path={tiny_flux_folder}", f"data={tmp_path}/data", f"runs={tmp_path}/runs"]
+    settings = [*SMALL, *places, "compare.judge=null"]
+    write_rendered(load_recipe(RECIPE, settings))
+
+    def command(name: str, *more: str, code: int = 0, extended: bool = True) -> str:
+        paths = [str(TESTS.parent), *([str(installed)] if extended else [])]
+        done = subprocess.run(
+            [sys.executable, "-m", "ablate2tune", name, str(RECIPE), *settings, *more],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == code, done.stderr
+        return done.stderr if code else done.stdout
+
+    return command
+
+
+def test_a_mode_and_a_family(run, tmp_path: Path, tiny_flux_folder: Path) -> None:
+    model = tmp_path / "kontext"
+    shutil.copytree(tiny_flux_folder, model)
+    index = json.loads((model / "model_index.json").read_text())
+    (model / "model_index.json").write_text(
+        json.dumps(index | {"_class_name": "FluxKontextPipeline"})
+    )
+    added = [f"model.path={model}", "localize.mode=half"]
+    assert "half" in run("localize", *added, code=2, extended=False)
+    run("localize", *added)
+    rows = (tmp_path / "runs" / "tiny" / "localize" / "results.jsonl").read_text().splitlines()
+    assert "half" in {json.loads(row)["mode"] for row in rows}
+
+
+def test_an_asset(run, tmp_path: Path) -> None:
+    added = [
+        "scenes.objects=[post, ball]", "scenes.images=2", "scenes.test_images=0",
+        "scenes.holdout=0", f"scenes.folder={tmp_path}/posts", "scenes.workers=1",
+    ]  # fmt: skip
+    assert "unknown object 'post'" in run("render-data", *added, code=2, extended=False)
+    run("render-data", *added)
+    assert "post" in (tmp_path / "posts" / "metadata.jsonl").read_text()
