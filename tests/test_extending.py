@@ -5,12 +5,14 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from rendered_set import RECIPE, SMALL, write_rendered
 
 from ablate2tune.recipe import load_recipe
+from ablate2tune.scenes.rendering.render import render_dataset
 
 TESTS = Path(__file__).parent
 ENTRY_POINT = "[ablate2tune]\nmore = my_extension\n"
@@ -49,7 +51,9 @@ def run(installed: Path, tmp_path: Path, tiny_flux_folder: Path):
     """Runs a command on the small recipe and its data set, with the package installed or not."""
     places = [f"model.path={tiny_flux_folder}", f"data={tmp_path}/data", f"runs={tmp_path}/runs"]
     settings = [*SMALL, *places, "compare.judge=null"]
-    write_rendered(load_recipe(RECIPE, settings))
+    recipe = load_recipe(RECIPE, settings)
+    write_rendered(recipe)
+    render_dataset(recipe.scenes, recipe.seed, recipe.data_folder)  # writes the index
 
     def command(name: str, *more: str, code: int = 0, extended: bool = True) -> str:
         paths = [str(TESTS.parent), *([str(installed)] if extended else [])]
@@ -79,11 +83,15 @@ def test_a_mode_and_a_family(run, tmp_path: Path, tiny_flux_folder: Path) -> Non
     assert "half" in {json.loads(row)["mode"] for row in rows}
 
 
+@pytest.mark.skipif(
+    not (find_spec("bpy") or shutil.which("blender")), reason="no Blender on this machine"
+)
 def test_an_asset(run, tmp_path: Path) -> None:
     added = [
-        "scenes.objects=[post, ball]", "scenes.images=2", "scenes.test_images=0",
-        "scenes.holdout=0", f"scenes.folder={tmp_path}/posts", "scenes.workers=1",
+        "scenes.world=natural", "scenes.objects=[post, ball]",
+        "scenes.relations=[left of, right of]", "scenes.images=2", "scenes.test_images=0", "scenes.holdout=0", "scenes.workers=1",
+        f"scenes.folder={tmp_path}/posts",
     ]  # fmt: skip
-    assert "unknown object 'post'" in run("render-data", *added, code=2, extended=False)
+    assert "'post'" in run("render-data", *added, code=2, extended=False)
     run("render-data", *added)
     assert "post" in (tmp_path / "posts" / "metadata.jsonl").read_text()
