@@ -89,7 +89,8 @@ def test_a_mode_and_a_family(run, tmp_path: Path, tiny_flux_folder: Path) -> Non
 def test_an_asset(run, tmp_path: Path) -> None:
     added = [
         "scenes.world=natural", "scenes.objects=[post, ball]",
-        "scenes.relations=[left of, right of]", "scenes.images=2", "scenes.test_images=0", "scenes.holdout=0", "scenes.workers=1",
+        "scenes.relations=[left of, right of]", "scenes.images=2", "scenes.test_images=0",
+        "scenes.holdout=0", "scenes.workers=1",
         f"scenes.folder={tmp_path}/posts",
     ]  # fmt: skip
     assert "'post'" in run("render-data", *added, code=2, extended=False)
