@@ -131,7 +131,10 @@ def _snapshot(name: str) -> Path | None:
     if any((folder.parent.parent / "blobs").glob("*.incomplete")):
         return None
     for index in (file for file in files if file.name.endswith(".index.json")):
-        shards = json.loads(index.read_text(encoding="utf-8")).get("weight_map", {}).values()
+        try:
+            shards = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()
+        except (ValueError, KeyError):
+            return None
         if not all((index.parent / shard).exists() for shard in set(shards)):
             return None
     return folder
