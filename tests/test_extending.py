@@ -76,7 +76,7 @@ def test_a_mode_and_a_family(run, tmp_path: Path, tiny_flux_folder: Path) -> Non
     (model / "model_index.json").write_text(
         json.dumps(index | {"_class_name": "FluxKontextPipeline"})
     )
-    added = [f"model.path={model}", "localize.mode=half"]
+    added = [f"model.path={model}", "localize.mode=half", "localize.rank_by=gradient"]
     assert "half" in run("localize", *added, code=2, extended=False)
     run("localize", *added)
     rows = (tmp_path / "runs" / "tiny" / "localize" / "results.jsonl").read_text().splitlines()
