@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -19,6 +20,16 @@ from rich.text import Text
 
 Progress = Callable[[int, int], None]
 """How long work tells where it is: called with (done, in all), the total may grow."""
+
+
+class Bar(Protocol):
+    """A `Progress` that may also be told a word on how the work goes."""
+
+    def __call__(self, done: int, total: int, note: str = "", /) -> None:
+        """Show it."""
+        ...
+
+
 ELSEWHERE = 160
 """Columns of a table that is not written to a terminal, where nobody could make it wider."""
 
@@ -43,8 +54,8 @@ class Terminal:
         self.console.print(message, soft_wrap=isinstance(message, str))
 
     @contextmanager
-    def bar(self, label: str) -> Iterator[Progress]:
-        """A progress bar; yields the callback (done, total)."""
+    def bar(self, label: str) -> Iterator[Bar]:
+        """A progress bar; yields the callback (done, total, note)."""
         if not self.console.is_terminal:
             yield self._lines(label)
             return
@@ -55,20 +66,26 @@ class Terminal:
             _Rate(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
         )
         with Bars(*columns, console=self.console, disable=self.quiet) as bars:
-            task = bars.add_task(label, total=None)
-            yield lambda done, total: bars.update(task, completed=done, total=total)
+            task = bars.add_task(label, total=None, note="")
 
-    def _lines(self, label: str, every: float = 30.0) -> Progress:
+            def show(done: int, total: int, note: str = "", /) -> None:
+                bars.update(task, completed=done, total=total, note=note)
+
+            yield show
+
+    def _lines(self, label: str, every: float = 30.0) -> Bar:
         began = time.monotonic()
         spoken = began
 
-        def report(done: int, total: int) -> None:
+        def report(done: int, total: int, note: str = "", /) -> None:
             nonlocal spoken
             now = time.monotonic()
             if now - spoken >= every or (done == total and now > began):
                 spoken = now
-                self.say(f"{label}: {done}/{total}, {now - began:.0f} s")
+                seconds = f"{now - began:.0f} s"
+                self.say(f"{label}: {done}/{total}, {seconds}{note and f', {note}'}")
 
         return report

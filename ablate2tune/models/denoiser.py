@@ -103,11 +103,21 @@ class Denoiser:
         return self.config.max_sequence_length or self._defaults["max_sequence_length"]
 
     @torch.no_grad()
-    def encode_prompts(self, prompts: Sequence[str], batch_size: int = 64) -> Conditioning:
-        """Encode prompts as the pipeline does; equal prompts are encoded once."""
+    def encode_prompts(
+        self, prompts: Sequence[str], batch_size: int = 64, among: Sequence[str] | None = None
+    ) -> Conditioning:
+        """Encode prompts as the pipeline does; equal prompts are encoded once.
+
+        Args:
+            prompts: what is encoded.
+            batch_size: prompts to a pass of the text encoders.
+            among: all prompts that will be joined with these, which some families pad to the
+                longest one; these alone by default.
+        """
         unique = list(dict.fromkeys(prompts))
+        everything = unique if among is None else list(among)
         parts = [
-            self._encode(unique[start : start + batch_size], unique)
+            self._encode(unique[start : start + batch_size], everything)
             for start in range(0, len(unique), batch_size)
         ]
         row = {prompt: index for index, prompt in enumerate(unique)}

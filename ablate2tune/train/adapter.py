@@ -7,7 +7,7 @@ goes in as one anchored pattern of full names, and the injected set is compared 
 import math
 import re
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from peft import LoraConfig
@@ -61,6 +61,24 @@ def check_targets(model: nn.Module, targets: Iterable[str]) -> list[str]:
                 mend="name layers inside it: " + ", ".join(inside) if inside else None,
             )
     return names
+
+
+def check_rank(model: nn.Module, names: Iterable[str], rank: int) -> None:
+    """Refuse a rank that a layer has no room for: its weight's own rank is the most.
+
+    Raises:
+        UserError: it exceeds the smaller side of a layer.
+    """
+    for name in names:
+        layer = cast(nn.Linear, model.get_submodule(name))
+        most = min(layer.in_features, layer.out_features)
+        if rank > most:
+            raise UserError(
+                f"rank {rank} is more than {name} can use, which has {layer.in_features} inputs "
+                f"and {layer.out_features} outputs",
+                where="train.rank",
+                mend=f"set it to {most} or less",
+            )
 
 
 def inject(model: nn.Module, targets: Iterable[str], rank: int, seed: int) -> list[str]:

@@ -1,95 +1,113 @@
-"""Latents and text embeddings, encoded once and kept by example, never by step."""
+"""Latents and text embeddings, encoded once and kept by example, never by step.
+
+They lie in files of `SHARD` rows, which are written one after the other and read row by row, so
+that neither takes more memory than one file, however large the set is.
+"""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ablate2tune import runs
-from ablate2tune.checkpoint import load_state, save_state
+from ablate2tune.checkpoint import save_state
 from ablate2tune.errors import UserError
+from ablate2tune.identity import identity
 from ablate2tune.models import Conditioning, Denoiser
 from ablate2tune.scenes.dataset.records import SceneRecord, load_images
 
-CHUNK = 64
-"""Pictures or prompts encoded at a time."""
+SHARD = 64
+"""Pictures or captions that are encoded together and share a file."""
+ENCODES = {"dtype", "height", "width", "max_sequence_length"}
+"""Settings of the model on which encodings depend, beside its weights."""
 
 
-@dataclass(frozen=True)
 class ExampleCache:
-    """What the denoiser needs of each example, on the CPU."""
+    """What the denoiser needs of each example, read from the disk when it is asked for."""
 
-    latents: Tensor
-    """Packed latents, (examples, tokens, channels), in the order of the records."""
-    conditioning: Conditioning
-    """One row per distinct caption."""
-    rows: dict[str, int]
-    """The row of each caption in `conditioning`."""
+    def __init__(self, folder: Path):
+        """Open what `encode_examples` wrote.
+
+        Raises:
+            UserError: the index or a file of rows is missing or damaged.
+        """
+        self._folder = folder
+        self._rows = {
+            caption: row
+            for row, caption in enumerate(runs.read_json(folder / "index.json")["captions"])
+        }
+        self._open: dict[Path, Any] = {}
+
+    @cached_property
+    def latent_shape(self) -> torch.Size:
+        """Of one example's latents."""
+        return self.latents([0]).shape[1:]
+
+    def latents(self, examples: Sequence[int]) -> Tensor:
+        """The clean latents of examples, (examples, ...), numbered in the order of the records."""
+        return self._read("latents", examples)["latents"]
 
     def captions(self, captions: Sequence[str]) -> Conditioning:
         """The conditioning of these captions, one row each."""
-        return self.conditioning[[self.rows[caption] for caption in captions]]
+        return Conditioning.of(self._read("captions", [self._rows[text] for text in captions]))
+
+    def _read(self, kind: str, rows: Sequence[int]) -> dict[str, Tensor]:
+        found: dict[str, list[Tensor]] = {}
+        for row in rows:
+            file = self._file(_shard(self._folder, kind, row // SHARD))
+            place = row % SHARD
+            for name in file.keys():  # noqa: SIM118
+                found.setdefault(name, []).append(file.get_slice(name)[place : place + 1])
+        return {name: torch.cat(parts) for name, parts in found.items()}
+
+    def _file(self, path: Path) -> Any:
+        if path not in self._open:
+            if not _is_whole(path):
+                raise UserError(
+                    "the cache is damaged", where=str(path), mend="delete it to encode it again"
+                )
+            self._open[path] = safe_open(path, framework="pt")
+        return self._open[path]
 
 
 def encode_examples(
-    denoiser: Denoiser, records: Sequence[SceneRecord], captions: Sequence[str], path: Path
+    denoiser: Denoiser,
+    records: Sequence[SceneRecord],
+    captions: Sequence[str],
+    data: str,
+    folder: Path,
 ) -> None:
-    """Encode pictures and captions into one file, unless it holds exactly these already.
+    """Encode pictures and captions into files of `SHARD` rows, but for those that are there.
 
     Args:
         denoiser: encodes both.
         records: the examples; their order is the order of the latents.
         captions: every caption that may be asked for; repeats are encoded once.
-        path: the file.
+        data: hash of the records' pictures and of the captions (`data_key`).
+        folder: holds the files, and what they were made of.
 
     Raises:
-        UserError: a picture is not of the model's size, or the file cannot be written.
+        UserError: a picture is not of the model's size, or a file cannot be written.
     """
-    key = _content_key(denoiser, records, captions)
-    if _holds(path, key):
-        return
-    distinct = list(dict.fromkeys(captions))
-    latents = []
-    for start in range(0, len(records), CHUNK):
-        images = load_images(list(records[start : start + CHUNK]))
-        height, width = denoiser.config.height, denoiser.config.width
-        if images.shape[1:3] != (height, width):
-            raise UserError(
-                f"{images.shape[2]} x {images.shape[1]} pixels, but the model runs at "
-                f"{width} x {height}",
-                where=str(records[start].image_path),
-                mend="render the data set at the model's size (scenes.size)",
-            )
-        latents.append(denoiser.encode_images(images).cpu())
-    embeds, pooled = [], []
-    for start in range(0, len(distinct), CHUNK):
-        encoded = denoiser.encode_prompts(distinct[start : start + CHUNK])
-        embeds.append(encoded.prompt_embeds.cpu())
-        assert encoded.pooled is not None, "FLUX has a pooled embedding"
-        pooled.append(encoded.pooled.cpu())
-    tensors = {
-        "latents": torch.cat(latents),
-        "prompt_embeds": torch.cat(embeds),
-        "pooled": torch.cat(pooled),
-    }
-    save_state(path, tensors, {"key": key, "captions": distinct})
-
-
-def read_examples(path: Path) -> ExampleCache:
-    """Read what `encode_examples` wrote.
-
-    Raises:
-        UserError: the file is damaged.
-    """
-    tensors, note = load_state(path)
-    return ExampleCache(
-        latents=tensors["latents"],
-        conditioning=Conditioning(tensors["prompt_embeds"], tensors["pooled"]),
-        rows={caption: row for row, caption in enumerate(note["captions"])},
-    )
+    distinct, index = list(dict.fromkeys(captions)), folder / "index.json"
+    settings = denoiser.config.model_dump(include=ENCODES)
+    key = runs.content_hash(data, identity(denoiser.config.path), settings)
+    if not index.exists() or runs.read_json(index)["key"] != key:
+        for path in folder.glob("*.safetensors"):
+            path.unlink()
+        runs.write_json(index, {"key": key, "captions": distinct})
+    for path, rows in _missing(folder, "latents", len(records)):
+        save_state(
+            path, {"latents": denoiser.encode_images(_pictures(denoiser, records[rows]))}, {}
+        )
+    for path, rows in _missing(folder, "captions", len(distinct)):
+        # Some families pad every prompt to the longest one, of all and not of a shard alone.
+        save_state(path, denoiser.encode_prompts(distinct[rows], among=distinct).arguments(), {})
 
 
 def data_key(records: Sequence[SceneRecord], captions: Sequence[str]) -> str:
@@ -109,20 +127,34 @@ def data_key(records: Sequence[SceneRecord], captions: Sequence[str]) -> str:
     return runs.content_hash(pictures, list(captions))
 
 
-def _content_key(
-    denoiser: Denoiser, records: Sequence[SceneRecord], captions: Sequence[str]
-) -> str:
-    """Hash of what the tensors depend on: the data, the weight files, size and dtype."""
-    fields = {"path", "dtype", "height", "width", "max_sequence_length"}
-    root = Path(denoiser.config.path)
-    files = [(file, file.stat()) for file in sorted(root.rglob("*.safetensors"))]
-    weights = [(str(f.relative_to(root)), s.st_size, s.st_mtime_ns) for f, s in files]
-    settings = denoiser.config.model_dump(include=fields)
-    return runs.content_hash(data_key(records, captions), settings, weights)
+def _pictures(denoiser: Denoiser, records: Sequence[SceneRecord]) -> Any:
+    images = load_images(list(records))
+    height, width = denoiser.config.height, denoiser.config.width
+    if images.shape[1:3] != (height, width):
+        raise UserError(
+            f"{images.shape[2]} x {images.shape[1]} pixels, but the model runs at "
+            f"{width} x {height}",
+            where=str(records[0].image_path),
+            mend="render the data set at the model's size (scenes.size)",
+        )
+    return images
 
 
-def _holds(path: Path, key: str) -> bool:
+def _missing(folder: Path, kind: str, count: int) -> Iterator[tuple[Path, slice]]:
+    """The files that are not there or damaged, with the rows that belong into them."""
+    for start in range(0, count, SHARD):
+        path = _shard(folder, kind, start // SHARD)
+        if not _is_whole(path):
+            yield path, slice(start, min(start + SHARD, count))
+
+
+def _shard(folder: Path, kind: str, number: int) -> Path:
+    return folder / f"{kind}-{number:05d}.safetensors"
+
+
+def _is_whole(path: Path) -> bool:
     try:
-        return path.exists() and load_state(path)[1].get("key") == key
-    except UserError:
+        with safe_open(path, framework="pt"):
+            return True
+    except (OSError, SafetensorError):
         return False

@@ -1,5 +1,8 @@
 """At which noise levels a flow is trained (Esser et al. 2024, arXiv:2403.03206)."""
 
+import math
+from itertools import pairwise
+from statistics import NormalDist
 from typing import Literal
 
 import torch
@@ -27,3 +30,23 @@ def sample_sigmas(count: int, density: Density, shift: float, generator: torch.G
     if density == "logit_normal":
         return sigma
     return shift * sigma / (1 + (shift - 1) * sigma)
+
+
+def bin_shares(bins: int, density: Density, shift: float) -> list[float]:
+    """The shares of training's noise levels that fall into equal bins of [0, 1].
+
+    Args:
+        bins: how many.
+        density: see `sample_sigmas`.
+        shift: see `sample_sigmas`.
+    """
+
+    def below(sigma: float) -> float:
+        if density == "uniform" or sigma in (0, 1):
+            return sigma
+        if density == "flux_shift":
+            sigma = sigma / (shift - (shift - 1) * sigma)
+        return NormalDist().cdf(math.log(sigma / (1 - sigma)))
+
+    edges = [below(i / bins) for i in range(bins + 1)]
+    return [high - low for low, high in pairwise(edges)]

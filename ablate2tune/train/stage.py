@@ -4,7 +4,6 @@ from typing import Any
 
 from ablate2tune.components.discovery import discover
 from ablate2tune.errors import UserError
-from ablate2tune.identity import identity
 from ablate2tune.models import check_trainable, load_denoiser
 from ablate2tune.recipe import Recipe
 from ablate2tune.runs import content_hash, read_json
@@ -62,7 +61,6 @@ def work(job: Job) -> None:
             job.folder,
             ranking_rows=rows,
             sample_steps=recipe.compare.steps,
-            base=identity(recipe.model.path),
             on_progress=progress,
             on_message=job.terminal.say,
         )

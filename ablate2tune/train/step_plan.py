@@ -177,9 +177,10 @@ def batch_at(
 def learning_rate_at(step: int, config: TrainConfig) -> float:
     """The learning rate of a step: a linear warm-up, then a cosine that ends just above 0.
 
-    Step 1 is the first; step `warmup` + 1 is the first at the full rate.
+    Step 1 is the first; the step after the warm-up is the first at the full rate.
     """
-    if step <= config.warmup:
-        return config.learning_rate * step / (config.warmup + 1)
-    done = (step - 1 - config.warmup) / (config.steps - config.warmup)
+    warmup = config.warmup_steps
+    if step <= warmup:
+        return config.learning_rate * step / (warmup + 1)
+    done = (step - 1 - warmup) / (config.steps - warmup)
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ablate2tune.settings import Fraction, Mark, Positive, Settings
 
@@ -26,10 +26,9 @@ class TrainConfig(Settings):
     batch_size: Positive = 32
     """Images per optimizer step, over all processes."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
-    warmup: Annotated[int, Field(ge=0)] = 20
-    """Steps of linear warm-up; the rate then falls along a cosine."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    warmup: Annotated[int, Field(ge=0)] | None = None
+    """Steps of linear warm-up, after which the rate falls along a cosine; None: 20, or half of a
+    run that has fewer than 40."""
     timesteps: Literal["flux_shift", "logit_normal", "uniform"] = "flux_shift"
     """Density of sigma in training."""
     shift: Annotated[float, Field(gt=0)] | None = None
@@ -39,9 +38,29 @@ class TrainConfig(Settings):
     """Fraction of training captions that leave the relation out, against forgetting."""
     guidance: float = 1.0
     """Value of the guidance embedding in training, for models that have one."""
-    validate_every: Positive = 100
+    validate_every: Annotated[Positive, Mark.STEERS] = 100
     validation_images: Positive = 64
-    sample_every: Positive = 200
+    sample_every: Annotated[Positive, Mark.STEERS] = 200
     """Steps between sample grids; one is made at step 0 as well."""
-    sample_prompts: Positive = 6
+    sample_prompts: Annotated[Positive, Mark.STEERS] = 6
     checkpoint_every: Annotated[Positive, Mark.STEERS] = 50
+
+    @property
+    def warmup_steps(self) -> int:
+        """Steps of linear warm-up."""
+        return min(20, self.steps // 2) if self.warmup is None else self.warmup
+
+    @model_validator(mode="after")
+    def _possible(self) -> "TrainConfig":
+        without = self.caption_dropout + self.plain_captions
+        if without > 1 + 1e-9:
+            raise ValueError(
+                f"caption_dropout {self.caption_dropout:g} and plain_captions "
+                f"{self.plain_captions:g} are {without:g} of the captions together; 1 is all"
+            )
+        if self.warmup is not None and self.warmup >= self.steps:
+            raise ValueError(
+                f"a warm-up of {self.warmup} steps leaves none of {self.steps} at the full rate; "
+                "lower warmup or raise steps"
+            )
+        return self

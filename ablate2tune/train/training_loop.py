@@ -1,4 +1,4 @@
-"""The training loop: a frozen denoiser, LoRA on the chosen modules, flow matching.
+"""The training loop: a frozen denoiser, LoRA on the chosen modules, the family's own loss.
 
 Everything random is a function of (seed, step), and a step's batch is drawn whole and then split
 over the processes. So a resumed run ends at the same weights bit for bit (on the CPU), and a run
@@ -17,26 +17,38 @@ from torch import nn
 
 from ablate2tune import runs
 from ablate2tune.errors import UserError
-from ablate2tune.models import WEIGHTS, AdapterNote, Denoiser, Progress
+from ablate2tune.models import AdapterNote, Denoiser
+from ablate2tune.models.adapter_files import adapter_file
 from ablate2tune.scenes.dataset.caption_rates import read_rates
 from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.seeding import seed_for
 from ablate2tune.train import step_plan
 from ablate2tune.train.adapter import (
     ParameterCount,
+    check_rank,
     check_targets,
     count_parameters,
     inject,
     trainable,
 )
-from ablate2tune.train.example_cache import ExampleCache, data_key, encode_examples, read_examples
+from ablate2tune.train.course import BestWeights, Course, course_of
+from ablate2tune.train.example_cache import ExampleCache, data_key, encode_examples
+from ablate2tune.train.memory_estimate import MemoryEstimate, device_memory, estimate_memory
+from ablate2tune.train.noise_levels import bin_shares
 from ablate2tune.train.sample_grid import sample_grid
 from ablate2tune.train.train_config import TrainConfig
+from ablate2tune.train.training_log import TrainingLog
 from ablate2tune.train.training_state import load_checkpoint, save_checkpoint
-from ablate2tune.train.validation import SIGMAS, example_losses, validation_losses
+from ablate2tune.train.validation import LEVELS, SIGMAS, side_costs, validation_losses
 
-LOG_SCHEMA = "ablate2tune/train-log/1"
 TARGETS_SCHEMA = "ablate2tune/targets/1"
+MAX_GRADIENT_NORM = 1.0
+"""Gradients are clipped to it, as is usual for transformers: what one odd batch would throw far
+away is shortened."""
+VALIDATION_ROWS = 8
+"""Rows of a validation's forward pass at least: without a graph they need little memory."""
+OnProgress = Callable[[int, int, str], None]
+"""Called with steps done, steps in all, and the losses now."""
 
 
 class TrainSummary(NamedTuple):
@@ -51,10 +63,8 @@ class TrainSummary(NamedTuple):
     steps: int
     resumed_from: int
     """The step training went on from; 0 for a fresh run."""
-    validation_before: float
-    """Mean validation loss before step 1."""
-    validation_after: float
-    """Mean validation loss after the last step."""
+    course: Course
+    """Losses from where to where, and which step's weights were kept."""
     seconds: float
     """Wall time of this call."""
 
@@ -70,11 +80,13 @@ def train(
     ranking_rows: Sequence[dict[str, Any]] = (),
     sample_prompts: Sequence[str] | None = None,
     sample_steps: int = 16,
-    base: str = "",
-    on_progress: Progress | None = None,
+    on_progress: OnProgress | None = None,
     on_message: Callable[[str], None] | None = None,
 ) -> TrainSummary:
     """Train LoRA on `targets` alone, or go on from the checkpoint in `folder`.
+
+    `adapter/` gets the last weights, unless they have lost most of what validation had gained at
+    an earlier step: then that step's (see `course`), and `adapter-last/` gets the last ones.
 
     Works without a launcher and under `accelerate launch` on several processes, which must share
     `folder`; the main process alone writes and reports. The denoiser keeps the adapter.
@@ -90,13 +102,13 @@ def train(
         ranking_rows: the rows of the ranking that chose the targets, kept in `targets.json`.
         sample_prompts: prompts of the sample grids; validation captions by default.
         sample_steps: sampling steps of the grids.
-        base: identity of the base model, kept in the adapter's file.
-        on_progress: called with (steps done, steps in all).
-        on_message: called with one line, the count of trainable parameters.
+        on_progress: called with steps done, steps in all, and the losses now.
+        on_message: called with lines: the count of trainable parameters, what memory and
+            validation will cost, warnings, and the losses at the end.
 
     Raises:
-        UserError: no images, a target that is no linear layer, a folder of other settings, an
-            unwritable folder, or a loss that is not finite (the last checkpoint stays).
+        UserError: no images, a target that is no linear layer or too small for the rank, a folder
+            of other settings, an unwritable folder, or a loss that is not finite.
     """
     began = time.perf_counter()
 
@@ -106,16 +118,22 @@ def train(
     denoiser.pipe.to(accelerator.device)
     model = denoiser.model
 
+    def say(line: str | None) -> None:
+        if main and on_message and line:
+            on_message(line)
+
     # 2. The data, encoded once, by example.
     split = step_plan.split_records(records, config.validation_images)
     names = check_targets(model, targets)
+    check_rank(model, names, config.rank)
     everything = split.train + split.validation
     rates = read_rates(everything[0].folder)
-    captions = [caption for r in everything for caption in step_plan.captions_of(r, config, rates)]
+    captions = [text for r in everything for text in step_plan.captions_of(r, config, rates)]
+    data = data_key(everything, captions)
     if main:
-        encode_examples(denoiser, everything, captions, folder / "cache" / "examples.safetensors")
+        encode_examples(denoiser, everything, captions, data, folder / "cache")
     accelerator.wait_for_everyone()
-    cache = read_examples(folder / "cache" / "examples.safetensors")
+    cache = ExampleCache(folder / "cache")
 
     # 3. The adapter: everything else is frozen.
     injected = inject(model, names, config.rank, seed)
@@ -124,33 +142,35 @@ def train(
     if main:
         targets_note = _targets(names, injected, config.rank, count, model, ranking_rows)
         runs.write_json(folder / "targets.json", targets_note)
-        if on_message:
-            on_message(str(count))
+    say(str(count))
 
     # 4. The optimizer, and the checkpoint to go on from.
     optimizer = torch.optim.AdamW(
-        list(parameters.values()), lr=config.learning_rate, weight_decay=config.weight_decay
+        list(parameters.values()), lr=config.learning_rate, weight_decay=0.0
     )
     identity = {
         "targets": names,
         "seed": seed,
-        "train": config.model_dump(mode="json", exclude={"checkpoint_every"}),
-        "data": data_key(everything, captions),
-        "model": denoiser.config.model_dump(include={"dtype", "height", "width"}),
+        "train": config.decisive(),
+        "data": data,
+        "model": denoiser.config.decisive(),
     }
     checkpoint = folder / "checkpoint" / "state.safetensors"
     start = load_checkpoint(checkpoint, identity, parameters, optimizer)
-    log = folder / "log.jsonl"
+    best = BestWeights(folder / "checkpoint" / "best.safetensors", parameters)
+    log = TrainingLog(folder / "log.jsonl", denoiser.device)
     if main:
-        kept = [row for row in runs.read_jsonl(log) if start and row["step"] <= start]
-        runs.write_jsonl(log, kept)
+        log.cut(start)
+        if start == 0:
+            best.forget()
     accelerator.wait_for_everyone()
 
     shift = config.shift or denoiser.sigma_shift
+    shares = bin_shares(LEVELS, config.timesteps, shift)
     prompts = list(sample_prompts or dict.fromkeys(r.text for r in split.validation))
     prompts = prompts[: config.sample_prompts]
 
-    def validate() -> dict[str, Any]:
+    def validate(step: int) -> dict[str, Any]:
         first = len(split.train)
         losses = validation_losses(
             denoiser,
@@ -159,17 +179,15 @@ def train(
             [record.text for record in split.validation],
             seed,
             config.guidance,
-            max(1, config.batch_size // world),
+            max(VALIDATION_ROWS, config.batch_size // world),
             accelerator,
         )
-        mean = sum(losses) / len(losses)
-        by_sigma = {str(sigma): loss for sigma, loss in zip(SIGMAS, losses, strict=True)}
-        return {"mean": mean, "by_sigma": by_sigma}
-
-    def write_row(step: int, **values: Any) -> None:
-        if main:
-            row = {"schema": LOG_SCHEMA, "step": step, **values}
-            runs.append_jsonl(log, [{**row, "memory_gb": round(_peak_memory_gb(denoiser), 3)}])
+        _check_finite(step, checkpoint, config, validation=sum(losses))
+        return {
+            "mean": sum(losses) / len(losses),
+            "as_trained": sum(x * share for x, share in zip(losses, shares, strict=True)),
+            "by_sigma": {str(sigma): loss for sigma, loss in zip(SIGMAS, losses, strict=True)},
+        }
 
     def write_samples(step: int) -> None:
         if main and prompts:
@@ -177,67 +195,80 @@ def train(
             grid = sample_grid(denoiser.sample(prompts, seeds, sample_steps), prompts)
             runs.write_bytes(folder / "samples" / f"step-{step:06d}.png", grid)
 
-    # 5. Where it starts: the loss and the pictures of the untouched model.
+    # 5. What it costs, and where it starts: the loss and the pictures of the untouched model.
+    if main and start < config.steps:
+        memory = _memory(denoiser, cache, captions[0], config, world)
+        say(str(memory))
+        say(memory.warning(device_memory(denoiser.device)))
+        say(side_costs(config, len(split.validation), len(prompts), sample_steps))
     if start == 0:
-        validation = validate()
-        _check_finite(0, checkpoint, validation=validation["mean"])
-        write_row(0, loss=None, validation=validation, lr=0.0, seconds=0.0)
+        values = {"loss": None, "validation": validate(0)}
+        if main:
+            log.write(0, **values, lr=0.0, seconds=0.0)
         write_samples(0)
     if main and on_progress:
-        on_progress(start, config.steps)
+        on_progress(start, config.steps, log.note)
 
     # 6. The loop.
     for step in range(start + 1, config.steps + 1):
         clock = time.perf_counter()
         optimizer.param_groups[0]["lr"] = step_plan.learning_rate_at(step, config)
         whole = step_plan.batch_at(
-            seed, step, split.train, cache.latents.shape[1:], config, shift, rates
+            seed, step, split.train, cache.latent_shape, config, shift, rates
         )
         mine = whole.part(accelerator.process_index, world)
 
         optimizer.zero_grad(set_to_none=True)
         loss = _backward(denoiser, cache, mine, config)
         loss = _sum_over_processes(accelerator, loss, parameters)
-        norm = nn.utils.clip_grad_norm_(parameters.values(), config.max_grad_norm).item()
-        _check_finite(step, checkpoint, loss=loss, gradient=norm)
+        norm = nn.utils.clip_grad_norm_(parameters.values(), MAX_GRADIENT_NORM).item()
+        _check_finite(step, checkpoint, config, loss=loss, gradient=norm)
         optimizer.step()
         seconds = time.perf_counter() - clock
 
         last = step == config.steps
-        values: dict[str, Any] = {"loss": loss, "grad_norm": norm}
+        values = {"loss": loss, "grad_norm": norm}
         if last or step % config.validate_every == 0:
-            values["validation"] = validate()
-        rate = optimizer.param_groups[0]["lr"]
-        write_row(step, **values, lr=rate, seconds=round(seconds, 4))
+            values["validation"] = validate(step)
+        if main:
+            rate = optimizer.param_groups[0]["lr"]
+            say(log.write(step, **values, lr=rate, seconds=round(seconds, 4)))
+            if "validation" in values:
+                best.offer(step, values["validation"]["as_trained"])
         if last or step % config.sample_every == 0:
             write_samples(step)
         if main and (last or step % config.checkpoint_every == 0):
             save_checkpoint(checkpoint, step, identity, parameters, optimizer)
         if main and on_progress:
-            on_progress(step, config.steps)
+            on_progress(step, config.steps, log.note)
 
-    # 7. The adapter, as other tools load it.
-    path = folder / "adapter" / WEIGHTS
-    if main:
-        note = AdapterNote(
-            base=base,
-            rank=config.rank,
-            targets=injected,
-            seed=seed,
-            height=denoiser.config.height,
-            width=denoiser.config.width,
-        )
-        path = denoiser.save_adapter(folder / "adapter", note)
+    # 7. The adapter, as other tools load it: the last weights, or the best if those fell behind.
     accelerator.wait_for_everyone()
-    validations = [row["validation"]["mean"] for row in runs.read_jsonl(log) if "validation" in row]
+    course = course_of(log.rows(), best.step)
+    note = AdapterNote(
+        base=identity["model"]["path"],
+        rank=config.rank,
+        targets=injected,
+        seed=seed,
+        height=denoiser.config.height,
+        width=denoiser.config.width,
+    )
+    if course.gives_back:
+        if main:
+            denoiser.save_adapter(folder / "adapter-last", note)
+        best.restore()
+    if main:
+        denoiser.save_adapter(folder / "adapter", note)
+    accelerator.wait_for_everyone()
+    say(course.line())
+    say(course.warning(config.learning_rate))
     return TrainSummary(
-        adapter=path,
+        adapter=adapter_file(denoiser.pipe, folder / "adapter"),
         injected=injected,
         parameters=count,
         steps=config.steps,
         resumed_from=start,
-        validation_before=validations[0],
-        validation_after=validations[-1],
+        course=course,
         seconds=time.perf_counter() - began,
     )
 
@@ -248,12 +279,11 @@ def _backward(
     """This process's share of the global batch's mean loss, after its backward pass."""
     if not batch.examples:
         return torch.zeros((), device=denoiser.device)
-    losses = example_losses(
-        denoiser,
-        cache.latents[batch.examples],
-        cache.captions(batch.captions),
-        batch.sigma,
+    losses = denoiser.denoising_loss(
+        cache.latents(batch.examples),
         batch.noise,
+        batch.sigma,
+        cache.captions(batch.captions),
         config.guidance,
     )
     loss = losses.sum() / config.batch_size
@@ -279,16 +309,34 @@ def _sum_over_processes(
     return total[0].item()
 
 
-def _check_finite(step: int, checkpoint: Path, **values: float) -> None:
-    """Stop before a value that is not finite reaches the weights."""
+def _check_finite(step: int, checkpoint: Path, config: TrainConfig, **values: float) -> None:
+    """Stop before a value that is not finite reaches the weights, and say how to start again."""
     for name, value in values.items():
-        if not math.isfinite(value):
-            kept = f"the checkpoint in {checkpoint.parent} is kept; " if checkpoint.exists() else ""
-            raise UserError(
-                f"the {name} is {value} at step {step}",
-                where="train",
-                mend=f"{kept}lower train.learning_rate, or use model.dtype: float32",
-            )
+        if math.isfinite(value):
+            continue
+        # With another rate it is another run, whose folder must be free of this one's weights.
+        again = f"`rm -r {checkpoint.parent}`, then " if checkpoint.parent.exists() else ""
+        raise UserError(
+            f"the {name} is {value} at step {step}",
+            where="train",
+            mend=f"to start again at a lower rate: {again}the same command with "
+            f"train.learning_rate={config.learning_rate / 10:g}; or use model.dtype=float32",
+        )
+
+
+def _memory(
+    denoiser: Denoiser, cache: ExampleCache, caption: str, config: TrainConfig, processes: int
+) -> MemoryEstimate:
+    """What a step will hold, by a look at one picture."""
+    latents = cache.latents([0])
+    row = latents, torch.zeros_like(latents), torch.tensor([0.5]), cache.captions([caption])
+    modules = [part for part in denoiser.pipe.components.values() if isinstance(part, nn.Module)]
+    return estimate_memory(
+        lambda: denoiser.denoising_loss(*row, config.guidance),
+        [x for module in modules for x in (*module.parameters(), *module.buffers())],
+        trainable(denoiser.model).values(),
+        math.ceil(config.batch_size / processes),
+    )
 
 
 def _targets(
@@ -312,9 +360,3 @@ def _targets(
         "parameters": {"trainable": count.trainable, "total": count.total, "by_module": by_module},
         "ranking": list(ranking_rows),
     }
-
-
-def _peak_memory_gb(denoiser: Denoiser) -> float:
-    if denoiser.device.type == "cuda":
-        return torch.cuda.max_memory_allocated(denoiser.device) / 1e9
-    return runs.peak_memory_gb()

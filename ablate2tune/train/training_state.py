@@ -54,7 +54,8 @@ def load_checkpoint(
         raise UserError(
             f"belongs to other settings: {'; '.join(differing[:3])}",
             where=str(path),
-            mend="give the recipe another name, or delete that folder to train again",
+            mend=f"`rm -r {path.parent}` to train again from the start, or give the recipe another "
+            "name",
         )
     with torch.no_grad():
         for name, parameter in parameters.items():

@@ -1,38 +1,23 @@
-"""The training loss of a batch, and the validation loss on fixed noise."""
+"""The validation loss: noise fixed per example, at noise levels that cover [0, 1] evenly."""
 
+import math
 from collections.abc import Sequence
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from ablate2tune.models import Conditioning, Denoiser
+from ablate2tune.models import Denoiser
 from ablate2tune.seeding import torch_generator
 from ablate2tune.train.example_cache import ExampleCache
+from ablate2tune.train.train_config import TrainConfig
 
-SIGMAS = tuple((i + 0.5) / 8 for i in range(8))
-"""Noise levels of the validation loss: the midpoints of eight equal bins of [0, 1]."""
-
-
-def example_losses(
-    denoiser: Denoiser,
-    latents: Tensor,
-    conditioning: Conditioning,
-    sigma: Tensor,
-    noise: Tensor,
-    guidance: float,
-) -> Tensor:
-    """The denoising loss of each example, (batch,), float32, on the denoiser's device.
-
-    Args:
-        denoiser: predicts the velocity.
-        latents: clean packed latents, (batch, tokens, channels).
-        conditioning: one row per latent.
-        sigma: noise levels in [0, 1], (batch,).
-        noise: (batch, tokens, channels).
-        guidance: value of the guidance embedding, for models that have one.
-    """
-    return denoiser.denoising_loss(latents, noise, sigma, conditioning, guidance)
+LEVELS = 8
+SIGMAS = tuple((i + 0.5) / LEVELS for i in range(LEVELS))
+"""The midpoints of equal bins of [0, 1]."""
+STEP_COST = 2
+"""Forward passes that a training step costs for each picture: the base is frozen, so that the
+backward pass takes as long as the forward one."""
 
 
 @torch.no_grad()
@@ -55,23 +40,54 @@ def validation_losses(
         captions: one per example.
         seed: the run's seed; fixes the noise, which is shared by the noise levels.
         guidance: value of the guidance embedding.
-        batch_size: examples per forward pass in each process.
-        accelerator: the examples are split over its processes.
+        batch_size: examples and levels per forward pass in each process.
+        accelerator: the examples and levels are split over its processes.
     """
-    count, shape = len(examples), cache.latents.shape[1:]
-    losses = torch.zeros(len(SIGMAS), count, device=denoiser.device)
+    # Level by level, so that a family that takes one level a call is given few in a batch.
+    rows = [(level, example) for level in range(LEVELS) for example in range(len(examples))]
+    losses = torch.zeros(LEVELS, len(examples), device=denoiser.device)
     index, processes = accelerator.process_index, accelerator.num_processes
-    mine = range(index * count // processes, (index + 1) * count // processes)
-    for start in range(mine.start, mine.stop, batch_size):
-        rows = range(start, min(start + batch_size, mine.stop))
+    mine = rows[index * len(rows) // processes : (index + 1) * len(rows) // processes]
+    for start in range(0, len(mine), batch_size):
+        levels, places = map(list, zip(*mine[start : start + batch_size], strict=True))
+        latents = cache.latents([examples[place] for place in places])
         noise = torch.stack(
-            [torch.randn(shape, generator=torch_generator(seed, "validation", i)) for i in rows]
+            [
+                torch.randn(latents.shape[1:], generator=torch_generator(seed, "validation", place))
+                for place in places
+            ]
         )
-        latents = cache.latents[[examples[i] for i in rows]]
-        conditioning = cache.captions([captions[i] for i in rows])
-        for level, sigma in enumerate(SIGMAS):
-            losses[level, rows.start : rows.stop] = example_losses(
-                denoiser, latents, conditioning, torch.full((len(rows),), sigma), noise, guidance
-            )
+        losses[levels, places] = denoiser.denoising_loss(
+            latents,
+            noise,
+            torch.tensor([SIGMAS[level] for level in levels]),
+            cache.captions([captions[place] for place in places]),
+            guidance,
+        )
     total: Tensor = accelerator.reduce(losses, reduction="sum")  # pyright: ignore
     return total.double().mean(1).tolist()
+
+
+def side_costs(config: TrainConfig, validation_images: int, prompts: int, sample_steps: int) -> str:
+    """What the validations and the sample grids of a run cost beside its training, in a line.
+
+    >>> side_costs(TrainConfig(steps=1000, batch_size=4), 64, 6, 28)
+    'on top of training: validation 70 % (5,632 forward passes), samples 13 % (1,008)'
+
+    Args:
+        config: steps, batch size and intervals.
+        validation_images: images that are validated on.
+        prompts: pictures of a grid.
+        sample_steps: forward passes for each of them.
+    """
+    training = STEP_COST * config.steps * config.batch_size
+
+    def passes(every: int, each: int) -> int:
+        return each * (1 + math.ceil(config.steps / every))  # before the first and after the last
+
+    validation = passes(config.validate_every, validation_images * LEVELS)
+    samples = passes(config.sample_every, prompts * sample_steps)
+    return (
+        f"on top of training: validation {100 * validation / training:.0f} % ({validation:,} "
+        f"forward passes), samples {100 * samples / training:.0f} % ({samples:,})"
+    )

@@ -20,7 +20,7 @@ model, scenes, folder, config, *die = sys.argv[1:]
 torch.set_num_threads(1)
 
 
-def report(done: int, total: int) -> None:
+def report(done: int, total: int, note: str) -> None:
     if die and done == int(die[0]):
         os.kill(os.getpid(), signal.SIGKILL)
 

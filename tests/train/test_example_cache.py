@@ -1,4 +1,7 @@
 import dataclasses
+import gc
+import os
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -6,9 +9,22 @@ import pytest
 import torch
 
 from ablate2tune.errors import UserError
-from ablate2tune.models import FluxDenoiser
+from ablate2tune.models import Conditioning, FluxDenoiser
+from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.scenes.dataset.records import SceneRecord
-from ablate2tune.train.example_cache import encode_examples, read_examples
+from ablate2tune.train import example_cache
+from ablate2tune.train.example_cache import ExampleCache, data_key, encode_examples
+
+
+def encode(denoiser, records, captions, folder: Path) -> ExampleCache:
+    encode_examples(denoiser, records, captions, data_key(records, captions), folder)
+    return ExampleCache(folder)
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch: pytest.MonkeyPatch):
+    """Five rows to a file, so that a dozen examples take three."""
+    monkeypatch.setattr(example_cache, "SHARD", 5)
 
 
 def test_latents_and_captions_belong_to_their_example(
@@ -16,54 +32,131 @@ def test_latents_and_captions_belong_to_their_example(
 ):
     shuffled = [records[i] for i in np.random.default_rng(0).permutation(12)]
     captions = [r.text for r in shuffled] + [r.pair_text for r in shuffled] + [""]
-    encode_examples(tiny_flux, shuffled, captions, tmp_path / "cache")
-    cache = read_examples(tmp_path / "cache")
-    assert len(cache.conditioning) == len(set(captions))
+    cache = encode(tiny_flux, shuffled, captions, tmp_path)
+    latents = cache.latents(range(12))
     for index, record in enumerate(shuffled):
         rng = np.random.default_rng(2 * int(record.group_id[-3:]) + int(record.scene_id[-1]))
         pixels = rng.integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
         alone = tiny_flux.encode_images(pixels)[0]
-        torch.testing.assert_close(cache.latents[index], alone, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(latents[index], alone, rtol=1e-4, atol=1e-4)
         for caption in (record.text, record.pair_text, ""):
             told, encoded = cache.captions([caption]), tiny_flux.encode_prompts([caption])
             torch.testing.assert_close(told.prompt_embeds, encoded.prompt_embeds)
             torch.testing.assert_close(told.pooled, encoded.pooled)
-    assert torch.pdist(cache.latents.flatten(1)).min() > 0.01
+    assert torch.pdist(latents.flatten(1)).min() > 0.01
+    assert torch.equal(cache.latents([7, 2, 7]), latents[[7, 2, 7]])
+
+
+def test_never_more_than_a_file_is_in_memory(
+    tiny_flux: FluxDenoiser, records: list[SceneRecord], tmp_path: Path, monkeypatch
+):
+    # What an encoder gave must be gone before it is called again.
+    alive, sizes = [], []
+
+    def watched(encode, tensor_of):
+        def run(items, **options):
+            gc.collect()
+            assert not [reference for reference in alive if reference() is not None]
+            given = encode(items, **options)
+            sizes.append(len(given))
+            alive.append(weakref.ref(tensor_of(given)))
+            return given
+
+        return run
+
+    pictures, prompts = tiny_flux.encode_images, tiny_flux.encode_prompts
+    monkeypatch.setattr(tiny_flux, "encode_images", watched(pictures, lambda x: x))
+    monkeypatch.setattr(tiny_flux, "encode_prompts", watched(prompts, lambda x: x.prompt_embeds))
+    encode(tiny_flux, records, [r.text for r in records], tmp_path)
+    # 14 pictures; the test group's two captions are among the other twelve.
+    assert sizes == [5, 5, 4, 5, 5, 2]
 
 
 def test_unchanged_data_is_not_encoded_again(
     tiny_flux: FluxDenoiser, records: list[SceneRecord], tmp_path: Path, monkeypatch
 ):
-    path, captions = tmp_path / "cache", [r.text for r in records]
-    encode_examples(tiny_flux, records, captions, path)
+    captions = [r.text for r in records]
+    encode(tiny_flux, records, captions, tmp_path)
     monkeypatch.setattr(tiny_flux.pipe.vae, "encode", lambda *_: pytest.fail("encoded again"))
-    encode_examples(tiny_flux, records, captions, path)
+    encode(tiny_flux, records, captions, tmp_path)
 
 
 def test_changed_data_is_encoded_again(tiny_flux: FluxDenoiser, make_records, tmp_path: Path):
-    records, path = make_records(tmp_path / "data", 2), tmp_path / "cache"
+    records, folder = make_records(tmp_path / "data", 2), tmp_path / "cache"
     captions = [r.text for r in records]
-    encode_examples(tiny_flux, records, captions, path)
-    before = read_examples(path)
+    before = encode(tiny_flux, records, captions, folder).latents(range(4))
+    # Another picture under the same name, of the same size and time.
+    stat = records[0].image_path.stat()
     records[0].image_path.write_bytes(records[3].image_path.read_bytes())
-    encode_examples(tiny_flux, records, captions, path)
-    after = read_examples(path)
-    assert not torch.equal(after.latents[0], before.latents[0])
-    assert torch.equal(after.latents[1], before.latents[1])
+    os.utime(records[0].image_path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    after = encode(tiny_flux, records, captions, folder).latents(range(4))
+    assert not torch.equal(after[0], before[0])
+    assert torch.equal(after[1], before[1])
 
-    encode_examples(tiny_flux, records, [*captions, "a new caption"], path)
-    assert "a new caption" in read_examples(path).rows
+    cache = encode(tiny_flux, records, [*captions, "a new caption"], folder)
+    assert len(cache.captions(["a new caption"])) == 1
 
 
-def test_a_torn_cache_is_made_again(
+def test_other_weights_encode_again(
+    tiny_flux: FluxDenoiser, records: list[SceneRecord], tmp_path: Path, monkeypatch
+):
+    captions = [r.text for r in records]
+    encode(tiny_flux, records, captions, tmp_path)
+    monkeypatch.setattr(example_cache, "identity", lambda path: "content of a hub's new snapshot")
+    seen = []
+    monkeypatch.setattr(tiny_flux, "encode_images", lambda x: seen.append(len(x)) or torch.zeros(5))
+    encode(tiny_flux, records, captions, tmp_path)
+    assert seen == [5, 5, 4]
+
+
+def test_what_is_torn_or_missing_is_made_again(
     tiny_flux: FluxDenoiser, records: list[SceneRecord], tmp_path: Path
 ):
-    path, captions = tmp_path / "cache", [r.text for r in records]
-    encode_examples(tiny_flux, records, captions, path)
-    whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) // 2])
-    encode_examples(tiny_flux, records, captions, path)
-    assert path.read_bytes() == whole
+    captions = [r.text for r in records]
+    encode(tiny_flux, records, captions, tmp_path)
+    torn, gone, kept = (tmp_path / f"latents-0000{n}.safetensors" for n in (0, 1, 2))
+    whole, time = torn.read_bytes(), kept.stat().st_mtime_ns
+    torn.write_bytes(whole[: len(whole) // 2])
+    gone.unlink()
+    with pytest.raises(UserError, match=r"cache is damaged.*delete it|latents-00000"):
+        ExampleCache(tmp_path).latents([0])
+    encode(tiny_flux, records, captions, tmp_path)
+    assert torn.read_bytes() == whole and gone.exists()
+    assert kept.stat().st_mtime_ns == time
+
+
+def test_prompts_are_padded_alike_in_all_files(tmp_path: Path, monkeypatch):
+    # A family that pads to the longest prompt is told of all of them.
+    seen = []
+
+    class Padding:
+        config = ModelConfig(path=str(tmp_path), height=32, width=32)
+
+        def encode_prompts(self, prompts, among):
+            seen.append((len(prompts), list(among)))
+            return Conditioning(torch.zeros(len(prompts), max(map(len, among)), 1))
+
+    captions = [str(n) * n for n in range(1, 8)]
+    encode_examples(Padding(), [], captions, "data", tmp_path / "cache")
+    assert seen == [(5, captions), (2, captions)]
+    shape = ExampleCache(tmp_path / "cache").captions(["1", "7777777"]).prompt_embeds.shape
+    assert shape == (2, 7, 1)
+
+
+def test_masks_and_further_embeddings_are_kept(tmp_path: Path):
+    class Masked:
+        config = ModelConfig(path=str(tmp_path), height=32, width=32)
+
+        def encode_prompts(self, prompts, among):
+            rows = torch.arange(len(prompts))
+            extra = {"prompt_attention_mask": rows[:, None] > 0}
+            return Conditioning(rows[:, None, None].float(), None, extra)
+
+    encode_examples(Masked(), [], ["a", "b"], "data", tmp_path / "cache")
+    told = ExampleCache(tmp_path / "cache").captions(["b", "a"])
+    assert told.pooled is None
+    assert told.extra["prompt_attention_mask"].tolist() == [[True], [False]]
+    assert told.mask is not None
 
 
 def test_pictures_of_another_size_are_refused(
@@ -71,11 +164,11 @@ def test_pictures_of_another_size_are_refused(
 ):
     tiny_flux.config = tiny_flux.config.model_copy(update={"height": 64})
     with pytest.raises(UserError, match=r"32 x 32 pixels, but the model runs at 32 x 64"):
-        encode_examples(tiny_flux, records, ["a"], tmp_path / "cache")
+        encode(tiny_flux, records, ["a"], tmp_path / "cache")
 
 
 def test_a_missing_picture_is_named(tiny_flux: FluxDenoiser, make_records, tmp_path: Path):
     record = make_records(tmp_path, 1)[0]
     gone = dataclasses.replace(record, file_name="images/gone.png")
     with pytest.raises(UserError, match=r"gone\.png"):
-        encode_examples(tiny_flux, [gone], ["a"], tmp_path / "cache")
+        encode(tiny_flux, [gone], ["a"], tmp_path / "cache")

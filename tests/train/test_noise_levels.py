@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from ablate2tune.train.noise_levels import sample_sigmas
+from ablate2tune.train.noise_levels import bin_shares, sample_sigmas
 
 
 # P(sigma <= s*x / (1 + (s-1)*x)) with x = sigmoid(z) is Phi(z), whatever the shift s.
@@ -43,3 +43,17 @@ def test_sigmas_depend_on_the_generator_alone():
     )
     torch.manual_seed(99)
     assert torch.equal(first, again)
+
+
+@pytest.mark.parametrize("shift", [1.0, 3.0, 15.0])
+@pytest.mark.parametrize("density", ["flux_shift", "logit_normal", "uniform"])
+def test_bin_shares_are_those_of_the_draws(density, shift: float):
+    sigma = sample_sigmas(200_000, density, shift, torch.Generator().manual_seed(5))
+    drawn = torch.histc(sigma, bins=8, min=0, max=1) / 200_000
+    assert bin_shares(8, density, shift) == pytest.approx(drawn.tolist(), abs=0.0045)
+
+
+def test_bin_shares_by_hand():
+    # sigma > 0.5 where x > 1/4 of the unshifted, sigmoid(z) > 1/4 where z > -log 3 = -1.0986.
+    assert bin_shares(2, "flux_shift", 3.0) == pytest.approx([0.13597, 0.86403], abs=1e-5)
+    assert bin_shares(4, "uniform", 3.0) == [0.25] * 4

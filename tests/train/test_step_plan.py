@@ -105,8 +105,3 @@ def test_learning_rate_by_hand():
     eighth = math.sqrt(0.5)  # cos(pi / 4)
     by_hand = [0.2, 0.4, 0.6, 0.8, 0.4 * (1 + eighth), 0.4, 0.4 * (1 - eighth)]
     assert rates == pytest.approx(by_hand)
-
-
-def test_warmup_longer_than_training():
-    config = TrainConfig(learning_rate=1.0, warmup=9, steps=2)
-    assert [learning_rate_at(step, config) for step in (1, 2)] == pytest.approx([0.1, 0.2])

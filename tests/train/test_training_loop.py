@@ -1,6 +1,7 @@
 import json
 import math
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -14,9 +15,8 @@ from ablate2tune.errors import UserError
 from ablate2tune.models import FluxDenoiser, load_denoiser
 from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.scenes.dataset.records import SceneRecord, load_images
-from ablate2tune.train import train, training_loop
+from ablate2tune.train import TrainSummary, train
 from ablate2tune.train.train_config import TrainConfig
-from ablate2tune.train.validation import example_losses
 
 TARGETS = ["transformer_blocks.1.attn.to_q", "single_transformer_blocks.0.proj_out"]
 WEIGHTS = "adapter/pytorch_lora_weights.safetensors"
@@ -32,9 +32,19 @@ def rows_of(folder: Path) -> list[dict]:
     return [{k: v for k, v in row.items() if k not in ("seconds", "memory_gb")} for row in rows]
 
 
+class Whole(NamedTuple):
+    """An uninterrupted run, and what it told."""
+
+    denoiser: FluxDenoiser
+    folder: Path
+    summary: TrainSummary
+    config: TrainConfig
+    lines: list[str]
+    notes: list[tuple[int, int, str]]
+
+
 @pytest.fixture(scope="module")
 def whole_run(tmp_path_factory, tiny_flux_config: ModelConfig, records: list[SceneRecord]):
-    """An uninterrupted run: its denoiser, folder, summary and config."""
     folder = tmp_path_factory.mktemp("whole")
     config = TrainConfig(
         rank=2,
@@ -49,7 +59,7 @@ def whole_run(tmp_path_factory, tiny_flux_config: ModelConfig, records: list[Sce
         sample_prompts=2,
         checkpoint_every=2,
     )
-    denoiser, lines = load_denoiser(tiny_flux_config), []
+    denoiser, lines, notes = load_denoiser(tiny_flux_config), [], []
     rows = [{"address": TARGETS[0], "rank": 1}]
     summary = train(
         denoiser,
@@ -61,9 +71,9 @@ def whole_run(tmp_path_factory, tiny_flux_config: ModelConfig, records: list[Sce
         ranking_rows=rows,
         sample_steps=2,
         on_message=lines.append,
+        on_progress=lambda done, total, note: notes.append((done, total, note)),
     )
-    assert lines == [str(summary.parameters)]
-    return denoiser, folder, summary, config
+    return Whole(denoiser, folder, summary, config, lines, notes)
 
 
 def test_only_the_adapter_changes(whole_run, tiny_flux: FluxDenoiser):
@@ -79,7 +89,7 @@ def test_only_the_adapter_changes(whole_run, tiny_flux: FluxDenoiser):
 def test_stock_diffusers_loads_the_same_model(
     whole_run, tiny_flux: FluxDenoiser, tiny_flux_folder: Path
 ):
-    trained, folder, *_ = whole_run
+    trained, folder = whole_run[:2]
     stock = FluxPipeline.from_pretrained(tiny_flux_folder)
     stock.load_lora_weights(folder / "adapter")
     told = trained.encode_prompts(["a red ball left of a blue cube", "a green cone"])
@@ -102,7 +112,7 @@ def test_the_first_step_is_adamw_on_the_flow_matching_loss(
     group = records[:4]
     config = TrainConfig(
         rank=2, steps=1, batch_size=1, warmup=0, plain_captions=0, validation_images=2,
-        timesteps="logit_normal", learning_rate=0.01, max_grad_norm=1e9,
+        timesteps="logit_normal", learning_rate=0.01,
     )  # fmt: skip
     train(tiny_flux, group, TARGETS[:1], config, 5, tmp_path, sample_steps=1)
     logged = rows_of(tmp_path)[1]["loss"]
@@ -126,7 +136,7 @@ def test_the_first_step_is_adamw_on_the_flow_matching_loss(
 
 
 def test_files(whole_run):
-    _, folder, summary, _ = whole_run
+    _, folder, summary, *_ = whole_run
     rows = runs.read_jsonl(folder / "log.jsonl")
     assert [row["step"] for row in rows] == list(range(7))
     assert [row["step"] for row in rows if "validation" in row] == [0, 3, 6]
@@ -135,8 +145,8 @@ def test_files(whole_run):
     assert rows[1]["lr"] == pytest.approx(0.005)
     levels = [0.0625, 0.1875, 0.3125, 0.4375, 0.5625, 0.6875, 0.8125, 0.9375]
     assert [float(sigma) for sigma in rows[3]["validation"]["by_sigma"]] == levels
-    assert summary.validation_before == rows[0]["validation"]["mean"]
-    assert summary.validation_after == rows[6]["validation"]["mean"]
+    assert summary.course.start == (0, rows[0]["validation"]["as_trained"])
+    assert summary.course.last == (6, rows[6]["validation"]["as_trained"])
     names = [p.name for p in sorted((folder / "samples").iterdir())]
     assert names == [f"step-{step:06d}.png" for step in (0, 4, 6)]
     with Image.open(folder / "samples" / names[0]) as grid:
@@ -161,11 +171,13 @@ def test_every_step_pairs_latents_with_their_own_caption(
 ):
     seen = []
 
-    def spy(denoiser, latents, conditioning, sigma, noise, guidance):
-        seen.extend(zip(latents, conditioning.prompt_embeds, strict=True))
-        return example_losses(denoiser, latents, conditioning, sigma, noise, guidance)
+    def spy(latents, noise, sigma, conditioning, guidance):
+        if torch.is_grad_enabled() and len(latents) == config.batch_size:
+            seen.extend(zip(latents, conditioning.prompt_embeds, strict=True))
+        return loss(latents, noise, sigma, conditioning, guidance)
 
-    monkeypatch.setattr(training_loop, "example_losses", spy)
+    loss = tiny_flux.denoising_loss
+    monkeypatch.setattr(tiny_flux, "denoising_loss", spy)
     config = config.model_copy(update={"plain_captions": 0.4})
     train(tiny_flux, records, TARGETS, config, 0, tmp_path, sample_steps=1)
 
@@ -198,9 +210,9 @@ class KilledError(Exception):
 def test_an_interrupted_run_ends_the_same_bit_for_bit(
     whole_run, tiny_flux_config, records: list[SceneRecord], tmp_path: Path, when: int
 ):
-    _, whole, _, config = whole_run
+    _, whole, _, config, *_ = whole_run
 
-    def stop(done: int, total: int) -> None:
+    def stop(done: int, total: int, note: str) -> None:
         if done == when:
             raise KilledError
 
@@ -228,12 +240,12 @@ def assert_same_run(folder: Path, other: Path) -> None:
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(
     tiny_flux: FluxDenoiser, records: list[SceneRecord], config: TrainConfig, tmp_path: Path
 ):
-    def poison(done: int, total: int) -> None:
+    def poison(done: int, total: int, note: str) -> None:
         if done == 3:
             with torch.no_grad():
                 tiny_flux.model.get_parameter("x_embedder.weight").fill_(torch.nan)
 
-    with pytest.raises(UserError, match=r"the loss is nan at step 4; .*is kept; lower train"):
+    with pytest.raises(UserError, match=r"the loss is nan at step 4; .*lower rate: `rm -r"):
         train(tiny_flux, records, TARGETS, config, 0, tmp_path, sample_steps=1, on_progress=poison)
     kept = load_file(tmp_path / "checkpoint" / "state.safetensors")
     assert all(tensor.isfinite().all() for tensor in kept.values())
@@ -244,7 +256,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(
 def test_other_settings_are_refused(
     tiny_flux_config, whole_run, records: list[SceneRecord], tmp_path: Path
 ):
-    _, whole, _, config = whole_run
+    _, whole, _, config, *_ = whole_run
     (tmp_path / "checkpoint").mkdir()
     state = (whole / "checkpoint" / "state.safetensors").read_bytes()
     (tmp_path / "checkpoint" / "state.safetensors").write_bytes(state)

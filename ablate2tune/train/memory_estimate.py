@@ -1,0 +1,114 @@
+"""How much memory a training step needs, from what autograd is seen to keep for one picture.
+
+With a frozen base nearly all of it is activations, and they depend on where the first adapted
+block lies: what comes before it is computed without a graph.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+from torch.multiprocessing.reductions import StorageWeakRef
+
+OPTIMIZER = 3
+"""Tensors of an adapter's size beside its weights: the gradient and AdamW's two moments."""
+
+
+class MemoryEstimate(NamedTuple):
+    """Bytes that are held at the end of a step's forward pass, by what they are for."""
+
+    weights: int
+    """All modules of the pipeline."""
+    adapter: int
+    """The trained weights with their gradients and moments."""
+    activations: int
+    """What autograd keeps for one picture."""
+    pictures: int
+    """Pictures of a step in one process."""
+
+    @property
+    def total(self) -> int:
+        """All together."""
+        return self.weights + self.adapter + self.activations * self.pictures
+
+    def __str__(self) -> str:
+        return (
+            f"memory: about {_gb(self.total)} GB (weights {_gb(self.weights)}, activations "
+            f"{self.pictures} x {_gb(self.activations)}, adapter and optimizer {_gb(self.adapter)})"
+        )
+
+    def warning(self, available: int | None) -> str | None:
+        """What to say where that is more than a device has, in bytes; None where it fits."""
+        if available is None or self.total <= available:
+            return None
+        return (
+            f"warning: the device has {_gb(available)} GB and training needs about "
+            f"{_gb(self.total)}; lower train.batch_size or model.height and width, or adapt later "
+            "blocks"
+        )
+
+
+def estimate_memory(
+    forward: Callable[[], Tensor],
+    weights: Iterable[Tensor],
+    trained: Iterable[Tensor],
+    pictures: int,
+) -> MemoryEstimate:
+    """What a training step will hold; costs one forward pass, and no memory beyond it.
+
+    Args:
+        forward: the loss of one picture, with gradients enabled; also on the meta device.
+        weights: of all modules that lie on the device, the trained ones among them.
+        trained: those that get gradients.
+        pictures: how many a process sees in a step.
+    """
+    held = list(weights)
+    return MemoryEstimate(
+        weights=sum(tensor.nbytes for tensor in held),
+        adapter=OPTIMIZER * sum(tensor.nbytes for tensor in trained),
+        activations=kept_by_autograd(forward, held),
+        pictures=pictures,
+    )
+
+
+def kept_by_autograd(forward: Callable[[], object], held: Iterable[Tensor]) -> int:
+    """Bytes of the tensors that autograd keeps for a backward pass, each storage once.
+
+    They are counted and let go, so that nothing but the forward pass itself needs memory.
+
+    Args:
+        forward: what is run.
+        held: tensors that are there in any case, and are not counted.
+    """
+    # Weak references: a storage that is freed meanwhile must not lend its address to another.
+    seen = [StorageWeakRef(tensor.untyped_storage()) for tensor in held]
+    known = {reference.cdata for reference in seen}
+    total = 0
+
+    def count(tensor: Tensor) -> None:
+        nonlocal total
+        reference = StorageWeakRef(tensor.untyped_storage())
+        if reference.cdata not in known:
+            known.add(reference.cdata)
+            seen.append(reference)
+            total += tensor.untyped_storage().nbytes()
+
+    def lost(_: None) -> Tensor:
+        raise AssertionError("nothing was kept for a backward pass")
+
+    with torch.enable_grad(), saved_tensors_hooks(count, lost):
+        forward()
+    return total
+
+
+def device_memory(device: torch.device) -> int | None:
+    """Bytes of memory that a device has in all; None where it does not say."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return None
+
+
+def _gb(size: int) -> str:
+    return f"{size / 1e9:.2g}" if size < 10e9 else f"{size / 1e9:.0f}"

@@ -1,0 +1,34 @@
+import pytest
+from pydantic import ValidationError
+
+from ablate2tune.train.train_config import TrainConfig
+
+
+@pytest.mark.parametrize(
+    "values, words",
+    [
+        ({"caption_dropout": 0.6, "plain_captions": 0.5}, "are 1.1 of the captions together"),
+        ({"rank": True}, "a number is needed"),
+        ({"warmup": 20, "steps": 20}, "a warm-up of 20 steps leaves none of 20"),
+        ({"warmup": 50, "steps": 20}, "a warm-up of 50 steps leaves none of 20"),
+    ],
+)
+def test_what_cannot_be_is_refused(values: dict, words: str):
+    with pytest.raises(ValidationError, match=words):
+        TrainConfig(**values)
+
+
+def test_all_captions_may_be_plain_or_empty():
+    TrainConfig(caption_dropout=0.3, plain_captions=0.7)
+
+
+@pytest.mark.parametrize("steps, warmup", [(400, 20), (40, 20), (15, 7), (1, 0)])
+def test_the_usual_warmup_fits_any_run(steps: int, warmup: int):
+    assert TrainConfig(steps=steps).warmup_steps == warmup
+    assert TrainConfig(steps=steps, warmup=0).warmup_steps == 0
+
+
+def test_what_only_steers_decides_nothing():
+    steered = TrainConfig(checkpoint_every=1, sample_every=2, sample_prompts=3, validate_every=4)
+    assert steered.decisive() == TrainConfig().decisive()
+    assert TrainConfig(learning_rate=0.5).decisive() != TrainConfig().decisive()

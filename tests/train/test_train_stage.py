@@ -1,0 +1,121 @@
+"""The stage train through the command line: what may change, what must start anew, what is said."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ablate2tune import runs
+from ablate2tune.cli import main
+from ablate2tune.scenes.dataset.records import COLUMNS
+
+
+@pytest.fixture
+def recipe(tiny_flux_folder: Path, make_records, tmp_path: Path) -> Path:
+    """Four steps on a tiny FLUX and a data set of the test's own."""
+    scenes = tmp_path / "scenes"
+    records = make_records(scenes, 3)
+    rows = [{column: getattr(record, column) for column in COLUMNS} for record in records]
+    runs.write_jsonl(scenes / "metadata.jsonl", rows)
+    values = {
+        "name": "job",
+        "runs": str(tmp_path / "runs"),
+        "model": {"path": str(tiny_flux_folder), "device": "cpu", "height": 32, "width": 32,
+                  "max_sequence_length": 16},
+        "scenes": {"folder": str(scenes)},
+        "compare": {"steps": 1},
+        "train": {"targets": "list", "modules": ["transformer_blocks.1.attn.to_q",
+                  "single_transformer_blocks.1.proj_out"], "rank": 2,
+                  "steps": 4, "batch_size": 2, "warmup": 0, "learning_rate": 0.01,
+                  "validation_images": 2, "validate_every": 2, "sample_every": 9,
+                  "sample_prompts": 1, "checkpoint_every": 1},
+    }  # fmt: skip
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+def run(recipe: Path, *overrides: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(["train", str(recipe), *overrides])
+    return int(ended.value.code or 0)
+
+
+def test_losses_are_told(recipe: Path, capsys: pytest.CaptureFixture[str]):
+    assert run(recipe) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"^memory: about .* GB \(weights .*, activations 2 x .*\)$", said, re.M)
+    # Three validations of 2 x 8 rows beside 4 x 2 pictures of two passes each.
+    assert "validation 300 % (48 forward passes), samples 12 % (2)" in said
+    last = r"^loss [\d.]+ -> [\d.]+, validation [\d.]+ -> [\d.]+ \(best [\d.]+ at step \d\)$"
+    assert re.search(last, said, re.M)
+    assert "warning" not in said
+
+
+def test_a_rate_that_does_harm_is_told(recipe: Path, capsys: pytest.CaptureFixture[str]):
+    assert run(recipe, "train.learning_rate=100") == 0
+    said = capsys.readouterr().out
+    assert "warning: validation has risen" in said
+    assert re.search(r"warning: validation ended (above its start|at .*adapter-last)", said)
+    assert "lower train.learning_rate (now 100)" in said
+
+
+def test_the_way_out_of_a_loss_that_is_not_finite_works_as_it_is_told(
+    recipe: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert run(recipe, "train.learning_rate=1e30") == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    told = re.search(
+        r"`rm -r (\S+)`, then the same command with (train\.learning_rate=\S+);", error
+    )
+    assert told is not None
+    # Without it the folder would belong to the other rate.
+    assert run(recipe, "train.learning_rate=0.01") == 2
+    assert "train.learning_rate was 1e+30, is 0.01" in capsys.readouterr().err
+    shutil.rmtree(told[1])
+    assert told[2] == "train.learning_rate=1e+29"
+    assert run(recipe, "train.learning_rate=0.01") == 0
+
+
+def test_what_only_steers_may_change_in_a_run_that_was_killed(
+    recipe: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    assert run(recipe, "name=whole") == 0
+    real = runs.append_jsonl
+
+    def killed(path: Path, rows: list[dict]) -> None:
+        if rows[0].get("step") == 3:
+            raise KeyboardInterrupt
+        real(path, rows)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "append_jsonl", killed)
+        assert run(recipe) == 130
+    changed = ["checkpoint_every=3", "validate_every=4", "sample_every=3", "sample_prompts=2"]
+    assert run(recipe, *(f"train.{key}" for key in changed)) == 0
+    folder = recipe.parent / "runs"
+    name = "train/adapter/pytorch_lora_weights.safetensors"
+    assert (folder / "job" / name).read_bytes() == (folder / "whole" / name).read_bytes()
+    capsys.readouterr()
+    assert run(recipe, "train.steps=5") == 2
+    error = capsys.readouterr().err
+    assert "train.steps was 4, is 5" in error and "rm -r" in error and "name=OTHER" in error
+
+
+def test_a_replaced_picture_is_seen(recipe: Path, capsys: pytest.CaptureFixture[str]):
+    assert run(recipe) == 0
+    pictures = sorted((recipe.parent / "scenes" / "images").iterdir())
+    pictures[0].write_bytes(pictures[1].read_bytes())
+    assert run(recipe) == 2
+    assert "data has other content than before" in capsys.readouterr().err
+
+
+def test_a_rank_that_layers_have_no_room_for(recipe: Path, capsys: pytest.CaptureFixture[str]):
+    assert run(recipe, "train.rank=33") == 2
+    error = capsys.readouterr().err
+    assert "rank 33 is more than transformer_blocks.1.attn.to_q can use" in error
+    assert "set it to 32 or less" in error
+    assert not (recipe.parent / "runs" / "job" / "train" / "cache").exists()

@@ -1,0 +1,66 @@
+import torch
+from accelerate import Accelerator
+
+from ablate2tune.seeding import torch_generator
+from ablate2tune.train.train_config import TrainConfig
+from ablate2tune.train.validation import SIGMAS, side_costs, validation_losses
+
+
+class Examples:
+    """Latents of 2 tokens that hold the example's number; captions are themselves."""
+
+    def latents(self, examples):
+        return torch.tensor(examples).float()[:, None, None].expand(-1, 2, 1)
+
+    def captions(self, captions):
+        return list(captions)
+
+
+class Denoiser:
+    """Loses example + 10 * caption + 100 * sigma + 1000 * noise; counts its rows."""
+
+    device = torch.device("cpu")
+
+    def __init__(self):
+        self.batches: list[list[float]] = []
+
+    def denoising_loss(self, latents, noise, sigma, conditioning, guidance):
+        assert guidance == 1.5 and not torch.is_grad_enabled()
+        self.batches.append(sigma.tolist())
+        told = torch.tensor([float(caption) for caption in conditioning])
+        return latents[:, 0, 0] + 10 * told + 100 * sigma + 1000 * noise[:, 0, 0]
+
+
+def losses_of(denoiser: Denoiser, batch_size: int) -> list[float]:
+    one = Accelerator(cpu=True)
+    captions = ["7", "8", "9"]
+    return validation_losses(denoiser, Examples(), [4, 5, 6], captions, 11, 1.5, batch_size, one)
+
+
+def by_hand(seed: int) -> list[float]:
+    first = [torch.randn(2, 1, generator=torch_generator(seed, "validation", i)) for i in range(3)]
+    noise = sum(x[0, 0].item() for x in first) / 3
+    # Examples 4, 5, 6 under captions 7, 8, 9: means 5 and 8.
+    return [5 + 80 + 100 * sigma + 1000 * noise for sigma in SIGMAS]
+
+
+def test_every_example_at_every_level_by_hand():
+    for batch_size in (1, 3, 5, 24, 100):
+        denoiser = Denoiser()
+        losses = losses_of(denoiser, batch_size)
+        torch.testing.assert_close(losses, by_hand(11), rtol=1e-5, atol=1e-2)
+        assert len(denoiser.batches) == -(-24 // batch_size)
+
+
+def test_levels_are_mixed_only_where_they_meet():
+    denoiser = Denoiser()
+    losses_of(denoiser, 3)
+    assert denoiser.batches == [[sigma] * 3 for sigma in SIGMAS]
+
+
+def test_costs_by_hand():
+    # 4,000 pictures of two passes each; 11 validations of 64 x 8 rows; grids of 6 pictures of 28
+    # steps before step 1 and after steps 200, 400, 600, 800 and 1000.
+    config = TrainConfig(steps=1000, batch_size=4, validate_every=100, sample_every=200)
+    line = "on top of training: validation 70 % (5,632 forward passes), samples 13 % (1,008)"
+    assert side_costs(config, 64, 6, 28) == line
