@@ -6,32 +6,43 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import AutoTokenizer, CLIPModel
+from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel
 
 from ablate2tune.errors import UserError
 from ablate2tune.localize.generate import inception
-from ablate2tune.localize.generate.clip import MEAN, STD, Clip, clip_scores, prepared
+from ablate2tune.localize.generate.clip import Clip, clip_scores, processor_of
 from ablate2tune.localize.generate.pairs import read_pairs, read_picture
 
-
-def test_a_plain_picture_is_standardised_by_channel():
-    pixels = prepared(np.full((30, 50, 3), [255, 0, 51], np.uint8), 12)
-    assert pixels.shape == (3, 12, 12)
-    expected = [(level - m) / s for level, m, s in zip((1, 0, 0.2), MEAN, STD, strict=True)]
-    for channel, value in zip(pixels, expected, strict=True):
-        np.testing.assert_allclose(channel, value, rtol=1e-5)
+MEAN = np.array([0.48145466, 0.4578275, 0.40821073])
+STD = np.array([0.26862954, 0.26130258, 0.27577711])
 
 
-@pytest.mark.parametrize("wide", [True, False])
-def test_the_shortest_side_is_resized_and_the_centre_kept(wide: bool):
-    # A ramp of 3 levels a pixel, halved to 6 a pixel: place x of 40 shows 3 * (2x + 0.5).
-    ramp = np.broadcast_to(3 * np.arange(80, dtype=np.uint8), (40, 80))
-    image = np.stack([ramp] * 3, axis=-1)
-    pixels = prepared(image if wide else image.transpose(1, 0, 2), 20).numpy()
-    levels = 255 * (pixels[0] * STD[0] + MEAN[0])
-    levels = levels if wide else levels.T
-    expected = 3 * (2 * np.arange(10, 30) + 0.5)
-    np.testing.assert_allclose(levels, np.broadcast_to(expected, (20, 20)), atol=1.01)
+def by_hand(image: np.ndarray, size: int) -> torch.Tensor:
+    """OpenAI's preprocessing written out: shortest side to size, bicubic, centre, standardised."""
+    height, width = image.shape[:2]
+    short = min(height, width)
+    new = (int(size * width / short), int(size * height / short))
+    resized = Image.fromarray(image).resize(new, Image.Resampling.BICUBIC)
+    left, top = (new[0] - size) // 2, (new[1] - size) // 2
+    pixels = np.asarray(resized.crop((left, top, left + size, top + size))) / 255
+    return torch.from_numpy(((pixels - MEAN) / STD).transpose(2, 0, 1)).float()
+
+
+@pytest.mark.parametrize(("height", "width"), [(40, 40), (40, 64), (51, 40), (16, 16), (9, 30)])
+def test_pictures_are_prepared_as_openai_s(tiny_clip_folder, height: int, width: int):
+    image = np.random.default_rng(height).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    processor = processor_of(str(tiny_clip_folder), 16)
+    found = processor([image], input_data_format="channels_last", return_tensors="pt")
+    np.testing.assert_allclose(found["pixel_values"][0], by_hand(image, 16), atol=1e-5)
+
+
+def test_a_processor_saved_with_the_model_is_taken(tmp_path):
+    CLIPImageProcessorPil(
+        size={"shortest_edge": 8}, crop_size={"height": 8, "width": 8}, image_mean=[0.5] * 3
+    ).save_pretrained(tmp_path)
+    found = processor_of(str(tmp_path), 16)([np.zeros((20, 20, 3), np.uint8)])["pixel_values"][0]
+    assert found.shape == (3, 8, 8)
+    np.testing.assert_allclose(found[0], -0.5 / STD[0], rtol=1e-5)
 
 
 def test_scores_are_those_of_the_model_s_own_forward(tiny_clip_folder):
@@ -50,7 +61,7 @@ def test_scores_are_those_of_the_model_s_own_forward(tiny_clip_folder):
             out = model(
                 input_ids=tokens["input_ids"],
                 attention_mask=tokens["attention_mask"],
-                pixel_values=prepared(image, 16)[None],
+                pixel_values=by_hand(image, 16)[None],
             )
         assert score == pytest.approx(
             float(out.logits_per_image / model.logit_scale.detach().exp()), abs=1e-5

@@ -1,8 +1,4 @@
-"""CLIP features of pictures and captions (Radford et al. 2021, arXiv:2103.00020), and CLIP score.
-
-Pictures are prepared by PIL and numpy as CLIP was trained: shortest side to the model's size,
-bicubic, centre crop, CLIP's own mean and standard deviation.
-"""
+"""CLIP features (Radford et al. 2021, arXiv:2103.00020) of pictures and captions; CLIP score."""
 
 import hashlib
 from collections.abc import Sequence
@@ -10,16 +6,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from safetensors import SafetensorError
-from torch import Tensor
-from transformers import AutoTokenizer, CLIPModel
+from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel
 
 from ablate2tune.errors import UserError, reason
 
-MEAN = (0.48145466, 0.4578275, 0.40821073)
-STD = (0.26862954, 0.26130258, 0.27577711)
-"""Of CLIP's training pictures, per channel; OpenAI's `clip/clip.py`."""
 BATCH = 64
 """Pictures or captions per forward; fixed, so that figures do not depend on resumption."""
 WHERE = "localize.generate.clip"
@@ -37,6 +28,8 @@ class Clip:
         try:
             model = CLIPModel.from_pretrained(name, dtype=torch.float32)
             self._tokenizer: Any = AutoTokenizer.from_pretrained(name)
+            size = int(model.config.vision_config.image_size)
+            self._prepared: Any = processor_of(name, size)
         except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
             raise UserError(
                 f"cannot load the CLIP model ({reason(error)})",
@@ -46,7 +39,6 @@ class Clip:
         self._model: Any = model.eval().requires_grad_(False)
         self._model.to(device)
         self._device, self.name = torch.device(device), name
-        self._size = int(self._model.config.vision_config.image_size)
         self._tokens = int(self._model.config.text_config.max_position_embeddings)
 
     def describe(self) -> dict[str, Any]:
@@ -66,8 +58,9 @@ class Clip:
         """
         parts = []
         for start in range(0, len(images), BATCH):
-            pixels = torch.stack([prepared(x, self._size) for x in images[start : start + BATCH]])
-            found = self._model.get_image_features(pixel_values=pixels.to(self._device))
+            some = list(images[start : start + BATCH])
+            prepared = self._prepared(some, input_data_format="channels_last", return_tensors="pt")
+            found = self._model.get_image_features(prepared["pixel_values"].to(self._device))
             parts.append(found.pooler_output.double().cpu().numpy())
         return np.concatenate(parts)
 
@@ -90,24 +83,20 @@ class Clip:
         return np.concatenate(parts)
 
 
-def prepared(image: np.ndarray, size: int) -> Tensor:
-    """A picture as CLIP takes it: float32 (3, size, size).
-
-    As OpenAI's preprocessing: the shortest side is resized to `size` (bicubic, with antialiasing),
-    the centre is cut out, and each channel is standardised.
+def processor_of(name: str, size: int) -> CLIPImageProcessorPil:
+    """How a CLIP model's pictures are prepared: its own file, or as OpenAI's were.
 
     Args:
-        image: uint8, (height, width, 3).
-        size: pixels.
+        name: folder or hub name of the model; one without `preprocessor_config.json` was saved
+            without its processor.
+        size: pixels of its pictures, where there is no such file.
     """
-    height, width = image.shape[:2]
-    short = min(height, width)
-    new = (int(size * width / short), int(size * height / short))
-    resized = Image.fromarray(image).resize(new, Image.Resampling.BICUBIC)
-    left, top = round((new[0] - size) / 2), round((new[1] - size) / 2)
-    pixels = np.asarray(resized.crop((left, top, left + size, top + size)), np.float32) / 255
-    standard = (pixels - np.array(MEAN, np.float32)) / np.array(STD, np.float32)
-    return torch.from_numpy(np.ascontiguousarray(standard.transpose(2, 0, 1)))
+    try:
+        return CLIPImageProcessorPil.from_pretrained(name)
+    except OSError:
+        return CLIPImageProcessorPil(
+            size={"shortest_edge": size}, crop_size={"height": size, "width": size}
+        )
 
 
 def clip_scores(images: np.ndarray, texts: np.ndarray) -> np.ndarray:
