@@ -1,7 +1,6 @@
 """A judge and its own error, for the evidence of `localize` that rests on sampled pictures."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -19,6 +18,8 @@ class Judging(NamedTuple):
     judge: Judge
     calibration: Calibration | None
     """Its error on rendered test scenes; None where there are none."""
+    settings: dict[str, Any] | None = None
+    """The recipe's, with its models by their content."""
 
     def as_dict(self) -> dict[str, Any]:
         """As in the result files."""
@@ -62,13 +63,10 @@ def judging(
     judge = load_judge(chosen, device, sorted(labels))
     test = [record for record in records if record.split == "test"]
     drawn = calibration_sample(test, images, how.seed)
-    if not drawn:
-        return Judging(judge, None)
-    return Judging(judge, calibrate(judge, drawn, load_images(drawn), how, JUDGED_AT_ONCE))
+    error = calibrate(judge, drawn, load_images(drawn), how, JUDGED_AT_ONCE) if drawn else None
+    return Judging(judge, error, chosen.decisive() if chosen else None)
 
 
 def judge_hash(judging: Judging) -> str:
-    """Hash of the judge: its folder's content, or what it says of itself."""
-    description = judging.judge.describe()
-    folder = description.get("folder")
-    return runs.content_hash(description.get("kind"), Path(folder) if folder else description)
+    """Hash of the judge: its settings and its models' content, or what it says of itself."""
+    return runs.content_hash(judging.settings or judging.judge.describe())
