@@ -9,12 +9,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ablate2tune.ablation.recording import recorded
-from ablate2tune.ablation.sites import sites_of
+from ablate2tune.ablation.sites import Site, sites_of
 from ablate2tune.components import discover
 from ablate2tune.errors import UserError
 
 
-@torch.no_grad()
 def learn_directions(
     model: nn.Module,
     addresses: Sequence[str],
@@ -37,10 +36,8 @@ def learn_directions(
     Raises:
         UserError: an address is no component or is never called, or the groups do not differ.
     """
-    found = {}
-    for address in addresses:
-        one, other = (_mean(model, address, run) for run in (run_one, run_other))
-        difference = one - other
+    found = mean_differences(model, addresses, run_one, run_other)
+    for address, difference in found.items():
         norm = difference.norm()
         if not torch.isfinite(norm) or norm == 0:
             raise UserError("the two groups have the same mean here", where=address)
@@ -48,23 +45,44 @@ def learn_directions(
     return found
 
 
-def _mean(model: nn.Module, address: str, run: Callable[[], object]) -> Tensor:
-    sites = {site.key: site for site in sites_of(model, discover(model), address)}
-    total, count = 0.0, 0
+@torch.no_grad()
+def mean_differences(
+    model: nn.Module,
+    addresses: Sequence[str],
+    run_one: Callable[[], object],
+    run_other: Callable[[], object],
+) -> dict[str, Tensor]:
+    """As `learn_directions`, of any length: zeros where the two groups do not differ."""
+    one, other = (_means(model, addresses, run) for run in (run_one, run_other))
+    return {address: one[address] - other[address] for address in addresses}
+
+
+def _means(
+    model: nn.Module, addresses: Sequence[str], run: Callable[[], object]
+) -> dict[str, Tensor]:
+    """Mean over examples and tokens of every address's activation, in one run."""
+    catalogue = discover(model)
+    places: dict[str, list[tuple[str, Site]]] = {}
+    for address in addresses:
+        for site in sites_of(model, catalogue, address):
+            places.setdefault(site.key, []).append((address, site))
+    totals: dict[str, Tensor] = {}
+    counts = dict.fromkeys(addresses, 0)
 
     def add(key: str, tensors: list[Tensor]) -> None:
-        nonlocal total, count
-        site = sites[key]
-        if site.stream is not None and len(tensors) == 2 and not site.is_block:
-            tensors = tensors[:1] if site.stream == "image" else tensors[1:]
-        for tensor in tensors:
-            flat = tensor.float().flatten(0, -2)
-            flat = flat if site.columns is None else flat[:, list(site.columns)]
-            total, count = total + flat.sum(0), count + len(flat)
+        for address, site in places[key]:
+            chosen = tensors
+            if site.stream is not None and len(tensors) == 2 and not site.is_block:
+                chosen = tensors[:1] if site.stream == "image" else tensors[1:]
+            for tensor in chosen:
+                flat = tensor.float().flatten(0, -2)
+                flat = flat if site.columns is None else flat[:, list(site.columns)]
+                totals[address] = flat.sum(0) + totals.get(address, 0)
+                counts[address] += len(flat)
 
-    with recorded(model, [address], add):
+    with recorded(model, addresses, add):
         run()
-    return torch.as_tensor(total / count)
+    return {address: total / counts[address] for address, total in totals.items()}
 
 
 def load_directions(path: Path) -> dict[str, Tensor]:

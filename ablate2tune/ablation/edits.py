@@ -1,6 +1,6 @@
 """One ablation at one site: what a module's value becomes, in one run of the batch's rows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -84,20 +84,11 @@ class Edit:
     def _replaced(
         self, x: Tensor, start: Tensor | None, index: int, call: Call, rows: slice
     ) -> Tensor:
-        adds = start is not None and not self._mode.whole
-        new = self._mode.replace(
-            Activation(
-                x - start if adds else x,
-                start,
-                index,
-                self.site,
-                self.ablation.address,
-                self.support,
-                call,
-                rows,
-            )
-        )
-        return start + new if adds else new
+        address, support = self.ablation.address, self.support
+        old = Activation(x, start, index, self.site, address, support, call, rows)
+        if start is None or self._mode.whole:
+            return self._mode.replace(old)
+        return start + self._mode.replace(replace(old, x=x - start))
 
     def _rows(self, count: int) -> slice:
         if count % self.runs:

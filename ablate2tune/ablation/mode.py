@@ -94,15 +94,12 @@ class Mode:
     try it and leaves out by name what it does not fit."""
 
     @property
-    def calibrated(self) -> bool:
-        """Whether it takes anything from calibration examples."""
-        return bool(self.needs & {"means", "spreads", "directions", "donors"})
-
-    @property
     def effect(self) -> str:
         """How an impact is read: the margin is "restored by" or "lost without" the component."""
         return "restored by" if self.restores else "lost without"
 
 
+CALIBRATED: frozenset[Need] = frozenset({"means", "spreads", "directions", "donors"})
+"""Needs that are taken from calibration examples."""
 MODES: Registry[Mode] = Registry("ablation mode", "ablate2tune.ablation.modes")
 """All modes by name."""

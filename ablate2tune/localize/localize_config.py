@@ -1,15 +1,17 @@
 """The section `localize`."""
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
 from ablate2tune.ablation import MODES
+from ablate2tune.ablation.mode import CALIBRATED
 from ablate2tune.errors import UserError
 from ablate2tune.localize.probes.generate_config import GenerateConfig
 from ablate2tune.localize.probes.margin_config import MarginConfig
 from ablate2tune.localize.probes.probe import PROBES
-from ablate2tune.settings import Positive, Settings, YamlWord
+from ablate2tune.settings import Mark, Positive, Settings, YamlWord
 
 
 class JointConfig(Settings):
@@ -67,6 +69,9 @@ class LocalizeConfig(MarginConfig):
     its output for one calibration scene drawn for each example; blocks are skipped. patch: blocks,
     sub-layers and heads get what they give for the same noised picture under its other caption,
     and components are ranked by the share of the margin that this restores."""
+    directions: Annotated[Path | None, Mark.CONTENT] = None
+    """File of safetensors, a vector for each address, for a mode that takes directions out; without
+    it they are learnt: mean activations under the captions minus those under the target foils."""
     top_blocks: Positive = 3
     """Blocks whose sub-layers are swept."""
     heads: bool = False
@@ -116,7 +121,8 @@ class LocalizeConfig(MarginConfig):
     @property
     def calibrated_groups(self) -> int:
         """Contrast groups that are calibrated on: none where the mode takes nothing from them."""
-        return self.calibration_groups if MODES[self.mode].calibrated else 0
+        needs = MODES[self.mode].needs - ({"directions"} if self.directions else set())
+        return self.calibration_groups if needs & CALIBRATED else 0
 
     @field_validator("mode")
     @classmethod
@@ -142,6 +148,8 @@ class LocalizeConfig(MarginConfig):
             )
         if self.strips and not mode.drawn:
             raise ValueError(f"strips are drawn, which mode {self.mode} is not made for")
+        if self.directions and "directions" not in mode.needs:
+            raise ValueError(f"mode {self.mode} takes no directions; leave them out")
         if self.heads and "head" not in mode.levels:
             raise ValueError(f"mode {self.mode} does not act on heads; heads must not be true")
         if len(set(self.tokens)) < len(self.tokens):

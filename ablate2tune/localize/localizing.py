@@ -113,6 +113,9 @@ def localize(
         for child in sweep.catalogue.children(block)
         if child.address in passed
     ]
+    blocks, unfit_blocks = sweep.fitting(blocks)
+    everything, unfit = sweep.fitting(everything)
+    left_out |= unfit_blocks | unfit
     screened = sweep.screen([condition for _, condition in [*blocks, *everything]])
     share = config.budget or (BUDGET_SCREENED if screened else BUDGET)
     passes = share * (1 + coming) - (3 if screened else 1)  # the baseline's and the gradients'
@@ -133,6 +136,8 @@ def localize(
     head_rows: list[Row] = []
     if config.heads:
         heads, unclear = head_conditions((part for part, _ in sublayers), config.mode)
+        heads, unfit = sweep.fitting(heads)
+        left_out |= unfit
         heads, broken = sweep.run(heads, budget * len(heads) / coming)
         left_out |= unclear | broken
         head_rows = analysis.rows(heads)
@@ -164,7 +169,8 @@ def open_sweep(
     processes = Processes(denoiser)
     levels = Levels(config.sigmas, config.noises, seed, config.batch_size)
     model = model_hash(denoiser)
-    setting = Setting(denoiser, split, config.section(), levels, model, folder, judging, cache)
+    section, directions = config.section(), config.directions
+    setting = Setting(denoiser, split, section, levels, model, folder, judging, cache, directions)
     return Sweep(PROBES[config.probe](setting), config, folder, processes, on_progress)
 
 

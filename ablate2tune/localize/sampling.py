@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ablate2tune.ablation import Means, Support, ablated
+from ablate2tune.ablation import Support, ablated
 from ablate2tune.ablation.streams import bound_arguments
 from ablate2tune.errors import UserError
 from ablate2tune.localize.margins.margin import Levels, noised_batch
@@ -42,11 +42,8 @@ class AblatedSampling:
 
     def prepare(self, conditions: Sequence[Condition], write: bool) -> None:
         """Calibrate what the conditions need; `write` keeps it on the disk."""
-        wanted = [a for c in conditions if c.needs("means") for a in c.addresses]
-        if not wanted:
-            return
-        self._calibration.provide(self._engine, wanted, write=write)
-        if not self._timesteps:
+        self._calibration.prepare(self._engine, conditions, write)
+        if not self._timesteps and any(c.needs("means", "spreads") for c in conditions):
             self._timesteps = calibrated_timesteps(self._denoiser, self._run_levels)
 
     @contextmanager
@@ -57,7 +54,8 @@ class AblatedSampling:
             ObstacleError: they cannot be ablated while it samples.
         """
         try:
-            with ablated_sampling(self._denoiser, condition, self._engine.means, self._timesteps):
+            support = Support(self._engine.means, self._engine.directions)
+            with ablated_sampling(self._denoiser, condition, support, self._timesteps):
                 yield
         except UserError as error:
             if not condition.addresses:
@@ -82,24 +80,25 @@ def run_once(denoiser: Denoiser, sigma: float, seed: int, rows: int = 2) -> Tens
 
 @contextmanager
 def ablated_sampling(
-    denoiser: Denoiser, condition: Condition, means: Means, known: Sequence[float]
+    denoiser: Denoiser, condition: Condition, support: Support, known: Sequence[float]
 ) -> Iterator[None]:
     """Within this context the denoiser samples with the condition's components ablated.
 
     Args:
         denoiser: the model.
         condition: what is ablated; the baseline ablates nothing.
-        means: calibrated, for modes that need them.
+        support: calibrated means and directions, for modes that need them.
         known: the timestep of each calibrated noise level (see `calibrated_timesteps`).
     """
     tracking: Any = nullcontext()
-    if condition.needs("means"):
+    means = support.means
+    if means is not None and condition.needs("means", "spreads"):
 
         def nearest(timestep: float) -> None:
             means.sigma_index = int(np.argmin(np.abs(np.array(known) - timestep)))
 
         tracking = timesteps_told(denoiser.model, nearest)
-    with tracking, ablated(denoiser.model, condition.ablations, support=Support(means)):
+    with tracking, ablated(denoiser.model, condition.ablations, support=support):
         yield
 
 

@@ -181,6 +181,17 @@ def test_channel_mean_and_input(tiny_flux, run):
     )
 
 
+def test_input_of_each_stream(tiny_flux, run):
+    def its_inputs(_module, _args, kwargs, _output):
+        return kwargs["hidden_states"], kwargs["encoder_hidden_states"]
+
+    part = f"{DOUBLE}.attn"
+    handle = tiny_flux.model.get_submodule(part).register_forward_hook(its_inputs, with_kwargs=True)
+    expected = run()
+    handle.remove()
+    assert torch.equal(under(tiny_flux.model, run, part, mode="input"), expected)
+
+
 def test_project_out_by_hand_and_a_learnt_direction(tiny_flux, run, tmp_path):
     part, model = f"{DOUBLE}.ff", tiny_flux.model
     width = model.get_submodule(f"{part}.net.2").out_features

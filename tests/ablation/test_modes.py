@@ -35,6 +35,7 @@ def test_the_page_lists_every_mode_as_it_declares_itself():
         ({"mode": "skip"}, "it acts on block alone"),
         ({"mode": "input", "heads": True}, "mode input does not act on heads"),
         ({"mode": "resample", "strips": 1}, "strips are drawn, which mode resample is not made"),
+        ({"directions": "file.safetensors"}, "mode mean takes no directions; leave them out"),
         ({"mode": "patch", "probe": "generate"}, "cannot use mode patch while sampling"),
     ],
 )
@@ -45,7 +46,10 @@ def test_a_sweep_refuses_what_a_mode_does_not_declare(changes, message: str):
 
 @pytest.mark.parametrize(
     ("mode", "groups"),
-    [("mean", 7), ("resample", 7), ("zero", 0), ("patch", 0), ("channel-mean", 0)],
+    [
+        *(("mean", 7), ("resample", 7), ("project_out", 7)),
+        *(("zero", 0), ("patch", 0), ("channel-mean", 0)),
+    ],
 )
 def test_groups_are_calibrated_on_only_where_the_mode_takes_something_from_them(mode, groups):
     assert LocalizeConfig(mode=mode, calibration_groups=7).calibrated_groups == groups

@@ -3,18 +3,20 @@
 from torch import Tensor
 
 from ablate2tune.ablation.mode import MODES, Activation, Mode
+from ablate2tune.ablation.streams import bound_arguments
 from ablate2tune.errors import UserError
 
 
 def own_input(activation: Activation) -> Tensor:
-    """The first tensor that the module was called with.
+    """The tensor that the module was called with: the first, or the second for a second stream.
 
     Raises:
         UserError: it has not the shape of the output.
     """
     x, call = activation.x, activation.call
-    values = (*call.args, *call.kwargs.values())
-    value = next((value for value in values if isinstance(value, Tensor)), None)
+    given = bound_arguments(call.module, call.args, call.kwargs).values()
+    tensors = [value for value in given if isinstance(value, Tensor)]
+    value = next(iter(tensors[activation.index :]), None)
     if value is not None and value.ndim == x.ndim:
         rows = value.transpose(0, activation.site.batch_axis)[activation.rows]
         if rows.shape == x.shape:
@@ -32,7 +34,6 @@ MODES.add(
         becomes="the sub-layer's own input",
         replace=own_input,
         levels=("sublayer", "projection"),
-        screened=True,
         drawn=True,
         tried=True,
     ),

@@ -49,7 +49,6 @@ MODES.add(
         replace=without_direction,
         needs=frozenset({"directions"}),
         block_mode="project_out",
-        screened=True,
         drawn=True,
         tried=True,
     ),

@@ -16,7 +16,7 @@ from torch import Tensor
 from ablate2tune.localize.margins.examples import Examples
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.models import Conditioning, Denoiser
-from ablate2tune.seeding import torch_generator
+from ablate2tune.seeding import seed_for, torch_generator
 
 GUIDANCE = 1.0
 """Value of the guidance embedding: the loss is that of the unguided model."""
@@ -63,6 +63,8 @@ class Batch:
     """Text positions of each phrase, by its name: bool, (rows, text tokens)."""
     donors: "Batch | None" = None
     """For mode resample: other examples whose activations the rows get, row by row."""
+    row_seeds: Sequence[int] = ()
+    """For modes that draw: a seed for each row, the same under all captions of an image."""
     other: Conditioning | None = None
     """For modes patch and trace: each row's other caption, the true one for a foil and the
     target foil for the true one."""
@@ -79,6 +81,7 @@ class Batch:
             self.conditioning[rows],
             {name: mask[rows] for name, mask in self.tokens.items()},
             None if self.donors is None else self.donors[rows],
+            self.row_seeds[rows],
             None if self.other is None else self.other[rows],
         )
 
@@ -104,6 +107,7 @@ class Batch:
             Conditioning.cat([self.conditioning] * copies),
             self.tokens,
             self.donors,
+            self.row_seeds,
             self.other,
         )
 
@@ -192,6 +196,8 @@ def _batches(
                 level,
                 conditioning,
                 tokens,
+                row_seeds=CAPTIONS
+                * [seed_for(levels.seed, f"row:{examples.ids[i]}", level, draw) for i in chunk],
                 other=other,
             )
 
@@ -214,12 +220,13 @@ def measure(
     patched is what it breaks.
     """
     patched = [condition for condition in conditions if condition.patches]
+    others = any(condition.needs("patched") for condition in conditions)
     whole = Condition()
     asked = list(conditions)
     if patched and whole not in asked:
         asked.append(whole)
     totals = {c: np.zeros((CAPTIONS, len(chunk), len(levels.sigmas))) for c in asked}
-    for batch in batches(examples, levels, chunk, device, donors, others=bool(patched)):
+    for batch in batches(examples, levels, chunk, device, donors, others=others):
         for condition, values in losses(batch, asked).items():
             share = values.reshape(CAPTIONS, -1) / levels.noises
             totals[condition][:, :, batch.level] += share

@@ -1,20 +1,30 @@
-"""What replaces activations: means and donors from calibration scenes, which are never measured.
+"""What modes take from calibration scenes, which are never measured: means, donors, directions.
 
 Means are kept on disk under a hash of all that they depend on, one file per site, so that a second
 run on the same model and scenes reads them instead of running the model.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
+from torch import Tensor
 
 from ablate2tune import runs
-from ablate2tune.ablation import MODES, Means, collect_means, site_keys
+from ablate2tune.ablation import (
+    MODES,
+    Means,
+    collect_means,
+    load_directions,
+    mean_differences,
+    site_keys,
+)
 from ablate2tune.errors import UserError
 from ablate2tune.localize.margins.examples import Examples, encode
 from ablate2tune.localize.margins.margin import Levels, run_captions
+from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.measuring.engine import Engine
 from ablate2tune.localize.measuring.sweep_identity import PROBE, scenes_hash
 from ablate2tune.models import Denoiser
@@ -29,7 +39,7 @@ def check_mode(denoiser: Denoiser, mode: str) -> None:
     Raises:
         UserError: a mode that needs means, on a family whose tokens have no fixed positions.
     """
-    if "means" in MODES[mode].needs and denoiser.mean_obstacle:
+    if MODES[mode].needs & {"means", "spreads"} and denoiser.mean_obstacle:
         raise UserError(
             f"{denoiser.mean_obstacle}, so a mean per position has no meaning",
             where=f"localize.mode = {mode}",
@@ -47,6 +57,7 @@ class Calibration:
         levels: Levels,
         model: str,
         cache: Path | None,
+        directions: Path | None = None,
     ):
         """Nothing is encoded or read yet.
 
@@ -56,7 +67,9 @@ class Calibration:
             levels: noise levels and seed; the means are of the first noise draw.
             model: from `identity.model_hash`.
             cache: folder of means from earlier runs; None keeps none.
+            directions: file of directions; learnt from the scenes by default.
         """
+        self._directions = directions
         self._denoiser, self._records, self._levels = denoiser, list(records), levels
         self._examples: Examples | None = None
         self._model, self._cache = model, cache
@@ -78,13 +91,45 @@ class Calibration:
             self._examples = encode(self._denoiser, self._records)
         return self._examples
 
-    def provide(self, engine: Engine, addresses: Sequence[str], write: bool) -> int:
+    def prepare(self, engine: Engine, conditions: Sequence[Condition], write: bool) -> None:
+        """Put what conditions need of calibration into the engine.
+
+        Raises:
+            UserError: as for `provide`, or the file of directions cannot be read.
+        """
+        averaged = [c for c in conditions if c.needs("means", "spreads")]
+        spreads = any(c.needs("spreads") for c in averaged)
+        self.provide(engine, [a for c in averaged for a in c.addresses], write, spreads)
+        directed = [a for c in conditions if c.needs("directions") for a in c.addresses]
+        missing = [a for a in dict.fromkeys(directed) if a not in engine.directions]
+        if missing and self._directions:
+            engine.directions |= load_directions(self._directions)
+        elif missing:
+            engine.directions |= self._learn(engine, missing)
+
+    def _learn(self, engine: Engine, addresses: Sequence[str]) -> dict[str, Tensor]:
+        """Mean activations under the captions minus those under the target foils."""
+        examples = self.examples
+        under_foils = replace(examples, caption=examples.foil)
+
+        def run(those: Examples) -> None:
+            run_captions(self._denoiser, those, self._levels, lambda _: None)
+
+        with engine.blocks.running():
+            return mean_differences(
+                self._denoiser.model, addresses, lambda: run(examples), lambda: run(under_foils)
+            )
+
+    def provide(
+        self, engine: Engine, addresses: Sequence[str], write: bool, spreads: bool = False
+    ) -> int:
         """Put the means of components into the engine, those that it lacks.
 
         Args:
             engine: has the means, and runs the model where they are not on disk.
             addresses: components, or parts of them.
             write: whether this process keeps new means on disk.
+            spreads: whether the spreads are wanted too.
 
         Returns:
             For how many of the addresses the model had to be run.
@@ -93,22 +138,23 @@ class Calibration:
             UserError: there are no calibration scenes, or a file of means is damaged.
         """
         model = self._denoiser.model
-        missing = [
-            address
-            for address in dict.fromkeys(addresses)
-            if not engine.means.sites >= set(site_keys(model, address))
-        ]
+
+        def known(address: str) -> bool:
+            there = engine.means.spread_sites if spreads else engine.means.sites
+            return there >= set(site_keys(model, address))
+
+        missing = [address for address in dict.fromkeys(addresses) if not known(address)]
         if missing and not self._records:
             _ = self.examples  # raises
-        run = [address for address in missing if not self._read(engine.means, address)]
+        run = [a for a in missing if not (self._read(engine.means, a) and known(a))]
         if run:
-            collected = self._collect(engine, run)
+            collected = self._collect(engine, run, spreads)
             engine.means.update(collected)
             if write:
                 self._write(collected)
         return len(run)
 
-    def _collect(self, engine: Engine, addresses: Sequence[str]) -> Means:
+    def _collect(self, engine: Engine, addresses: Sequence[str], spreads: bool) -> Means:
         examples = self.examples
 
         def calibrate(means: Means) -> None:
@@ -118,7 +164,7 @@ class Calibration:
             with engine.blocks.running():
                 run_captions(self._denoiser, examples, self._levels, on_sigma)
 
-        return collect_means(self._denoiser.model, addresses, calibrate)
+        return collect_means(self._denoiser.model, addresses, calibrate, spreads)
 
     @property
     def _folder(self) -> Path | None:

@@ -22,9 +22,9 @@ class Condition:
         """Whether components get activations of another caption instead of being ablated."""
         return self.mode != NONE and MODES[self.mode].restores
 
-    def needs(self, need: Need) -> bool:
-        """Whether the mode declares a need; the baseline has none."""
-        return self.mode != NONE and need in MODES[self.mode].needs
+    def needs(self, *any_of: Need) -> bool:
+        """Whether the mode declares one of these needs; the baseline has none."""
+        return self.mode != NONE and not MODES[self.mode].needs.isdisjoint(any_of)
 
     @property
     def ablations(self) -> list[Ablation]:

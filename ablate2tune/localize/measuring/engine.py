@@ -36,6 +36,8 @@ class Engine:
         self.denoiser = denoiser
         self.means = Means()
         """What modes that need means replace outputs by."""
+        self.directions: dict[str, Tensor] = {}
+        """What modes that need directions take out, by address."""
         self.blocks = Blocks(denoiser.model)
         self._catalogue = discover(denoiser.model)
         self._rows = batch_size
@@ -114,8 +116,14 @@ class Engine:
             patched = self._patched(batch, some)
             for group in self._groups(some, len(batch)):
                 start = min(self._start(condition, places) for condition in group)
-                donated = self._donated(batch, group)
-                support = Support(self.means, donated=donated, patched=patched, tokens=batch.tokens)
+                support = Support(
+                    self.means,
+                    self.directions,
+                    donated=self._donated(batch, group),
+                    patched=patched,
+                    row_seeds=batch.row_seeds,
+                    tokens=batch.tokens,
+                )
                 with (
                     ablated_rows(model, [c.ablations for c in group], None, support, catalogue),
                     self.blocks.running(replay=trace, start=start, copies=len(group)),

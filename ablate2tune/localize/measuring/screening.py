@@ -64,7 +64,7 @@ def _estimate(
         by_address.setdefault(condition.addresses[0], []).append(condition)
 
     catalogue = discover(engine.denoiser.model)
-    support = Support(engine.means)
+    support = Support(engine.means, engine.directions)
 
     def watch(address: str) -> Any:
         (site,) = sites_of(engine.denoiser.model, catalogue, address)

@@ -8,6 +8,8 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from ablate2tune import runs
+from ablate2tune.ablation import MODES
 from ablate2tune.components import Catalogue, Component, discover
 from ablate2tune.errors import UserError
 from ablate2tune.localize.localize_config import LocalizeConfig
@@ -57,7 +59,10 @@ class Sweep(Generic[P]):
         self.probe, self.config, self.processes = probe, config, processes
         self.seed = probe.setting.seed
         self.catalogue: Catalogue = discover(probe.denoiser.model)
-        claim(folder, probe.identity(), write=processes.is_first)
+        identity = probe.identity()
+        if config.directions:
+            identity["directions"] = runs.content_hash(config.directions)
+        claim(folder, identity, write=processes.is_first)
         if processes.is_first:
             for left_over in folder.glob("**/.*.tmp"):  # of a killed process
                 left_over.unlink()
@@ -124,6 +129,15 @@ class Sweep(Generic[P]):
         self.plan(sum(self.probe.cost(condition, len(self)) for condition in conditions))
         self.calibrate(conditions)
         return self._measure(conditions, self._all)
+
+    def fitting(self, measured: Measured) -> tuple[Measured, dict[str, str]]:
+        """Components that their mode fits; and those that it does not fit, with the reason."""
+        tried = [condition for _, condition in measured if MODES[condition.mode].tried]
+        if not (tried and self.probe.shares):
+            return measured, {}
+        self.probe.prepare(tried, write=self.processes.is_first)
+        unfit = self.probe.impossible(tried)
+        return [pair for pair in measured if pair[0].address not in unfit], unfit
 
     def run(self, measured: Measured, budget: float) -> tuple[Measured, dict[str, str]]:
         """Measure components of one level: all on all examples, or as the race goes.

@@ -125,9 +125,8 @@ class MarginProbe(Probe[MarginConfig]):
         return self.cost(BASELINE, examples) if traced else 0
 
     def prepare(self, conditions: Sequence[Condition], write: bool) -> None:
-        """Provide the means that the conditions need."""
-        wanted = [a for c in conditions if c.needs("means") for a in c.addresses]
-        self.calibration.provide(self.engine, wanted, write=write)
+        """Provide what the conditions need of calibration."""
+        self.calibration.prepare(self.engine, conditions, write)
 
     def measure(
         self, conditions: Sequence[Condition], chunk: Sequence[int]

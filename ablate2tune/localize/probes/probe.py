@@ -61,6 +61,8 @@ class Setting(Generic[C]):
     """Where the probe needs it."""
     cache: Path | None = None
     """Folder of calibrated means, shared between runs."""
+    directions: Path | None = None
+    """File of directions, for a mode that takes them out; learnt by default."""
 
     @property
     def seed(self) -> int:
@@ -71,7 +73,12 @@ class Setting(Generic[C]):
     def calibration(self) -> Calibration:
         """Where means and donors come from."""
         return Calibration(
-            self.denoiser, self.split.calibration, self.levels, self.model, self.cache
+            self.denoiser,
+            self.split.calibration,
+            self.levels,
+            self.model,
+            self.cache,
+            self.directions,
         )
 
     @cached_property
@@ -112,6 +119,13 @@ class Probe(ABC, Generic[C]):
         """Nothing is computed yet."""
         self.setting = setting
         self.denoiser = setting.denoiser
+
+    def impossible(self, conditions: Sequence[Condition]) -> dict[str, str]:
+        """Of conditions with one address each, those that cannot be measured, with the reason.
+
+        Conditions that share no work are found out one by one when they are measured.
+        """
+        return {}
 
     @classmethod
     @abstractmethod
