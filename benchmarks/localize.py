@@ -27,6 +27,8 @@ import torch
 from scipy import stats
 
 from ablate2tune.ablation import ablated
+from ablate2tune.contrasts.contrast import Contrast
+from ablate2tune.contrasts.makers.rendered_scenes import scene_contrasts
 from ablate2tune.localize.localize_config import LocalizeConfig
 from ablate2tune.localize.localizing import localize
 from ablate2tune.localize.margins.examples import encode
@@ -36,7 +38,7 @@ from ablate2tune.localize.measuring.engine import BASELINE, Engine
 from ablate2tune.localize.measuring.replay import Blocks
 from ablate2tune.models import FluxDenoiser, load_denoiser
 from ablate2tune.recipe import Recipe, load_recipe
-from ablate2tune.scenes.dataset.records import SceneRecord, read_dataset
+from ablate2tune.scenes.dataset.records import read_dataset
 from ablate2tune.testbed.architecture import Sizes, build_pipeline
 from ablate2tune.testbed.text import word_list
 
@@ -60,7 +62,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/localize.json"))
     options = parser.parse_args()
     recipe = load_recipe(options.recipe, options.overrides)
-    records = [r for r in read_dataset(recipe.data_folder) if r.split == "train"]
+    records = scene_contrasts(read_dataset(recipe.data_folder)).of("train")
     denoiser = _random_model(recipe, *options.shape) if options.shape else None
     denoiser = denoiser or load_denoiser(recipe.model)
     blocks = len(Blocks(denoiser.model))
@@ -95,7 +97,7 @@ def main() -> None:
 
 def _sweep(
     denoiser: FluxDenoiser,
-    records: list[SceneRecord],
+    records: list[Contrast],
     config: LocalizeConfig,
     seed: int,
     name: str,
@@ -122,7 +124,7 @@ def _sweep(
 
 def _generating_loop(
     denoiser: FluxDenoiser,
-    records: list[SceneRecord],
+    records: list[Contrast],
     conditions: int,
     timed: int,
     guidance: float,
@@ -174,7 +176,7 @@ def _ratios(loop: dict[str, Any], sweeps: dict[str, dict[str, Any]]) -> dict[str
 
 
 def _idle_cost(
-    denoiser: FluxDenoiser, records: list[SceneRecord], config: LocalizeConfig, seed: int
+    denoiser: FluxDenoiser, records: list[Contrast], config: LocalizeConfig, seed: int
 ) -> dict[str, float]:
     """Seconds of a forward with the engine's counters on all blocks against one without."""
     levels = Levels(config.sigmas, 1, seed, config.batch_size)
@@ -208,12 +210,12 @@ def _random_model(recipe: Recipe, double: int, single: int) -> FluxDenoiser:
 
 
 def _favoured(
-    denoiser: FluxDenoiser, records: list[SceneRecord], config: LocalizeConfig, seed: int
-) -> list[SceneRecord]:
+    denoiser: FluxDenoiser, records: list[Contrast], config: LocalizeConfig, seed: int
+) -> list[Contrast]:
     """Exchange caption and foil wherever the model's margin is negative."""
-    groups = sorted({record.group_id for record in records})
+    groups = sorted({record.cluster for record in records})
     groups = set(groups[: config.groups + config.calibration_groups])
-    records = [record for record in records if record.group_id in groups]
+    records = [record for record in records if record.cluster in groups]
     levels = Levels(config.sigmas, config.noises, seed, config.batch_size)
     examples, engine = encode(denoiser, records), Engine(denoiser, config.batch_size)
     found = []
@@ -224,7 +226,8 @@ def _favoured(
         ]
         for index, margin in zip(chunk, margins.target.mean(1), strict=True):
             record = records[index]
-            exchanged = dataclasses.replace(record, text=record.foil, foil=record.text)
+            texts = {**record.texts, "true": record.texts["target"], "target": record.text}
+            exchanged = dataclasses.replace(record, texts=texts, spans={})
             found.append(record if margin > 0 else exchanged)
     return found
 

@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ablate2tune.components import discover, lora_targets
+from ablate2tune.contrasts.makers.rendered_scenes import scene_contrasts
 from ablate2tune.localize.localizing import localize
 from ablate2tune.models import AdapterNote, FluxDenoiser, load_denoiser
 from ablate2tune.models.conditioning import Conditioning
@@ -93,8 +94,9 @@ def ranked(
     folder = model.with_name(f"{model.name}-localize")
     if not (folder / "ranking.json").exists():
         config = recipe.localize.model_copy(update={**CHANGES, "groups": groups})
+        contrasts = scene_contrasts(records).examples
         with terminal.bar(f"localize {model.name}") as progress:
-            localize(_load(recipe, model), records, config, recipe.seed, folder, progress)
+            localize(_load(recipe, model), contrasts, config, recipe.seed, folder, progress)
     return read_json(folder / "ranking.json")
 
 

@@ -12,6 +12,8 @@ import torch
 from PIL import Image
 from transformers import AutoTokenizer, CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig
 
+from ablate2tune.contrasts.contrast import Contrast
+from ablate2tune.contrasts.makers.rendered_scenes import scene_contrasts
 from ablate2tune.models import FluxDenoiser, load_denoiser
 from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.scenes.dataset.records import SceneRecord
@@ -55,6 +57,12 @@ def make_records(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list
         return _records(tmp_path_factory.mktemp("data"), groups, size, split)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def make_contrasts(make_records: Callable[..., list[SceneRecord]]) -> Callable[..., list[Contrast]]:
+    """Makes the contrasts of such a data set."""
+    return lambda *args, **kwargs: list(scene_contrasts(make_records(*args, **kwargs)).examples)
 
 
 def _records(folder: Path, groups: int, size: int, split: str) -> list[SceneRecord]:

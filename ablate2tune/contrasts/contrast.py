@@ -41,7 +41,8 @@ class Contrast:
     texts: Mapping[Role, str]
     """By role: `true` and `target` always, `control` in all examples of a set or in none."""
     spans: Mapping[Role, Mapping[str, Span]] = field(default_factory=dict)
-    """Named phrases of each text: {"true": {"relation": (6, 12), "subject": (0, 5)}}."""
+    """Named phrases of each text, the one that the target foil changes first:
+    {"true": {"relation": (6, 12), "subject": (0, 5)}}."""
     split: str = TRAINING
     facts: Mapping[str, Any] = field(default_factory=dict, compare=False)
     """What else is known of the picture, of which a judge can be asked: a scene's relation and

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ablate2tune.compare.compare_config import CompareConfig
+from ablate2tune.contrasts.contrast import TRAINING
+from ablate2tune.contrasts.makers.rendered_scenes import scene_contrasts
 from ablate2tune.localize.judging import judging
 from ablate2tune.localize.localize_config import LocalizeConfig
 from ablate2tune.localize.localizing import localize
@@ -58,7 +60,7 @@ def rank(
     Raises:
         UserError: what `localize` and `localize_on_own` raise.
     """
-    training = [record for record in records if record.split == "train"]
+    training = scene_contrasts(records).of(TRAINING)
     arguments = denoiser, training, config, seed, folder
     judge = None
     if needs(config, compare).judge:

@@ -1,4 +1,4 @@
-"""The localize stage: from a model and a data set to a ranking of its components."""
+"""The localize stage: from a model and contrasts to a ranking of its components."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +10,7 @@ from ablate2tune import runs
 from ablate2tune.ablation import MODES
 from ablate2tune.components import Component
 from ablate2tune.components.heads import Heads
+from ablate2tune.contrasts.contrast import TRAINING, Contrast
 from ablate2tune.localize.findings.depth import depth_finding
 from ablate2tune.localize.findings.explore import explore
 from ablate2tune.localize.findings.follow_up import Finding
@@ -34,12 +35,11 @@ from ablate2tune.localize.ranking.ranking_figures import write_csv, write_heatma
 from ablate2tune.localize.ranking.ranking_file import NO_SKILL, RANKED, SCHEMA, Ranking
 from ablate2tune.localize.ranking.trust import trust
 from ablate2tune.models import Denoiser, Progress
-from ablate2tune.scenes.dataset.records import SceneRecord
 
 
 def localize(
     denoiser: Denoiser,
-    records: Sequence[SceneRecord],
+    contrasts: Sequence[Contrast],
     config: LocalizeConfig,
     seed: int,
     folder: Path,
@@ -57,7 +57,7 @@ def localize(
 
     Args:
         denoiser: the model.
-        records: the data set; its training scenes are used.
+        contrasts: the training ones are used.
         config: the probe and its section, modes, statistics.
         seed: of the groups, the noise and the resampling.
         folder: where the files go.
@@ -73,7 +73,7 @@ def localize(
     """
     # 1) Choose and encode; whether the conditioning carries the distinction comes first.
     check_mode(denoiser, config.mode)
-    split, notes = _choose(denoiser, records, config, seed, judging is not None)
+    split, notes = _choose(denoiser, contrasts, config, seed, judging is not None)
     sweep = open_sweep(denoiser, split, config, seed, folder, on_progress, cache, judging)
     takes = sweep.probe.takes
     information = None
@@ -176,7 +176,7 @@ def open_sweep(
 
 def _choose(
     denoiser: Denoiser,
-    records: Sequence[SceneRecord],
+    contrasts: Sequence[Contrast],
     config: LocalizeConfig,
     seed: int,
     judged: bool,
@@ -184,9 +184,9 @@ def _choose(
     """The scenes to measure and to calibrate on, and what to tell the user about the choice."""
     notes: list[str] = []
     if MODES[config.mode].restores:
-        training = [record for record in records if record.split == "train"]
-        records = of_equal_length(denoiser, training)
-        kept, groups = ({record.group_id for record in part} for part in (records, training))
+        training = [contrast for contrast in contrasts if contrast.split == TRAINING]
+        contrasts = of_equal_length(denoiser, training)
+        kept, groups = ({contrast.cluster for contrast in part} for part in (contrasts, training))
         notes.append(
             f"patching: {len(kept)} of {len(groups)} contrast groups have captions and foils of "
             "equally many tokens; only these are measured"
@@ -195,7 +195,7 @@ def _choose(
     needs = PROBES[config.probe].needs(config.section(), judged)
     if not needs.groups + calibration:
         return Split([], []), notes
-    return split_groups(records, needs.groups, calibration, seed, needs.key), notes
+    return split_groups(contrasts, needs.groups, calibration, seed, needs.key), notes
 
 
 def _depth(

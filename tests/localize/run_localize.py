@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 from accelerate import PartialState
 
+from ablate2tune.contrasts.contrast import Contrast
 from ablate2tune.localize.localize_config import LocalizeConfig
 from ablate2tune.localize.localizing import localize
 from ablate2tune.models import load_denoiser
 from ablate2tune.models.model_config import ModelConfig
-from ablate2tune.scenes.dataset.records import SceneRecord
 
 model, records, folder, config, *die = sys.argv[1:]
 torch.set_num_threads(1)
@@ -31,7 +31,7 @@ localize(
     load_denoiser(
         ModelConfig(path=model, device="cpu", height=32, width=32, max_sequence_length=16)
     ),
-    [SceneRecord(**row | {"folder": Path(row["folder"])}) for row in json.loads(records)],
+    [Contrast(**row | {"payload": Path(row["payload"])}) for row in json.loads(records)],
     LocalizeConfig.model_validate_json(config),
     11,
     Path(folder),

@@ -237,8 +237,8 @@ def test_bad_input(made_up):
 JOINT = JointConfig(curves=True, pairs=3, sufficient=0.7, neighbours=1)
 
 
-def test_on_a_real_model_against_plain_forwards(tiny_flux, make_records, tmp_path):
-    records = favour(tiny_flux, make_records(8))
+def test_on_a_real_model_against_plain_forwards(tiny_flux, make_contrasts, tmp_path):
+    records = favour(tiny_flux, make_contrasts(8))
     config = CONFIG.model_copy(
         update={"groups": 8, "mode": "zero", "joint": JOINT, "follow_up_groups": 4}
     )
@@ -253,10 +253,10 @@ def test_on_a_real_model_against_plain_forwards(tiny_flux, make_records, tmp_pat
     joint = [row for row in rows if len(row["condition"]) > 1]
     names = sorted({row["example"] for row in joint})
     assert len({row["group"] for row in joint}) == 4
-    used = [record for record in records if record.scene_id in names]
+    used = [record for record in records if record.id in names]
     data = json.loads((folder / "interactions.json").read_text())
     row = data["pairs"][0]
-    foils = [record.foil for record in used]
+    foils = [record.texts["target"] for record in used]
 
     def margin(*addresses: str) -> np.ndarray:
         with ablated(tiny_flux.model, [Ablation(address, "zero") for address in addresses]):

@@ -101,30 +101,30 @@ def test_a_readable_answer_is_told_from_noise_and_from_the_names_of_groups():
     assert reading(task(signal, y), wrong).accuracy["value"] > 0.85
 
 
-def test_each_picture_is_run_under_four_captions(make_records):
-    record, twin = make_records(1)
+def test_each_picture_is_run_under_four_captions(make_contrasts):
+    record, twin = make_contrasts(1)
     runs = caption_runs([record, twin])
-    one, other = record.text.split(f" {record.relation} ")
-    opposite = twin.relation
+    one, other = record.text.split(f" {record.phrase('relation')} ")
+    opposite = twin.phrase("relation")
     assert {run.text for run in runs[:4]} == {
         f"{a} {relation} {b}"
         for a, b in ((one, other), (other, one))
-        for relation in (record.relation, opposite)
+        for relation in (record.phrase("relation"), opposite)
     }
     subject, object_ = (runs[0].text[slice(*phrase)] for phrase in runs[0].phrases)
     assert (subject, object_) == (one.split(" ", 1)[1], other.split(" ", 1)[1])
     # No question's answer can be told from another's, nor from the picture.
     told = answers(runs, (STATED, SHOWN, ROLE))
     np.testing.assert_array_equal(told.T @ told, 8 * np.eye(3))
-    first = min(record.relation, opposite)
+    first = min(record.phrase("relation"), opposite)
     assert [run.stated for run in runs] == [f" {first} " in run.text for run in runs]
-    assert [run.shown for run in runs] == [record.relation == first] * 4 + [
-        twin.relation == first
+    assert [run.shown for run in runs] == [record.phrase("relation") == first] * 4 + [
+        twin.phrase("relation") == first
     ] * 4
 
 
-def test_streams_against_hooks_of_our_own(tiny_flux, make_records):
-    records = make_records(2)
+def test_streams_against_hooks_of_our_own(tiny_flux, make_contrasts):
+    records = make_contrasts(2)
     examples, runs = encode(tiny_flux, records), caption_runs(records)[:3]
     found = read_streams(tiny_flux, examples, runs, [1.0, 0.7], SEED, 2, Reduction(SEED))
     kept = {}
@@ -134,7 +134,7 @@ def test_streams_against_hooks_of_our_own(tiny_flux, make_records):
     shape = examples.latents.shape[1:]
     pictures = examples.latents[[0, 0, 0]]
     for level, sigma in enumerate((1.0, 0.7)):
-        noise = noise_for(records[0].scene_id, shape, SEED, level, 0).expand_as(pictures)
+        noise = noise_for(records[0].id, shape, SEED, level, 0).expand_as(pictures)
         noised = noise if sigma == 1 else (1 - sigma) * pictures + sigma * noise
         with torch.no_grad():
             tiny_flux.predict(
@@ -196,7 +196,7 @@ def test_many_features_are_projected_alike_in_all_batches():
 
 
 def test_the_relation_reaches_the_picture_at_the_planted_head(
-    tiny_flux_config, make_records, tmp_path
+    tiny_flux_config, make_contrasts, tmp_path
 ):
     folder = tmp_path / "model"
     build_pipeline(word_list(), planted.SIZES, seed=0).save_pretrained(folder)
@@ -210,7 +210,7 @@ def test_the_relation_reaches_the_picture_at_the_planted_head(
             **{"batch_size": 512, "bootstrap": 200, "noise_floor": False, "racing": False},
         }
     )
-    ranking = localize(denoiser, make_records(21), config, SEED, tmp_path / "run")
+    ranking = localize(denoiser, make_contrasts(21), config, SEED, tmp_path / "run")
     data = json.loads((tmp_path / "run" / "information.json").read_text())
     depth = data["depth"]
     assert data["probes"]  # of the conditioning, as ever

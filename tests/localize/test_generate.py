@@ -11,11 +11,11 @@ from PIL import Image
 from pixel_judge import PixelJudge  # type: ignore[import-not-found]
 from pydantic import ValidationError
 
-from ablate2tune.compare.calibration import scene_prompt
 from ablate2tune.compare.verdicts import give_verdict
+from ablate2tune.contrasts.makers.rendered_scenes import scene_contrasts
 from ablate2tune.errors import UserError
 from ablate2tune.localize.generate.clip import Clip
-from ablate2tune.localize.generate.examples import pair_examples, scene_examples
+from ablate2tune.localize.generate.examples import pair_examples, prompt_of, scene_examples
 from ablate2tune.localize.generate.pairs import read_pairs, read_picture
 from ablate2tune.localize.judging import Judging
 from ablate2tune.localize.localize_config import LocalizeConfig
@@ -26,7 +26,7 @@ from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.probes.generate_config import GenerateConfig
 from ablate2tune.localize.ranking.ranking_figures import table
 from ablate2tune.models import load_denoiser
-from ablate2tune.scenes.dataset.records import load_images
+from ablate2tune.picture_reading import read_pictures
 from ablate2tune.scenes.vocabulary import caption
 
 SEED = 11
@@ -54,15 +54,16 @@ def config(tiny_clip_folder, make_pairs) -> LocalizeConfig:
 @pytest.fixture(scope="module")
 def records(make_records):
     """Six groups of left of and right of, which the judge can tell."""
-    return [
-        dataclasses.replace(
-            r,
-            relation=relation,
-            text=caption(r.subject_colour, r.subject, relation, r.object_colour, r.object),
-        )
-        for r in make_records(6)
-        for relation in [("left of", "right of")[int(r.scene_id[-1])]]
-    ]
+    changed = []
+    for record in make_records(6):
+        relation, opposite = ("left of", "right of")[:: 1 - 2 * int(record.scene_id[-1])]
+        things = record.subject_colour, record.subject, record.object_colour, record.object
+        texts = {
+            name: caption(*things[:2], words, *things[2:])
+            for name, words in (("text", relation), ("foil", opposite), ("foil_colour", relation))
+        }
+        changed.append(dataclasses.replace(record, relation=relation, **texts))
+    return list(scene_contrasts(changed).examples)
 
 
 @pytest.fixture(scope="module")
@@ -149,7 +150,7 @@ def test_same_prompts_and_noise_and_a_physically_cut_model(swept, tiny_flux, rec
 def test_verdicts_and_accuracies_by_plain_counting(swept, records, config):
     folder, ranking, _ = swept
     prompts = {
-        f"scene-{record.scene_id}-{repeat}": scene_prompt(record)
+        f"scene-{record.id}-{repeat}": prompt_of(record)
         for record in records
         for repeat in range(2)
     }
@@ -299,10 +300,8 @@ def test_mean_mode_puts_the_calibrated_mean_at_every_step(
     )
     localize(tiny_flux, records, config, SEED, tmp_path, judging=JUDGE)
     split = split_groups(records, 2, 3, SEED)
-    latents = tiny_flux.encode_images(load_images(split.calibration))
-    noise = torch.stack(
-        [noise_for(r.scene_id, latents.shape[1:], SEED, 0, 0) for r in split.calibration]
-    )
+    latents = tiny_flux.encode_images(read_pictures([c.payload for c in split.calibration]))
+    noise = torch.stack([noise_for(r.id, latents.shape[1:], SEED, 0, 0) for r in split.calibration])
     seen: list[torch.Tensor] = []
     module = tiny_flux.model.get_submodule(address)
     handle = module.register_forward_hook(lambda m, x, y: seen.append(y))
@@ -345,12 +344,20 @@ def test_bad_input(tiny_flux, records, config, tmp_path):
         run(records, None)
     with pytest.raises(UserError, match=r"generate.groups = 7 .* the data set has 6"):
         run(records, JUDGE, groups=7)
-    far = [dataclasses.replace(record, relation="far from") for record in records]
+
+    def changed(**facts):
+        return [
+            dataclasses.replace(c, facts={**c.facts, **facts} if facts else {}) for c in records
+        ]
+
+    far = changed(relation="far from")
     with pytest.raises(UserError, match="pictures of far from cannot be judged"):
         run(far, JUDGE)
-    odd = [dataclasses.replace(record, subject="gnu") for record in records]
+    odd = changed(subject="gnu")
     with pytest.raises(UserError, match=r"does not know '\w+ gnu'"):
         run(odd, JUDGE)
+    with pytest.raises(UserError, match="nothing says which objects and which relation"):
+        run(changed(), JUDGE)
     with pytest.raises(UserError, match=r"metadata.jsonl: no such file"):
         run(records, None, pairs=tmp_path)
     for wrong in (

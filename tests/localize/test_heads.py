@@ -43,8 +43,8 @@ def carrier(tiny_flux_config, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def records(make_records):
-    return make_records(22)
+def records(make_contrasts):
+    return make_contrasts(22)
 
 
 @pytest.mark.parametrize("address", planted.POSITIONS)
@@ -53,7 +53,7 @@ def test_the_head_that_carries_the_relation_ranks_first(carrier, records, tmp_pa
     denoiser.model.load_state_dict(state)
     planted.plant(denoiser, address)
     ours = favour(denoiser, records)
-    margins = plain_margins(denoiser, ours, [record.foil for record in ours])
+    margins = plain_margins(denoiser, ours, [record.texts["target"] for record in ours])
     assert margins.min() > 0
     assert margins.mean() > 1e-4
     catalogue = discover(denoiser.model)
@@ -79,7 +79,7 @@ def test_the_head_that_carries_the_relation_ranks_first(carrier, records, tmp_pa
 
     # No other way leads from the relation to the picture.
     planted.uproot(denoiser, address)
-    assert np.abs(plain_margins(denoiser, ours, [r.foil for r in ours])).max() < 2e-6
+    assert np.abs(plain_margins(denoiser, ours, [r.texts["target"] for r in ours])).max() < 2e-6
 
 
 def test_the_stage_with_heads(carrier, records, tmp_path):

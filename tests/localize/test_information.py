@@ -87,8 +87,8 @@ def check(encoder, records):
     return check_information(encoder, records, Resampling(0, 500, 0.95))
 
 
-def test_an_encoder_that_keeps_order_carries_everything(make_records):
-    information = check(WordEncoder(keeps_order=True), make_records(36))
+def test_an_encoder_that_keeps_order_carries_everything(make_contrasts):
+    information = check(WordEncoder(keeps_order=True), make_contrasts(36))
     assert {probe.question for probe in information.probes} == {
         "left of / right of",
         "behind / in front of",
@@ -100,8 +100,8 @@ def test_an_encoder_that_keeps_order_carries_everything(make_records):
     assert "text encoder" not in information.message
 
 
-def test_an_encoder_that_loses_order_is_named(make_records):
-    information = check(WordEncoder(keeps_order=False), make_records(36))
+def test_an_encoder_that_loses_order_is_named(make_contrasts):
+    information = check(WordEncoder(keeps_order=False), make_contrasts(36))
     assert information.missing == ["subject or object"]
     role = information.probes[-1]
     # A bag of words says nothing about the role: each phrase is as often subject as object.
@@ -111,13 +111,13 @@ def test_an_encoder_that_loses_order_is_named(make_records):
     assert information.as_dict()["carried"] is False
 
 
-def test_an_encoder_that_loses_the_relation_is_named(make_records):
-    information = check(WordEncoder(keeps_order=False, keeps_relation=False), make_records(36))
+def test_an_encoder_that_loses_the_relation_is_named(make_contrasts):
+    information = check(WordEncoder(keeps_order=False, keeps_relation=False), make_contrasts(36))
     assert len(information.missing) == 4
 
 
-def test_too_few_groups_are_not_probed(make_records):
-    information = check(WordEncoder(keeps_order=True), make_records(3))
+def test_too_few_groups_are_not_probed(make_contrasts):
+    information = check(WordEncoder(keeps_order=True), make_contrasts(3))
     assert [probe.accuracy for probe in information.probes] == [None] * 7
     assert information.as_dict()["carried"] is None
     assert "needs at least 4" in information.message

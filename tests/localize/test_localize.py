@@ -3,6 +3,7 @@ two captions that a group offers, an image's is the one under which the model's 
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from PIL import Image
 from scipy import stats
 
+from ablate2tune.contrasts.contrast import Contrast
 from ablate2tune.errors import UserError
 from ablate2tune.localize.localize_config import LocalizeConfig
 from ablate2tune.localize.localizing import localize
@@ -36,13 +38,11 @@ FILES = [
 
 def plain_losses(denoiser: FluxDenoiser, records, texts: list[str]) -> np.ndarray:
     """Loss of each image under one caption each, mean over noise levels, arithmetic written out."""
-    pictures = np.stack([np.array(Image.open(record.image_path)) for record in records])
+    pictures = np.stack([np.array(Image.open(record.payload)) for record in records])
     latents, conditioning = denoiser.encode_images(pictures), denoiser.encode_prompts(texts)
     total = torch.zeros(len(records))
     for level, sigma in enumerate(SIGMAS):
-        noise = torch.stack(
-            [noise_for(r.scene_id, latents.shape[1:], SEED, level, 0) for r in records]
-        )
+        noise = torch.stack([noise_for(r.id, latents.shape[1:], SEED, level, 0) for r in records])
         noised = (1 - sigma) * latents + sigma * noise
         with torch.no_grad():
             velocity = denoiser.predict(noised, torch.full((len(records),), sigma), conditioning)
@@ -55,20 +55,27 @@ def plain_margins(denoiser: FluxDenoiser, records, foils: list[str]) -> np.ndarr
     return plain_losses(denoiser, records, foils) - plain_losses(denoiser, records, captions)
 
 
+def reversed_contrast(record: Contrast) -> Contrast:
+    """The contrast with true text and target foil exchanged."""
+    return dataclasses.replace(record, texts=_turned(record.texts), spans=_turned(record.spans))
+
+
+def _turned(held: Mapping) -> dict:
+    return {"true": held["target"], "target": held["true"], "control": held["control"]}
+
+
 def favour(denoiser: FluxDenoiser, records, sign: int = 1):
     """Exchange caption and foil wherever the model's margin has the wrong sign."""
-    margins = plain_margins(denoiser, records, [record.foil for record in records])
+    margins = plain_margins(denoiser, records, [record.texts["target"] for record in records])
     return [
-        record
-        if sign * margin > 0
-        else dataclasses.replace(record, text=record.foil, foil=record.text)
+        record if sign * margin > 0 else reversed_contrast(record)
         for record, margin in zip(records, margins, strict=True)
     ]
 
 
 @pytest.fixture(scope="module")
-def records(make_records):
-    return make_records(9)
+def records(make_contrasts):
+    return make_contrasts(9)
 
 
 @pytest.fixture(scope="module")
@@ -136,13 +143,13 @@ def test_measured_and_calibration_groups_are_disjoint_and_rows_complete(swept):
 
 def test_baseline_and_skip_equal_plain_arithmetic_on_a_cut_model(swept, tiny_flux, skilled):
     folder, ranking, _ = swept
-    by_id = {record.scene_id: record for record in skilled}
+    by_id = {record.id: record for record in skilled}
     recorded = {(*row["condition"], row["example"]): row for row in rows(folder)}
     measured = [by_id[key[0]] for key in recorded if len(key) == 1]
-    foils = [record.foil for record in measured]
+    foils = [record.texts["target"] for record in measured]
     whole = plain_margins(tiny_flux, measured, foils)
-    colour = plain_margins(tiny_flux, measured, [record.foil_colour for record in measured])
-    base = [recorded[(record.scene_id,)] for record in measured]
+    colour = plain_margins(tiny_flux, measured, [record.texts["control"] for record in measured])
+    base = [recorded[(record.id,)] for record in measured]
     np.testing.assert_allclose([row["target"] for row in base], whole, atol=1e-6)
     np.testing.assert_allclose([row["control"] for row in base], colour, atol=1e-6)
     target = ranking.data["baseline"]["target"]
@@ -236,9 +243,9 @@ def test_savings_keep_the_answer(swept, tiny_flux, skilled, tmp_path):
 # A third of the images is measured; gradients steady the rest.
 @pytest.mark.parametrize(("screening", "agreement"), [("on", 0.75), ("off", 0.5)])
 def test_the_race_agrees_with_the_exhaustive_sweep(
-    tiny_flux, make_records, tmp_path, screening: str, agreement: float
+    tiny_flux, make_contrasts, tmp_path, screening: str, agreement: float
 ):
-    records = favour(tiny_flux, make_records(24))
+    records = favour(tiny_flux, make_contrasts(24))
     config = CONFIG.model_copy(
         update={"groups": 24, "mode": "zero", "bootstrap": 200, "screening": screening}
     )
@@ -344,10 +351,10 @@ def test_bad_input(tiny_flux, skilled, tmp_path):
 
     with pytest.raises(UserError, match="need 13 contrast groups, the data set has 9"):
         run(skilled, groups=10)
-    with pytest.raises(UserError, match="no training scenes"):
+    with pytest.raises(UserError, match="no training examples"):
         run([])
     held_out = [dataclasses.replace(record, split="test") for record in skilled]
-    with pytest.raises(UserError, match="no training scenes"):
+    with pytest.raises(UserError, match="no training examples"):
         run(held_out)
     with pytest.raises(UserError, match="needs at least 2"):
         run(skilled, groups=1)

@@ -37,10 +37,10 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def arguments(tiny_flux_config, make_records) -> tuple[str, str]:
+def arguments(tiny_flux_config, make_contrasts) -> tuple[str, str]:
     """The model, and records that give it a skill, as JSON."""
-    records = favour(load_denoiser(tiny_flux_config), make_records(9))
-    rows = [dataclasses.asdict(record) | {"folder": str(record.folder)} for record in records]
+    records = favour(load_denoiser(tiny_flux_config), make_contrasts(9))
+    rows = [dataclasses.asdict(record) | {"payload": str(record.payload)} for record in records]
     return tiny_flux_config.path, json.dumps(rows)
 
 

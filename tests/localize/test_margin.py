@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -43,9 +45,7 @@ def examples() -> Examples:
             torch.tensor([[[float(image)]] for image, _ in rows]),
             torch.tensor([[offset] for _, offset in rows]),
         ),
-        caption=[0, 3],
-        foil=[1, 4],
-        control=[2, 5],
+        rows={"true": [0, 3], "target": [1, 4], "control": [2, 5]},
     )
 
 
@@ -69,6 +69,21 @@ def test_margins_by_hand():
     np.testing.assert_allclose(margins.target, expected_target, rtol=1e-5)
     np.testing.assert_allclose(margins.control, expected_control, rtol=1e-5)
     np.testing.assert_allclose(margins.quality, [[-0.25, -0.0625]] * 2, rtol=1e-5)
+
+
+def test_without_a_control_foil_its_margin_is_not_there():
+    whole = examples()
+    two = replace(whole, rows={role: whole.rows[role] for role in ("true", "target")})
+    denoiser = FakeDenoiser()
+
+    def losses(batch, conditions):
+        return {c: batch_loss(denoiser, batch).double().numpy() for c in conditions}
+
+    found = measure(losses, two, levels(), (0, 1), [Condition()], denoiser.device)[Condition()]
+    np.testing.assert_allclose(found.target, margins_of(FakeDenoiser(), levels()).target)
+    assert np.isnan(found.control).all() and found.control.shape == found.target.shape
+    assert levels(texts=2, batch_size=6).examples_per_batch == 3
+    assert levels(texts=2).rows_per_example == 2 * 2 * 2
 
 
 @pytest.mark.parametrize(("batch_size", "images"), [(1, 1), (3, 1), (6, 2), (8, 2), (64, 21)])

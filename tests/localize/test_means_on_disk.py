@@ -26,8 +26,8 @@ SITES = {
 
 
 @pytest.fixture(scope="module")
-def records(make_records):
-    return make_records(3)
+def records(make_contrasts):
+    return make_contrasts(3)
 
 
 def provide(denoiser, records, cache, levels=LEVELS) -> tuple[Engine, int]:
@@ -51,7 +51,7 @@ def test_a_second_run_reads_the_means_that_a_hook_takes_by_hand(tiny_flux, recor
     conditioning = tiny_flux.encode_prompts([record.text for record in records])
     for level, sigma in enumerate(LEVELS.sigmas):
         for i, record in enumerate(records):
-            noise = noise_for(record.scene_id, latents.shape[1:], LEVELS.seed, level, 0)
+            noise = noise_for(record.id, latents.shape[1:], LEVELS.seed, level, 0)
             with torch.no_grad():
                 noised = ((1 - sigma) * latents[i] + sigma * noise)[None]
                 tiny_flux.predict(noised, torch.tensor([sigma]), conditioning[[i]])
@@ -65,7 +65,7 @@ def test_a_second_run_reads_the_means_that_a_hook_takes_by_hand(tiny_flux, recor
 
 
 def pixels(record) -> np.ndarray:
-    return np.array(Image.open(record.image_path))
+    return np.array(Image.open(record.payload))
 
 
 def test_only_what_is_missing_is_run(tiny_flux, records, tmp_path):
@@ -87,7 +87,9 @@ def test_other_content_is_not_reused(tiny_flux, records, tmp_path):
         levels = dataclasses.replace(LEVELS, **changes)
         assert provide(tiny_flux, records, tmp_path, levels)[1] == 2
     assert provide(tiny_flux, records, tmp_path, dataclasses.replace(LEVELS, batch_size=3))[1] == 0
-    other = dataclasses.replace(records[0], text=records[0].foil)
+    other = dataclasses.replace(
+        records[0], texts={**records[0].texts, "true": records[0].texts["target"]}
+    )
     assert provide(tiny_flux, [other, *records[1:]], tmp_path)[1] == 2
     with torch.no_grad():  # one number of a text encoder
         tiny_flux.pipe.text_encoder_2.shared.weight[3, 0] += 1e-3
@@ -106,9 +108,9 @@ def test_damaged_means_and_an_empty_set_are_refused(tiny_flux, records, tmp_path
 
 
 def test_calibration_scenes_that_are_measured_are_refused(records):
-    with pytest.raises(UserError, match=r"6 of 6 calibration scenes are of measured"):
+    with pytest.raises(UserError, match=r"6 of 6 calibration examples are of measured"):
         Split(records, records)
-    with pytest.raises(UserError, match="1 of 2 calibration scenes"):  # a twin of a measured one
+    with pytest.raises(UserError, match="1 of 2 calibration examples"):  # a twin of a measured one
         Split([records[0], records[2]], [records[1], records[4]])
     assert Split(records[:2], records[2:]).calibration == records[2:]
 

@@ -23,8 +23,8 @@ EVERYTHING = CONFIG.model_copy(
 
 
 @pytest.fixture(scope="module")
-def records(make_records):
-    return make_records(7)
+def records(make_contrasts):
+    return make_contrasts(7)
 
 
 def ranked(ranking) -> set[str]:
@@ -41,10 +41,10 @@ def test_directions_are_learnt_from_captions_and_foils(tiny_flux, records):
     module = tiny_flux.model.get_submodule(FF)
     handle = module.register_forward_hook(lambda _m, _a, output: seen.append(output))
     means = []
-    for texts in ([r.text for r in records[:4]], [r.foil for r in records[:4]]):
+    for texts in ([r.text for r in records[:4]], [r.texts["target"] for r in records[:4]]):
         for level, sigma in enumerate(levels.sigmas):
             for i, record in enumerate(records[:4]):
-                noise = noise_for(record.scene_id, examples.latents.shape[1:], 11, level, 0)
+                noise = noise_for(record.id, examples.latents.shape[1:], 11, level, 0)
                 noised = (1 - sigma) * examples.latents[[i]] + sigma * noise
                 with torch.no_grad():
                     prompt = tiny_flux.encode_prompts([texts[i]])

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from ablate2tune import runs
+from ablate2tune.contrasts.makers.rendered_scenes import scene_contrasts
 from ablate2tune.localize.findings.information import check_information
 from ablate2tune.localize.localize_config import LocalizeConfig
 from ablate2tune.localize.localizing import localize
@@ -50,7 +51,8 @@ def test_localize(natural_records, tiny_flux_config, tmp_path):
     config = LocalizeConfig(
         groups=13, calibration_groups=6, sigmas=[0.8], top_blocks=1, bootstrap=100
     )
-    localize(load_denoiser(tiny_flux_config), natural_records, config, 1, tmp_path)
+    contrasts = scene_contrasts(natural_records).examples
+    localize(load_denoiser(tiny_flux_config), contrasts, config, 1, tmp_path)
     asked = {
         p["question"] for p in json.loads((tmp_path / "information.json").read_text())["probes"]
     }
@@ -93,7 +95,7 @@ def test_the_role_probe_exchanges_the_phrases_of_natural_captions(natural_record
         lambda denoiser, texts, reduce: np.zeros((len(texts), 1)),
     )
     monkeypatch.setattr("ablate2tune.localize.findings.information._axes", lambda records: {})
-    check_information(spans, [record], Resampling(0, 1, 0.9))
+    check_information(spans, scene_contrasts([record]).examples, Resampling(0, 1, 0.9))
     one, other = (phrase.split(" ", 1)[1] for phrase in (first, second))
     swapped = f"{second} between {first} and {third}"
     assert spans.asked == [

@@ -12,10 +12,9 @@ from scipy import stats
 from test_localize import SEED, SIGMAS, favour, plain_margins  # type: ignore[import-not-found]
 
 from ablate2tune import runs
-from ablate2tune.compare.calibration import scene_prompt
 from ablate2tune.compare.relations import Detection
 from ablate2tune.errors import UserError
-from ablate2tune.localize.generate.examples import scene_examples
+from ablate2tune.localize.generate.examples import prompt_of, scene_examples
 from ablate2tune.localize.judging import Judging
 from ablate2tune.localize.localize_config import LocalizeConfig, OwnImagesConfig
 from ablate2tune.localize.margins.examples import split_groups
@@ -78,7 +77,7 @@ class Witness:
         for text, seed, image in zip(prompts, seeds, images, strict=True):
             record, repeat = self.seen[image.tobytes()] = self.attempts[seed]
             assert text == record.text
-            self.drawn.append((record.scene_id, repeat))
+            self.drawn.append((record.id, repeat))
         return images
 
     def describe(self):
@@ -89,22 +88,20 @@ class Witness:
 
     def _detect(self, image) -> list[Detection]:
         record, repeat = self.seen[image.tobytes()]
-        name = f"{record.scene_id}-own-{repeat}"
+        name = f"{record.id}-own-{repeat}"
         Image.fromarray(image).save(self.folder / f"{name}.png")
-        own = dataclasses.replace(
-            record, scene_id=name, file_name=f"{name}.png", folder=self.folder
-        )
-        right = plain_margins(self.denoiser, [own], [own.foil])[0] > 0
-        prompt = scene_prompt(record)
+        own = dataclasses.replace(record, id=name, payload=self.folder / f"{name}.png")
+        right = plain_margins(self.denoiser, [own], [own.texts["target"]])[0] > 0
+        prompt = prompt_of(record)
         relation = prompt.relation if right else OPPOSITE[prompt.relation]
         things = zip((prompt.subject_label, prompt.object_label), PLACES[relation], strict=True)
         return [found(label, *place) for label, place in things]
 
 
 @pytest.fixture(scope="module")
-def both(tiny_flux_config, make_records, tmp_path_factory):
+def both(tiny_flux_config, make_contrasts, tmp_path_factory):
     denoiser = load_denoiser(tiny_flux_config)
-    records = favour(denoiser, make_records(9))
+    records = favour(denoiser, make_contrasts(9))
     witness = Witness(denoiser, records, tmp_path_factory.mktemp("witness"))
     folder = tmp_path_factory.mktemp("both")
     judging = Judging(witness, None)
@@ -127,8 +124,8 @@ def test_counts_pictures_and_seeds(both):
     assert len(list(folder.glob("own-images/*/*.png"))) == len(rows)
     # One after the other until one is kept, three at most.
     for record in records:
-        repeats = [row["repeat"] for row in rows if row["scene"] == record.scene_id]
-        assert repeats == list(range(1 + kept.get(record.scene_id, 2)))
+        repeats = [row["repeat"] for row in rows if row["scene"] == record.id]
+        assert repeats == list(range(1 + kept.get(record.id, 2)))
     assert judging.judge.drawn == [(row["scene"], row["repeat"]) for row in rows]
     assert len({row["seed"] for row in rows}) == len(rows)
     assert any(f"{len(kept)} of {len(rows)} kept" in line for line in sources.primary.messages())
@@ -142,19 +139,18 @@ def test_own_margins_are_those_of_the_verified_pictures(both):
     kept = {row["scene"]: row for row in verdicts(folder) if row["reason"] is None}
     pictures = next(folder.glob("own-images/*/"))
     expected = {
-        f"{r.scene_id}-own-{kept[r.scene_id]['repeat']}": dataclasses.replace(
+        f"{r.id}-own-{kept[r.id]['repeat']}": dataclasses.replace(
             r,
-            scene_id=f"{r.scene_id}-own-{kept[r.scene_id]['repeat']}",
-            file_name=kept[r.scene_id]["image"],
-            folder=pictures,
+            id=f"{r.id}-own-{kept[r.id]['repeat']}",
+            payload=pictures / kept[r.id]["image"],
         )
         for r in split.measured
-        if r.scene_id in kept
+        if r.id in kept
     }
     assert {row["example"] for row in rows} == set(expected)
-    assert {row["group"] for row in rows} <= {r.group_id for r in split.measured}
+    assert {row["group"] for row in rows} <= {r.cluster for r in split.measured}
     own = [expected[row["example"]] for row in rows]
-    margins = plain_margins(denoiser, own, [record.foil for record in own])
+    margins = plain_margins(denoiser, own, [record.texts["target"] for record in own])
     assert margins.min() > 0
     np.testing.assert_allclose([row["target"] for row in rows], margins, atol=1e-6)
 
@@ -234,9 +230,9 @@ def test_too_few_verified_pictures(both, tmp_path):
     assert not (tmp_path / "both" / "agreement.json").exists()
 
 
-def test_why_a_picture_is_not_kept(make_records):
-    record = next(r for r in make_records(6) if r.relation == "left of")
-    prompt = scene_prompt(record)
+def test_why_a_picture_is_not_kept(make_contrasts):
+    record = next(r for r in make_contrasts(6) if r.facts["relation"] == "left of")
+    prompt = prompt_of(record)
     subject, object_ = found(prompt.subject_label, 5), found(prompt.object_label, 40)
     assert why_not(prompt, [subject, object_]) is None
     assert why_not(prompt, [subject]) == MISSING

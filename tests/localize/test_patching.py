@@ -41,14 +41,14 @@ PATCH = CONFIG.model_copy(
 
 
 @pytest.fixture(scope="module")
-def records(make_records):
-    return make_records(24)
+def records(make_contrasts):
+    return make_contrasts(24)
 
 
 @pytest.fixture(scope="module")
 def sideways(records):
     """Left of and right of: captions and foils of equally many tokens."""
-    return [record for record in records if record.relation in ("left of", "right of")]
+    return [record for record in records if record.facts["relation"] in ("left of", "right of")]
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def everything(denoiser) -> dict[str, Condition]:
 def test_patching_everything_gives_the_other_captions_loss(streams_only, sideways, saving: bool):
     switches = {"prefix_reuse": saving, "batch_conditions": saving}
     captions = plain_losses(streams_only, sideways, [r.text for r in sideways])
-    foils = plain_losses(streams_only, sideways, [r.foil for r in sideways])
+    foils = plain_losses(streams_only, sideways, [r.texts["target"] for r in sideways])
     assert np.abs(captions - foils).min() > 1e-6
     nothing = Condition(("single_transformer_blocks.1@text",), "trace")  # its text goes nowhere
     conditions = [*everything(streams_only).values(), nothing]
@@ -172,8 +172,8 @@ def test_the_stage(streams_only, records, tmp_path):
     assert {row["mode"] for row in data["components"]} == {"patch"}
     lines = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
     assert {row["mode"] for row in lines} == {"none", "patch"}
-    by_id = {record.scene_id: record for record in ours}
-    relations = {by_id[row["example"]].relation for row in lines}
+    by_id = {record.id: record for record in ours}
+    relations = {by_id[row["example"]].facts["relation"] for row in lines}
     assert relations == {"left of", "right of"}
     margin = data["baseline"]["target"]["value"]
     for row in data["components"]:
@@ -204,7 +204,9 @@ def test_the_stage(streams_only, records, tmp_path):
 
 
 def test_captions_of_unequal_length_are_refused(tiny_flux, records):
-    unequal = [record for record in records if record.relation in ("behind", "in front of")]
+    unequal = [
+        record for record in records if record.facts["relation"] in ("behind", "in front of")
+    ]
     with pytest.raises(UserError, match=r"in all \d+ contrast groups the foils have other numbers"):
         of_equal_length(tiny_flux, unequal)
 

@@ -14,14 +14,14 @@ from ablate2tune.localize.sampling import timesteps_told
 
 
 @pytest.fixture(scope="module")
-def run(tiny_flux_config, make_records, tmp_path_factory):
+def run(tiny_flux_config, make_contrasts, tmp_path_factory):
     from ablate2tune.models import load_denoiser
 
     denoiser = load_denoiser(tiny_flux_config)
     folder = tmp_path_factory.mktemp("strips")
     changes = {"strips": 3, "strip_prompts": 2, "strip_steps": 3, "racing": False}
     config = CONFIG.model_copy(update={**changes, "noise_floor": False})
-    records = favour(denoiser, make_records(9))
+    records = favour(denoiser, make_contrasts(9))
     return denoiser, localize(denoiser, records, config, SEED, folder), folder
 
 

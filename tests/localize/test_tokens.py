@@ -14,52 +14,20 @@ from ablate2tune.localize.findings.token_positions import token_cells
 from ablate2tune.localize.localize_config import LocalizeConfig
 from ablate2tune.localize.localizing import localize
 from ablate2tune.localize.margins.examples import encode
-from ablate2tune.localize.margins.phrases import phrase_spans, token_masks
+from ablate2tune.localize.margins.phrases import token_masks
 
 PHRASES = ["relation", "subject", "object"]
 BLOCK = "transformer_blocks.1"
 
 
-@pytest.mark.parametrize(
-    ("text", "relations", "expected"),
-    [
-        ("a cat behind a chair", ["behind", "in front of"], ["behind", "a cat", "a chair"]),
-        (
-            "an orange ball in front of a cup",
-            ["behind", "in front of"],
-            ["in front of", "an orange ball", "a cup"],
-        ),
-        (
-            "a cup between a red car and a cat",
-            ["between"],
-            ["between", "a cup", "a red car and a cat"],
-        ),
-        # The word inside another does not count.
-        ("a nearby cup near a cat", ["near", "far from"], ["near", "a nearby cup", "a cat"]),
-    ],
-)
-def test_spans(text: str, relations: list[str], expected: list[str]):
-    spans = phrase_spans(text, relations)
-    assert [text[slice(*spans[phrase])] for phrase in PHRASES] == expected
-
-
-@pytest.mark.parametrize("text", ["a red ball and a blue cube", "behind a cube", "a cube behind"])
-def test_captions_of_another_form_are_refused(text: str):
-    with pytest.raises(UserError, match="no 'behind' or 'in front of' between two phrases"):
-        phrase_spans(text, ["behind", "in front of"])
-
-
-def test_masks_hold_the_words_of_each_caption(tiny_flux, make_records):
-    records = make_records(3)
+def test_masks_hold_the_words_of_each_caption(tiny_flux, make_contrasts):
+    records = make_contrasts(3)
     examples = encode(tiny_flux, records)
     masks = token_masks(tiny_flux, examples, records, PHRASES)
     tokenizer = tiny_flux.pipe.tokenizer_2
     for i, record in enumerate(records):
-        for row, text in (
-            (examples.caption[i], record.text),
-            (examples.foil[i], record.foil),
-            (examples.control[i], record.foil_colour),
-        ):
+        for role, text in record.texts.items():
+            row = examples.rows[role][i]
             words = tokenizer.convert_ids_to_tokens(tokenizer(text).input_ids)
             marked = {
                 phrase: [words[at] for at in masks[phrase][row].nonzero().flatten().tolist()]
@@ -67,16 +35,24 @@ def test_masks_hold_the_words_of_each_caption(tiny_flux, make_records):
             }
             whole = [*marked["subject"], *marked["relation"], *marked["object"]]
             assert whole == text.split() == words[:-1]
-            assert marked["object"][1:] == [record.object_colour, record.object]
-            assert marked["subject"][-1] == record.subject
-    short = dataclasses.replace(records[0], text=f"{'a ' * 20}{records[0].text}")
+            assert marked["object"][1:] == [record.facts["object_colour"], record.facts["object"]]
+            assert marked["subject"][-1] == record.facts["subject"]
+    texts = {**records[0].texts, "true": f"{records[0].text}{' a' * 20}"}
+    short = dataclasses.replace(
+        records[0],
+        texts=texts,
+        spans=records[0].spans | {"true": {"object": (0, len(texts["true"]))}},
+    )
     with pytest.raises(UserError, match="does not fit in 16 tokens"):
-        token_masks(tiny_flux, encode(tiny_flux, [short]), [short], PHRASES)
+        token_masks(tiny_flux, encode(tiny_flux, [short]), [short], ["object"])
+    unnamed = dataclasses.replace(records[0], spans={})
+    with pytest.raises(UserError, match="the true text names no phrase 'subject'"):
+        token_masks(tiny_flux, examples, [unnamed], ["subject"])
 
 
-def test_which_positions_matter_against_plain_forwards(tiny_flux, make_records, tmp_path):
+def test_which_positions_matter_against_plain_forwards(tiny_flux, make_contrasts, tmp_path):
     """A hook of the test's own puts a block's text input back at positions counted by words."""
-    records = favour(tiny_flux, make_records(8))
+    records = favour(tiny_flux, make_contrasts(8))
     changes = {"groups": 8, "mode": "zero", "tokens": PHRASES, "follow_up_groups": 4}
     config = CONFIG.model_copy(update={**changes, "noise_floor": False, "top_blocks": 1})
     ranking = localize(tiny_flux, records, config, SEED, tmp_path)
@@ -88,8 +64,8 @@ def test_which_positions_matter_against_plain_forwards(tiny_flux, make_records, 
     assert any(note.startswith("tokens: ") for note in ranking.notes)
     rows = [json.loads(line) for line in (tmp_path / "follow-up.jsonl").read_text().splitlines()]
     names = {row["example"] for row in rows}
-    used = [record for record in records if record.scene_id in names]
-    foils = [record.foil for record in used]
+    used = [record for record in records if record.id in names]
+    foils = [record.texts["target"] for record in used]
     base = plain_margins(tiny_flux, used, foils)
 
     def relation_words(text: str) -> tuple[int, int]:

@@ -27,8 +27,8 @@ SIZE = 32
 
 
 @pytest.fixture(scope="module")
-def records(make_records):
-    return [r for r in make_records(3, SIZE) if r.relation in ("left of", "right of")]
+def records(make_contrasts):
+    return [r for r in make_contrasts(3, SIZE) if r.facts["relation"] in ("left of", "right of")]
 
 
 @pytest.fixture(params=FAMILIES, ids=str)

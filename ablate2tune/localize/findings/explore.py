@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ablate2tune.ablation import MODES
 from ablate2tune.components import Component
+from ablate2tune.contrasts.contrast import Contrast
 from ablate2tune.localize.findings.follow_up import Finding, FollowUp
 from ablate2tune.localize.findings.head_table import heads_finding
 from ablate2tune.localize.findings.joint import find_circuits
@@ -16,7 +17,6 @@ from ablate2tune.localize.measuring.sweep import Sweep
 from ablate2tune.localize.probes.margin import MarginProbe
 from ablate2tune.localize.ranking.ranking import Analysis, Row
 from ablate2tune.models import Denoiser
-from ablate2tune.scenes.dataset.records import SceneRecord
 
 
 def explore(
@@ -25,7 +25,7 @@ def explore(
     analysis: Analysis,
     rows: Sequence[Row],
     blocks: Sequence[Component],
-    records: Sequence[SceneRecord],
+    contrasts: Sequence[Contrast],
     folder: Path,
 ) -> list[Finding]:
     """Everything beside the ranking that the recipe asks for.
@@ -38,7 +38,7 @@ def explore(
         analysis: its statistics.
         rows: the ranking, all levels.
         blocks: those that can be ablated.
-        records: the measured scenes.
+        contrasts: the measured ones.
         folder: of the stage.
     """
     config = sweep.config
@@ -55,13 +55,13 @@ def explore(
         found.append(find_tokens(follow_up, blocks, config.tokens))
     found += find_circuits(follow_up, rows)
     if config.strips and sweep.processes.is_first:
-        found.append(make_strips(denoiser, sweep, rows, _captions(sweep, records), folder))
+        found.append(make_strips(denoiser, sweep, rows, _captions(sweep, contrasts), folder))
     return found
 
 
-def _captions(sweep: Sweep[MarginProbe], records: Sequence[SceneRecord]) -> list[str]:
+def _captions(sweep: Sweep[MarginProbe], contrasts: Sequence[Contrast]) -> list[str]:
     """True captions of the groups that the sweep would spend first, one each."""
     first: dict[str, str] = {}
-    for record in records:
-        first.setdefault(record.group_id, record.text)
+    for contrast in contrasts:
+        first.setdefault(contrast.cluster, contrast.text)
     return [first[group] for group in sweep.order()[: sweep.config.strip_prompts]]

@@ -12,10 +12,9 @@ import numpy as np
 import torch
 from scipy import optimize, special
 
-from ablate2tune.errors import UserError
+from ablate2tune.contrasts.contrast import Contrast
+from ablate2tune.contrasts.phrases import exchanged, stated, without_article
 from ablate2tune.models import Denoiser
-from ablate2tune.scenes.checking.claims import RELATION
-from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.seeding import numpy_generator
 from ablate2tune.statistics.clusters import Clusters, Interval
 from ablate2tune.statistics.resampling import Resampling
@@ -97,7 +96,7 @@ class Information:
 
 def check_information(
     denoiser: Denoiser,
-    records: Sequence[SceneRecord],
+    contrasts: Sequence[Contrast],
     how: Resampling,
 ) -> Information:
     """Probe the conditioning of contrast twins, with whole groups held out.
@@ -116,16 +115,17 @@ def check_information(
         return Probe(question, kind, Clusters(groups, how).accuracy(correct))
 
     probes = []
-    for axis, members in _axes(records).items():
-        texts = [record.text for record in members]
-        y = np.array([record.relation == axis[0] for record in members])
-        groups = [record.group_id for record in members]
+    for axis, members in _axes(contrasts).items():
+        texts, told, groups = (list(column) for column in zip(*members, strict=True))
+        y = np.array([words == axis[0] for words in told])
         tokens = _features(denoiser, texts, lambda _, embeds: embeds.mean(0))
         probes.append(probe(" / ".join(axis), "tokens", tokens, y, groups))
         pooled = _pooled(denoiser, texts)
         if pooled is not None:
             probes.append(probe(" / ".join(axis), "pooled", pooled, y, groups))
-    probes.append(probe("subject or object", "phrase", *_roles(denoiser, records)))
+    named = [c for c in contrasts if {"subject", "object"} <= c.spans.get("true", {}).keys()]
+    if named:
+        probes.append(probe("subject or object", "phrase", *_roles(denoiser, named)))
     return Information(probes)
 
 
@@ -182,56 +182,44 @@ def fit_logistic(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, float]:
     return solution[:-1] @ basis, float(solution[-1])
 
 
-def _axes(records: Sequence[SceneRecord]) -> dict[tuple[str, ...], list[SceneRecord]]:
-    """Records by the pair of relations that their group contrasts."""
-    members: dict[str, list[SceneRecord]] = {}
-    for record in records:
-        members.setdefault(record.group_id, []).append(record)
-    axes: dict[tuple[str, ...], list[SceneRecord]] = {}
-    for group in members.values():
-        axis = tuple(sorted({record.relation for record in group}))
+def _axes(contrasts: Sequence[Contrast]) -> dict[tuple[str, ...], list[tuple[str, str, str]]]:
+    """Text, what it states and cluster, by the two things that the texts of a cluster state.
+
+    These are the true texts; where they all state the same, the target foils as well.
+    """
+    clusters: dict[str, list[Contrast]] = {}
+    for contrast in contrasts:
+        clusters.setdefault(contrast.cluster, []).append(contrast)
+    axes: dict[tuple[str, ...], list[tuple[str, str, str]]] = {}
+    for cluster, members in clusters.items():
+        texts = [(c.text, stated(c)[0], cluster) for c in members]
+        if len({words for _, words, _ in texts}) == 1:
+            foils = [(c.texts["target"], stated(c)[1], cluster) for c in members]
+            texts = list(dict.fromkeys(texts + foils))
+        axis = tuple(sorted({words for _, words, _ in texts}))
         if len(axis) == 2:
-            axes.setdefault(axis, []).extend(group)
+            axes.setdefault(axis, []).extend(texts)
     return dict(sorted(axes.items()))
 
 
 def _roles(
-    denoiser: Denoiser, records: Sequence[SceneRecord]
+    denoiser: Denoiser, contrasts: Sequence[Contrast]
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     texts: list[str] = []
     spans: list[slice] = []
     is_subject: list[bool] = []
     groups: list[str] = []
-    for record in records:
-        first, relation, second, rest = split_caption(record.text, record.scene_id)
-        for one, other in ((first, second), (second, first)):
-            text = f"{one} {relation} {other}{rest}"
-            starts = (0, len(f"{one} {relation} "))
-            for phrase, start, role in zip((one, other), starts, (True, False), strict=True):
-                article = phrase.index(" ") + 1
-                span = denoiser.token_span(text, start + article, start + len(phrase))
+    for contrast in contrasts:
+        own = contrast.spans["true"]
+        turned = exchanged(contrast.text, own, "subject", "object")
+        for text, places in ((contrast.text, own), turned):
+            for name in ("subject", "object"):
                 texts.append(text)
-                spans.append(span)
-                is_subject.append(role)
-                groups.append(record.group_id)
+                spans.append(denoiser.token_span(text, *without_article(text, places[name])))
+                is_subject.append(name == "subject")
+                groups.append(contrast.cluster)
     features = _features(denoiser, texts, lambda i, embeds: embeds[spans[i]].mean(0))
     return features, np.array(is_subject), groups
-
-
-def split_caption(text: str, scene: str) -> tuple[str, str, str, str]:
-    """Subject, relation and object of a scene's caption, and what follows them.
-
-    "a person in red between a cat and a cube": "a person in red", "between", "a cat", " and a
-    cube".
-
-    Raises:
-        UserError: the caption states no relation.
-    """
-    found = RELATION.search(text)
-    if found is None:
-        raise UserError(f"{text!r} states no relation", where=scene)
-    second, *third = text[found.end() :].split(" and ", 1)
-    return text[: found.start()], found[1], second, f" and {third[0]}" if third else ""
 
 
 def _features(

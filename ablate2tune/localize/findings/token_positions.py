@@ -8,7 +8,6 @@ import numpy as np
 
 from ablate2tune.components import Component
 from ablate2tune.localize.findings.follow_up import Finding, FollowUp
-from ablate2tune.localize.margins.phrases import Phrase
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.ranking.figures import write_heatmap
 from ablate2tune.statistics.resampling import corrected
@@ -17,7 +16,7 @@ SCHEMA = "ablate2tune/tokens/2"
 
 
 def find_tokens(
-    follow_up: FollowUp, blocks: Sequence[Component], phrases: Sequence[Phrase]
+    follow_up: FollowUp, blocks: Sequence[Component], phrases: Sequence[str]
 ) -> Finding:
     """Skip each block at the text positions of one phrase, everywhere else it acts as ever.
 

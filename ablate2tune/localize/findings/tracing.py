@@ -15,7 +15,6 @@ import numpy as np
 
 from ablate2tune.components import Component
 from ablate2tune.localize.findings.follow_up import Finding, FollowUp
-from ablate2tune.localize.margins.phrases import Phrase
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.ranking.figures import bounds_of, new_figure, write_figure
 from ablate2tune.statistics.resampling import corrected
@@ -26,7 +25,7 @@ STREAMS = ("text", "image")
 
 
 def find_tracing(
-    follow_up: FollowUp, blocks: Sequence[Component], phrases: Sequence[Phrase]
+    follow_up: FollowUp, blocks: Sequence[Component], phrases: Sequence[str]
 ) -> Finding:
     """Put the state after each block in: all streams, each alone, and phrases of the text.
 

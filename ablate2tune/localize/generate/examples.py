@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ablate2tune.compare.calibration import check_label, scene_prompt
+from ablate2tune.compare.calibration import check_label
 from ablate2tune.compare.judges import Judge
 from ablate2tune.compare.prompts import JUDGED, Prompt
+from ablate2tune.contrasts.contrast import Contrast
 from ablate2tune.errors import UserError
 from ablate2tune.localize.generate.pairs import Pair
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.pictures import Picture
-from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.seeding import seed_for
 
 
@@ -48,23 +48,38 @@ def folder_of(condition: Condition) -> str:
 
 
 def scene_examples(
-    records: Sequence[SceneRecord],
+    contrasts: Sequence[Contrast],
     repeats: Sequence[int],
     seed: int,
     purpose: str = "generated scene",
 ) -> list[Example]:
-    """The true captions of scenes, each with its pictures of these numbers."""
+    """The true texts of contrasts, each with its pictures of these numbers."""
     return [
         Example(
-            f"scene-{record.scene_id}-{repeat}",
-            record.group_id,
-            record.text,
-            seed_for(seed, f"{purpose}:{record.scene_id}", repeat) % 2**32,
-            scene_prompt(record),
+            f"scene-{contrast.id}-{repeat}",
+            contrast.cluster,
+            contrast.text,
+            seed_for(seed, f"{purpose}:{contrast.id}", repeat) % 2**32,
+            prompt_of(contrast),
         )
-        for record in records
+        for contrast in contrasts
         for repeat in repeats
     ]
+
+
+def prompt_of(contrast: Contrast) -> Prompt:
+    """What a judge is asked of a picture of the true text.
+
+    Raises:
+        UserError: the contrast does not say what is in its picture.
+    """
+    if not contrast.facts:
+        raise UserError(
+            "nothing says which objects and which relation a judge should find",
+            where=f"example {contrast.id}",
+            mend="use probe = margin, or rendered scenes",
+        )
+    return Prompt(contrast.text, **contrast.facts, index=0)
 
 
 def pair_examples(pairs: Sequence[Pair], repeats: int, seed: int) -> list[Example]:
@@ -82,18 +97,19 @@ def pair_examples(pairs: Sequence[Pair], repeats: int, seed: int) -> list[Exampl
     ]
 
 
-def check_judgeable(judge: Judge, records: Sequence[SceneRecord], where: str) -> None:
-    """Refuse scenes that the judge cannot read.
+def check_judgeable(judge: Judge, contrasts: Sequence[Contrast], where: str) -> None:
+    """Refuse examples whose pictures the judge cannot read.
 
     Args:
         judge: the judge.
-        records: the scenes.
+        contrasts: the examples.
         where: the key of the recipe that asked for it.
 
     Raises:
         UserError: a relation cannot be read from one picture, or the judge does not know an object.
     """
-    unread = sorted({record.relation for record in records} - set(JUDGED))
+    prompts = [prompt_of(contrast) for contrast in contrasts]
+    unread = sorted({str(prompt.relation) for prompt in prompts} - set(JUDGED))
     if unread:
         raise UserError(
             f"pictures of {', '.join(unread)} cannot be judged: from one image "
@@ -101,7 +117,6 @@ def check_judgeable(judge: Judge, records: Sequence[SceneRecord], where: str) ->
             where=where,
             mend="use probe = margin on rendered images, or scenes of these relations",
         )
-    for record in records:
-        prompt = scene_prompt(record)
+    for prompt in prompts:
         check_label(judge, prompt.subject_label)
         check_label(judge, prompt.object_label)

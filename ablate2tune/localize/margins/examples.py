@@ -1,4 +1,4 @@
-"""What the probes measure on: contrast groups, drawn by seed and encoded once."""
+"""What the probes measure on: contrasts, drawn by seed in whole clusters and encoded once."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,32 +6,29 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ablate2tune.contrasts.contrast import TRAINING, Contrast, Role
 from ablate2tune.errors import UserError
 from ablate2tune.models import Conditioning, Denoiser
-from ablate2tune.scenes.dataset.records import SceneRecord, load_images
+from ablate2tune.picture_reading import read_pictures
 from ablate2tune.seeding import seed_for
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Images as latents, each with the conditioning of three captions."""
+    """Pictures as latents, each with the conditioning of its texts."""
 
     ids: list[str]
-    """Scene ids."""
     groups: list[str]
-    """The contrast group of each scene."""
+    """The cluster of each example."""
     latents: Tensor
     """As the pipeline denoises them, (n, ...)."""
     conditioning: Conditioning
-    """One row per distinct caption."""
-    caption: list[int]
-    """Row of each scene's true caption."""
-    foil: list[int]
-    """Row of the caption with the opposite relation."""
-    control: list[int]
-    """Row of the caption with a wrong colour."""
+    """One row per distinct text."""
+    rows: Mapping[Role, list[int]]
+    """Row of each example's text by role: true, target and, where the examples have one,
+    control."""
     tokens: Mapping[str, Tensor] = field(default_factory=dict)
-    """Text positions of each phrase, by its name: bool, (distinct captions, text tokens)."""
+    """Text positions of each phrase, by its name: bool, (distinct texts, text tokens)."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -39,85 +36,88 @@ class Examples:
 
 @dataclass(frozen=True)
 class Split:
-    """Scenes to measure on and scenes to calibrate on; no contrast group is in both."""
+    """Examples to measure and examples to calibrate on; no cluster is in both."""
 
-    measured: list[SceneRecord]
-    calibration: list[SceneRecord]
+    measured: list[Contrast]
+    calibration: list[Contrast]
 
     def __post_init__(self) -> None:
-        """Refuse scenes that would be measured against means of themselves.
+        """Refuse examples that would be measured against means of themselves.
 
         Raises:
-            UserError: a scene, or a contrast group, is in both sets.
+            UserError: an example, or a cluster, is in both sets.
         """
-        ids = {record.scene_id for record in self.measured}
-        groups = {record.group_id for record in self.measured}
-        shared = [r for r in self.calibration if r.scene_id in ids or r.group_id in groups]
+        ids = {example.id for example in self.measured}
+        clusters = {example.cluster for example in self.measured}
+        shared = [e for e in self.calibration if e.id in ids or e.cluster in clusters]
         if shared:
             raise UserError(
-                f"{len(shared)} of {len(self.calibration)} calibration scenes are of measured "
-                "contrast groups",
-                where=shared[0].scene_id,
-                mend="calibrate on other scenes than the measured ones",
+                f"{len(shared)} of {len(self.calibration)} calibration examples are of measured "
+                "groups",
+                where=shared[0].id,
+                mend="calibrate on other examples than the measured ones",
             )
 
 
 def split_groups(
-    records: Sequence[SceneRecord],
+    contrasts: Sequence[Contrast],
     groups: int,
     calibration_groups: int,
     seed: int,
     key: str = "localize.groups",
 ) -> Split:
-    """Draw disjoint sets of contrast groups from the training scenes of a data set.
+    """Draw disjoint sets of clusters from the training examples.
 
-    A group's place depends on (seed, group) alone, so that a longer data set or another order of
-    its rows changes as little as possible.
+    A cluster's place depends on (seed, cluster) alone, so that a longer data set or another order
+    of its rows changes as little as possible.
 
     Args:
-        records: the data set.
+        contrasts: all there are.
         groups: to measure on.
         calibration_groups: to calibrate on.
         seed: of the draw.
         key: where the recipe says `groups`.
 
     Raises:
-        UserError: the data set is empty or has too few training groups.
+        UserError: there are no training examples, or too few clusters of them.
     """
-    training = [record for record in records if record.split == "train"]
+    training = [example for example in contrasts if example.split == TRAINING]
     if not training:
-        raise UserError("the data set has no training scenes", where="records", mend="render some")
+        raise UserError("there are no training examples", mend="render or write some")
     names = sorted(
-        {record.group_id for record in training},
+        {example.cluster for example in training},
         key=lambda name: (seed_for(seed, f"localize-group:{name}"), name),
     )
     if len(names) < groups + calibration_groups:
         raise UserError(
             f"{key} = {groups} and localize.calibration_groups = {calibration_groups} "
             f"need {groups + calibration_groups} contrast groups, the data set has {len(names)}",
-            mend="lower them or render more scenes",
+            mend="lower them or add examples",
         )
     measured = set(names[:groups])
     calibration = set(names[groups : groups + calibration_groups])
     return Split(
-        [record for record in training if record.group_id in measured],
-        [record for record in training if record.group_id in calibration],
+        [example for example in training if example.cluster in measured],
+        [example for example in training if example.cluster in calibration],
     )
 
 
 @torch.no_grad()
-def encode(denoiser: Denoiser, records: Sequence[SceneRecord]) -> Examples:
-    """Encode scenes and their captions; equal captions are encoded once."""
-    rows: dict[str, int] = {}
-    for record in records:
-        for text in (record.text, record.foil, record.foil_colour):
-            rows.setdefault(text, len(rows))
+def encode(denoiser: Denoiser, contrasts: Sequence[Contrast]) -> Examples:
+    """Encode pictures and their texts; equal texts are encoded once.
+
+    Raises:
+        UserError: a picture cannot be read, or has another size than the first.
+    """
+    place: dict[str, int] = {}
+    for example in contrasts:
+        for text in example.texts.values():
+            place.setdefault(text, len(place))
+    roles = contrasts[0].texts if contrasts else {}
     return Examples(
-        ids=[record.scene_id for record in records],
-        groups=[record.group_id for record in records],
-        latents=denoiser.encode_images(load_images(list(records))).float(),
-        conditioning=denoiser.encode_prompts(list(rows)),
-        caption=[rows[record.text] for record in records],
-        foil=[rows[record.foil] for record in records],
-        control=[rows[record.foil_colour] for record in records],
+        ids=[example.id for example in contrasts],
+        groups=[example.cluster for example in contrasts],
+        latents=denoiser.encode_images(read_pictures([e.payload for e in contrasts])).float(),
+        conditioning=denoiser.encode_prompts(list(place)),
+        rows={role: [place[example.texts[role]] for example in contrasts] for role in roles},
     )

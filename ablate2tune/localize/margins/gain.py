@@ -12,12 +12,12 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from ablate2tune.localize.margins.margin import CAPTIONS, Batch, batch_loss
+from ablate2tune.localize.margins.margin import TEXTS, Batch, batch_loss
 from ablate2tune.localize.measuring.engine import Engine
 
 
 def weight_gradients(
-    engine: Engine, batches: Iterable[Batch], modules: Sequence[str]
+    engine: Engine, batches: Iterable[Batch], modules: Sequence[str], texts: int = TEXTS
 ) -> dict[str, Tensor]:
     """Gradient of the mean target margin, negated, in the weight of each Linear.
 
@@ -29,6 +29,7 @@ def weight_gradients(
             for the activations' gradients and one for the weights'.
         batches: as `margin.batches` makes them, the true captions first, then the target foils.
         modules: full names of Linear modules.
+        texts: texts of a picture in each batch.
 
     Returns:
         (out features, in features) per module, float32.
@@ -44,7 +45,7 @@ def weight_gradients(
         for weight in weights.values():
             weight.requires_grad_(True)
         for batch in batches:
-            pictures = len(batch) // CAPTIONS
+            pictures = len(batch) // texts
             images += pictures
             sign = torch.ones(2 * pictures, device=batch.latents.device)
             sign[pictures:] = -1

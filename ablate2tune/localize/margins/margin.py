@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ablate2tune.contrasts.contrast import Role
 from ablate2tune.localize.margins.examples import Examples
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.models import Conditioning, Denoiser
@@ -20,8 +21,10 @@ from ablate2tune.seeding import seed_for, torch_generator
 
 GUIDANCE = 1.0
 """Value of the guidance embedding: the loss is that of the unguided model."""
-CAPTIONS = 3
-"""Captions that an image is scored under: the true one, the target foil, the control foil."""
+TEXTS = 3
+"""Texts that a picture is scored under: the true one, the target foil, the control foil."""
+OTHER: dict[Role, Role] = {"true": "target", "target": "true", "control": "true"}
+"""Whose activations each text's run gets where a condition patches."""
 
 
 @dataclass(frozen=True)
@@ -34,17 +37,19 @@ class Levels:
     """Noise draws per image and noise level."""
     seed: int
     batch_size: int
-    """Latents per forward; the captions of an image go together."""
+    """Latents per forward; the texts of a picture go together."""
+    texts: int = TEXTS
+    """Texts of a picture: two where there is no control foil."""
 
     @property
     def examples_per_batch(self) -> int:
         """Images whose captions fit in one forward; at least one."""
-        return max(1, self.batch_size // CAPTIONS)
+        return max(1, self.batch_size // self.texts)
 
     @property
     def rows_per_example(self) -> int:
         """Latents that one image is probed with."""
-        return CAPTIONS * len(self.sigmas) * self.noises
+        return self.texts * len(self.sigmas) * self.noises
 
 
 @dataclass(frozen=True)
@@ -116,9 +121,9 @@ class Margins(NamedTuple):
     """Per image and noise level, means over the noise draws; float64, (n, sigmas) each."""
 
     target: np.ndarray
-    """Loss under the foil with the opposite relation, minus loss under the caption."""
+    """Loss under the target foil, minus loss under the caption."""
     control: np.ndarray
-    """Loss under the foil with a wrong colour, minus loss under the caption."""
+    """Loss under the control foil, minus loss under the caption; nan where there is none."""
     quality: np.ndarray
     """Minus the loss under the caption."""
 
@@ -171,12 +176,11 @@ def _batches(
     device: torch.device,
     others: bool = False,
 ) -> Iterator[Batch]:
-    captions = [examples.caption, examples.foil, examples.control]
-    rows = torch.tensor([kind[i] for kind in captions for i in chunk])
+    rows = torch.tensor([kind[i] for kind in examples.rows.values() for i in chunk])
     conditioning = examples.conditioning[rows.to(examples.conditioning.device)]
     other = None
     if others:
-        sources = [examples.foil, examples.caption, examples.caption]
+        sources = [examples.rows[OTHER[role]] for role in examples.rows]
         swapped = torch.tensor([kind[i] for kind in sources for i in chunk])
         other = examples.conditioning[swapped.to(examples.conditioning.device)]
     latents = examples.latents[list(chunk)].to(device)
@@ -190,13 +194,13 @@ def _batches(
                 ]
             ).to(device)
             yield Batch(
-                _repeated(latents, CAPTIONS),
-                _repeated(noise, CAPTIONS),
+                _repeated(latents, len(examples.rows)),
+                _repeated(noise, len(examples.rows)),
                 sigma,
                 level,
                 conditioning,
                 tokens,
-                row_seeds=CAPTIONS
+                row_seeds=len(examples.rows)
                 * [seed_for(levels.seed, f"row:{examples.ids[i]}", level, draw) for i in chunk],
                 other=other,
             )
@@ -225,21 +229,23 @@ def measure(
     asked = list(conditions)
     if patched and whole not in asked:
         asked.append(whole)
-    totals = {c: np.zeros((CAPTIONS, len(chunk), len(levels.sigmas))) for c in asked}
+    texts = len(examples.rows)
+    totals = {c: np.zeros((texts, len(chunk), len(levels.sigmas))) for c in asked}
     for batch in batches(examples, levels, chunk, device, donors, others=others):
         for condition, values in losses(batch, asked).items():
-            share = values.reshape(CAPTIONS, -1) / levels.noises
+            share = values.reshape(texts, -1) / levels.noises
             totals[condition][:, :, batch.level] += share
     found = {condition: margins_of(*totals[condition]) for condition in conditions}
     for condition in patched:
-        (untouched, _, _), (caption, foil, control) = totals[whole], totals[condition]
-        found[condition] = Margins(foil - untouched, control - untouched, -caption)
+        untouched, quality = totals[whole][0], -totals[condition][0]
+        found[condition] = margins_of(untouched, *totals[condition][1:])._replace(quality=quality)
     return found
 
 
-def margins_of(caption: np.ndarray, foil: np.ndarray, control: np.ndarray) -> Margins:
-    """Margins from the losses under the three captions."""
-    return Margins(foil - caption, control - caption, -caption)
+def margins_of(true: np.ndarray, target: np.ndarray, control: np.ndarray | None = None) -> Margins:
+    """Margins from the losses under the texts of each role."""
+    unmeasured = np.full_like(true, np.nan)
+    return Margins(target - true, unmeasured if control is None else control - true, -true)
 
 
 @torch.no_grad()
@@ -263,7 +269,7 @@ def run_captions(
                 ]
             ).to(device)
             noised_batch(
-                denoiser, latents, noise, sigma, examples.conditioning[examples.caption[chunk]]
+                denoiser, latents, noise, sigma, examples.conditioning[examples.rows["true"][chunk]]
             )
 
 

@@ -1,4 +1,4 @@
-"""What modes take from calibration scenes, which are never measured: means, donors, directions.
+"""What modes take from calibration examples, which are never measured: means, donors, directions.
 
 Means are kept on disk under a hash of all that they depend on, one file per site, so that a second
 run on the same model and scenes reads them instead of running the model.
@@ -21,14 +21,14 @@ from ablate2tune.ablation import (
     mean_differences,
     site_keys,
 )
+from ablate2tune.contrasts.contrast import Contrast, contrasts_hash
 from ablate2tune.errors import UserError
 from ablate2tune.localize.margins.examples import Examples, encode
 from ablate2tune.localize.margins.margin import Levels, run_captions
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.measuring.engine import Engine
-from ablate2tune.localize.measuring.sweep_identity import PROBE, scenes_hash
+from ablate2tune.localize.measuring.sweep_identity import PROBE
 from ablate2tune.models import Denoiser
-from ablate2tune.scenes.dataset.records import SceneRecord
 
 SCHEMA = "ablate2tune/means/3"
 
@@ -53,7 +53,7 @@ class Calibration:
     def __init__(
         self,
         denoiser: Denoiser,
-        records: Sequence[SceneRecord],
+        contrasts: Sequence[Contrast],
         levels: Levels,
         model: str,
         cache: Path | None,
@@ -63,32 +63,32 @@ class Calibration:
 
         Args:
             denoiser: the model.
-            records: the calibration scenes.
+            contrasts: the calibration examples.
             levels: noise levels and seed; the means are of the first noise draw.
             model: from `identity.model_hash`.
             cache: folder of means from earlier runs; None keeps none.
             directions: file of directions; learnt from the scenes by default.
         """
         self._directions = directions
-        self._denoiser, self._records, self._levels = denoiser, list(records), levels
+        self._denoiser, self._contrasts, self._levels = denoiser, list(contrasts), levels
         self._examples: Examples | None = None
         self._model, self._cache = model, cache
 
     @property
     def examples(self) -> Examples:
-        """The calibration scenes, encoded.
+        """The calibration examples, encoded.
 
         Raises:
             UserError: there are none.
         """
-        if not self._records:
+        if not self._contrasts:
             raise UserError(
                 "the calibration set is empty",
                 where="localize.calibration_groups",
                 mend="raise it, or set localize.mode=zero, which needs none",
             )
         if self._examples is None:
-            self._examples = encode(self._denoiser, self._records)
+            self._examples = encode(self._denoiser, self._contrasts)
         return self._examples
 
     def prepare(self, engine: Engine, conditions: Sequence[Condition], write: bool) -> None:
@@ -110,7 +110,7 @@ class Calibration:
     def _learn(self, engine: Engine, addresses: Sequence[str]) -> dict[str, Tensor]:
         """Mean activations under the captions minus those under the target foils."""
         examples = self.examples
-        under_foils = replace(examples, caption=examples.foil)
+        under_foils = replace(examples, rows={**examples.rows, "true": examples.rows["target"]})
 
         def run(those: Examples) -> None:
             run_captions(self._denoiser, those, self._levels, lambda _: None)
@@ -135,7 +135,7 @@ class Calibration:
             For how many of the addresses the model had to be run.
 
         Raises:
-            UserError: there are no calibration scenes, or a file of means is damaged.
+            UserError: there are no calibration examples, or a file of means is damaged.
         """
         model = self._denoiser.model
 
@@ -144,7 +144,7 @@ class Calibration:
             return there >= set(site_keys(model, address))
 
         missing = [address for address in dict.fromkeys(addresses) if not known(address)]
-        if missing and not self._records:
+        if missing and not self._contrasts:
             _ = self.examples  # raises
         run = [a for a in missing if not (self._read(engine.means, a) and known(a))]
         if run:
@@ -175,7 +175,7 @@ class Calibration:
             SCHEMA,
             PROBE,
             self._model,
-            scenes_hash(self._records),
+            contrasts_hash(self._contrasts),
             list(levels.sigmas),
             levels.seed,
         )

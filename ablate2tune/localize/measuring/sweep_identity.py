@@ -1,4 +1,4 @@
-"""What results depend on, as hashes: weights, scenes, probe. Rows of another sweep are refused."""
+"""What results depend on, as hashes: weights, examples, probe; rows of others are refused."""
 
 import hashlib
 import os
@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from ablate2tune import runs
+from ablate2tune.contrasts.contrast import Contrast, contrasts_hash
 from ablate2tune.errors import UserError
 from ablate2tune.localize.margins.margin import Levels
 from ablate2tune.models import Denoiser
-from ablate2tune.scenes.dataset.records import SceneRecord
 
 SCHEMA = "ablate2tune/identity/2"
 PROBE = 1
@@ -62,37 +62,23 @@ def _config(module: nn.Module) -> dict[str, Any]:
     return {key: value for key, value in values.items() if not key.startswith("_")}
 
 
-def scenes_hash(records: Sequence[SceneRecord]) -> str:
-    """Hash of scenes as the probe sees them: names, captions and pictures."""
-    return runs.content_hash(
-        *(
-            part
-            for r in records
-            for part in (
-                [r.scene_id, r.group_id, r.text, r.foil, r.foil_colour],
-                hashlib.sha256(r.image_path.read_bytes()).hexdigest(),
-            )
-        )
-    )
-
-
 def sweep_identity(
-    model: str, measured: Sequence[SceneRecord], calibration: Sequence[SceneRecord], levels: Levels
+    model: str, measured: Sequence[Contrast], calibration: Sequence[Contrast], levels: Levels
 ) -> dict[str, Any]:
     """What the rows of a sweep depend on: the contents of `identity.json`.
 
     Args:
         model: from `model_hash`.
-        measured: the scenes that margins are measured on.
-        calibration: the scenes that means are taken from.
+        measured: the examples that margins are measured on.
+        calibration: the examples that means are taken from.
         levels: noise levels, draws and seed.
     """
     return {
         "schema": SCHEMA,
         "probe": PROBE,
         "model": model,
-        "scenes": scenes_hash(measured),
-        "calibration": scenes_hash(calibration),
+        "examples": contrasts_hash(measured),
+        "calibration": contrasts_hash(calibration),
         "sigmas": list(levels.sigmas),
         "noises": levels.noises,
         "seed": levels.seed,
@@ -108,7 +94,7 @@ def claim(folder: Path, identity: dict[str, Any], write: bool) -> None:
         write: whether this process says whose folder it is.
 
     Raises:
-        UserError: the folder holds rows of another model, other scenes or another probe.
+        UserError: the folder holds rows of another model, other examples or another probe.
     """
     path, results = folder / "identity.json", folder / "results.jsonl"
     mend = "use another folder, or delete this one to start again"

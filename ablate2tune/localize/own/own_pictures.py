@@ -11,6 +11,7 @@ from ablate2tune.compare.judges import JUDGED_AT_ONCE
 from ablate2tune.compare.prompts import Prompt
 from ablate2tune.compare.relations import Detection
 from ablate2tune.compare.verdicts import give_verdict
+from ablate2tune.contrasts.contrast import Contrast
 from ablate2tune.localize.generate.examples import check_judgeable, scene_examples
 from ablate2tune.localize.judging import Judging, judge_hash
 from ablate2tune.localize.localize_config import OwnImagesConfig
@@ -19,7 +20,6 @@ from ablate2tune.localize.measuring.row_file import Row, Rows
 from ablate2tune.models import Denoiser
 from ablate2tune.pictures import Picture, made_batch, remove_left_overs
 from ablate2tune.progress import Progress
-from ablate2tune.scenes.dataset.records import SceneRecord
 
 SCHEMA = "ablate2tune/own-verdict/1"
 PURPOSE = "own image"
@@ -33,35 +33,37 @@ REASONS = (MISSING, WRONG, MORE)
 class OwnImages(NamedTuple):
     """Pictures that the model made and the judge verified, as scenes of their contrast groups."""
 
-    records: list[SceneRecord]
+    contrasts: list[Contrast]
     """One for each caption that was verified, in the order of the captions."""
     captions: int
     """Captions that were sampled."""
     rejected: dict[str, int]
     """Pictures that were not kept, by reason."""
+    folder: Path
+    """Where all of them lie."""
 
     @property
     def drawn(self) -> int:
         """Pictures that were sampled."""
-        return len(self.records) + sum(self.rejected.values())
+        return len(self.contrasts) + sum(self.rejected.values())
 
-    def groups(self, among: Sequence[SceneRecord]) -> int:
+    def groups(self, among: Sequence[Contrast]) -> int:
         """How many contrast groups of these scenes have a verified picture."""
-        wanted = {record.group_id for record in among}
-        return len(wanted & {record.group_id for record in self.records})
+        wanted = {contrast.cluster for contrast in among}
+        return len(wanted & {contrast.cluster for contrast in self.contrasts})
 
     def line(self) -> str:
         """The counts, for people."""
         reasons = ", ".join(f"{count}: {reason}" for reason, count in self.rejected.items())
         return (
-            f"own pictures: {len(self.records)} of {self.drawn} kept, for {self.captions} "
+            f"own pictures: {len(self.contrasts)} of {self.drawn} kept, for {self.captions} "
             f"captions" + (f"; rejected {reasons}" if reasons else "")
         )
 
 
 def draw_own(
     denoiser: Denoiser,
-    records: Sequence[SceneRecord],
+    contrasts: Sequence[Contrast],
     config: OwnImagesConfig,
     seed: int,
     folder: Path,
@@ -77,7 +79,7 @@ def draw_own(
 
     Args:
         denoiser: the model.
-        records: scenes whose true captions are sampled.
+        contrasts: examples whose true texts are sampled.
         config: seeds and sampling settings.
         seed: of the pictures' noise.
         folder: holds folders of pictures.
@@ -89,8 +91,8 @@ def draw_own(
     Raises:
         UserError: the judge cannot read these scenes.
     """
-    check_judgeable(judging.judge, records, "localize.images")
-    folder = folder / _key(denoiser, records, config, seed, model, judging)
+    check_judgeable(judging.judge, contrasts, "localize.images")
+    folder = folder / _key(denoiser, contrasts, config, seed, model, judging)
     if processes.is_first:
         remove_left_overs(folder)
     path = folder / "verdicts.jsonl"
@@ -99,7 +101,7 @@ def draw_own(
     for repeat in range(config.seeds):
         earlier = [row for row in rows.rows() if row["repeat"] < repeat]
         verified = {row["scene"] for row in earlier if row["reason"] is None}
-        left = [record for record in records if record.scene_id not in verified]
+        left = [contrast for contrast in contrasts if contrast.id not in verified]
         new, due = [], done + len(left)
         for number, start in enumerate(range(0, len(left), config.batch_size)):
             part = left[start : start + config.batch_size]
@@ -109,12 +111,12 @@ def draw_own(
             if on_progress:
                 on_progress(done, due)
         processes.exchange(rows, new)
-    place = {record.scene_id: index for index, record in enumerate(records)}
+    place = {contrast.id: index for index, contrast in enumerate(contrasts)}
     if processes.is_first:
         rows.put_in_order(lambda row: (row["repeat"], place[row["scene"]]))
     processes.close(path)
     judged = [row for row in rows.rows() if row["repeat"] < config.seeds]
-    return _own_images(judged, records, folder)
+    return _own_images(judged, contrasts, folder)
 
 
 def why_not(prompt: Prompt, found: list[Detection]) -> str | None:
@@ -132,7 +134,7 @@ def why_not(prompt: Prompt, found: list[Detection]) -> str | None:
 
 def _verify(
     denoiser: Denoiser,
-    batch: Sequence[SceneRecord],
+    batch: Sequence[Contrast],
     repeat: int,
     config: OwnImagesConfig,
     seed: int,
@@ -141,12 +143,12 @@ def _verify(
     rows: Rows,
 ) -> list[Row]:
     """Sample one batch of captions and judge it; returns the new rows."""
-    if all((record.scene_id, repeat) in rows for record in batch):
+    if all((contrast.id, repeat) in rows for contrast in batch):
         return []
     examples = scene_examples(batch, [repeat], seed, PURPOSE)
     pictures = [
-        Picture(example.text, example.image_seed, folder / _file_name(record, repeat))
-        for example, record in zip(examples, batch, strict=True)
+        Picture(example.text, example.image_seed, folder / _file_name(contrast, repeat))
+        for example, contrast in zip(examples, batch, strict=True)
     ]
     images = made_batch(denoiser, pictures, config.steps, config.true_cfg_scale)
     found = judging.judge.detect(images, JUDGED_AT_ONCE)
@@ -154,42 +156,41 @@ def _verify(
         [
             {
                 "schema": SCHEMA,
-                "scene": record.scene_id,
-                "group": record.group_id,
+                "scene": contrast.id,
+                "group": contrast.cluster,
                 "repeat": repeat,
-                "prompt": record.text,
+                "prompt": contrast.text,
                 "seed": example.image_seed,
-                "image": _file_name(record, repeat),
+                "image": _file_name(contrast, repeat),
                 "detections": [detection.label for detection in detections],
                 "reason": why_not(example.prompt, detections) if example.prompt else MISSING,
             }
-            for record, example, detections in zip(batch, examples, found, strict=True)
+            for contrast, example, detections in zip(batch, examples, found, strict=True)
         ]
     )
 
 
-def _own_images(judged: Sequence[Row], records: Sequence[SceneRecord], folder: Path) -> OwnImages:
+def _own_images(judged: Sequence[Row], contrasts: Sequence[Contrast], folder: Path) -> OwnImages:
     kept = {row["scene"]: row for row in judged if row["reason"] is None}
     rejected = Counter(row["reason"] for row in judged if row["reason"] is not None)
     return OwnImages(
         [
             replace(
-                record,
-                file_name=kept[record.scene_id]["image"],
-                scene_id=f"{record.scene_id}-own-{kept[record.scene_id]['repeat']}",
-                folder=folder,
-                members=None,
+                contrast,
+                id=f"{contrast.id}-own-{kept[contrast.id]['repeat']}",
+                payload=folder / kept[contrast.id]["image"],
             )
-            for record in records
-            if record.scene_id in kept
+            for contrast in contrasts
+            if contrast.id in kept
         ],
-        len(records),
+        len(contrasts),
         {reason: rejected[reason] for reason in REASONS if rejected[reason]},
+        folder,
     )
 
 
-def _file_name(record: SceneRecord, repeat: int) -> str:
-    return f"{record.scene_id}-{repeat}.png"
+def _file_name(contrast: Contrast, repeat: int) -> str:
+    return f"{contrast.id}-{repeat}.png"
 
 
 def _row_key(row: Row) -> tuple[str, int]:
@@ -198,7 +199,7 @@ def _row_key(row: Row) -> tuple[str, int]:
 
 def _key(
     denoiser: Denoiser,
-    records: Sequence[SceneRecord],
+    contrasts: Sequence[Contrast],
     config: OwnImagesConfig,
     seed: int,
     model: str,
@@ -211,6 +212,6 @@ def _key(
         denoiser.config.guidance_scale,
         config.model_dump(mode="json", exclude={"min_groups", "seeds"}),
         seed,
-        [[record.scene_id, record.text] for record in records],
+        [[contrast.id, contrast.text] for contrast in contrasts],
         judge_hash(judging),
     )

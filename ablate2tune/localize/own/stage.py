@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ablate2tune import runs
+from ablate2tune.contrasts.contrast import Contrast
 from ablate2tune.errors import UserError
 from ablate2tune.localize.judging import Judging
 from ablate2tune.localize.localize_config import LocalizeConfig
@@ -17,7 +18,6 @@ from ablate2tune.localize.own.agreement import agreement, draw_agreement, line
 from ablate2tune.localize.own.own_pictures import OwnImages, draw_own
 from ablate2tune.localize.ranking.ranking_file import Ranking
 from ablate2tune.models import Denoiser, Progress
-from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.statistics.resampling import Resampling
 
 SCHEMA = "ablate2tune/own-images/1"
@@ -34,7 +34,7 @@ class Sources(NamedTuple):
 
 def localize_on_own(
     denoiser: Denoiser,
-    records: Sequence[SceneRecord],
+    contrasts: Sequence[Contrast],
     config: LocalizeConfig,
     seed: int,
     folder: Path,
@@ -51,7 +51,7 @@ def localize_on_own(
 
     Args:
         denoiser: the model.
-        records: the data set; its training scenes are used.
+        contrasts: the training ones are used.
         config: as for `localize`; `own` says how pictures are sampled.
         seed: of the groups, the noise and the resampling.
         folder: where the files go.
@@ -66,8 +66,8 @@ def localize_on_own(
     both = config.images == "both"
     rendered = None
     if both:
-        rendered = localize(denoiser, records, config, seed, folder, on_progress, cache)
-    split = split_groups(records, config.groups, config.calibrated_groups, seed)
+        rendered = localize(denoiser, contrasts, config, seed, folder, on_progress, cache)
+    split = split_groups(contrasts, config.groups, config.calibrated_groups, seed)
     processes = Processes(denoiser)
     own = draw_own(
         denoiser,
@@ -97,7 +97,7 @@ def localize_on_own(
         fewer["calibration_groups"] = own.groups(split.calibration)
     place = folder / "own" if both else folder
     ranking = localize(
-        denoiser, own.records, config.model_copy(update=fewer), seed, place, on_progress, cache
+        denoiser, own.contrasts, config.model_copy(update=fewer), seed, place, on_progress, cache
     )
     if rendered is None:
         return Sources(_noted(ranking, notes), None)
@@ -122,12 +122,12 @@ def _shortage(own: OwnImages, split: Split, config: LocalizeConfig) -> str | Non
     needs = [("", split.measured, config.own.min_groups)]
     if split.calibration:
         needs.append(("calibration ", split.calibration, max(1, config.own.min_groups // 4)))
-    for kind, records, least in needs:
-        found, asked = own.groups(records), len({record.group_id for record in records})
+    for kind, contrasts, least in needs:
+        found, asked = own.groups(contrasts), len({contrast.cluster for contrast in contrasts})
         if found < least:
             return (
                 f"{found} of {asked} {kind}groups have a picture of the model's own that the judge "
-                f"verified ({len(own.records)} of {own.drawn} pictures kept), {least} are needed"
+                f"verified ({len(own.contrasts)} of {own.drawn} pictures kept), {least} are needed"
             )
     return None
 
@@ -138,10 +138,10 @@ def _counts(own: OwnImages, split: Split, judging: Judging) -> dict[str, Any]:
         "schema": SCHEMA,
         "captions": own.captions,
         "drawn": own.drawn,
-        "kept": len(own.records),
+        "kept": len(own.contrasts),
         "rejected": own.rejected,
         "groups": own.groups(split.measured),
         "calibration_groups": own.groups(split.calibration),
-        "pictures": sorted({str(record.folder.name) for record in own.records}),
+        "pictures": [own.folder.name] if own.contrasts else [],
         "judge": judging.as_dict(),
     }

@@ -15,6 +15,7 @@ import numpy as np
 from ablate2tune import runs
 from ablate2tune.compare.judges import JUDGED_AT_ONCE
 from ablate2tune.compare.verdicts import give_verdict
+from ablate2tune.contrasts.contrast import contrasts_hash
 from ablate2tune.errors import UserError
 from ablate2tune.localize.generate.clip import Clip
 from ablate2tune.localize.generate.examples import (
@@ -30,7 +31,7 @@ from ablate2tune.localize.generate.reference import FID, FRECHET_CLIP, Reference
 from ablate2tune.localize.judging import judge_hash
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.measuring.results import Values
-from ablate2tune.localize.measuring.sweep_identity import SCHEMA, scenes_hash
+from ablate2tune.localize.measuring.sweep_identity import SCHEMA
 from ablate2tune.localize.probes.figure import Figure
 from ablate2tune.localize.probes.generate_config import GenerateConfig
 from ablate2tune.localize.probes.probe import PROBES, Needs, Probe, Setting
@@ -161,7 +162,7 @@ class GenerateProbe(Probe[GenerateConfig]):
             "clip": self._reference.clip.describe() if self.pairs else None,
             "fid": bool(self.pairs and self._reference.inception),
             "inception": runs.content_hash(config.inception) if config.inception else None,
-            "calibration": scenes_hash(setting.split.calibration),
+            "calibration": contrasts_hash(setting.split.calibration),
             "sigmas": list(setting.levels.sigmas),
             "seed": setting.seed,
         }

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ablate2tune.localize.findings.information import split_caption
-from ablate2tune.scenes.dataset.records import SceneRecord
+from ablate2tune.contrasts.contrast import Contrast, Span
+from ablate2tune.contrasts.phrases import exchanged, without_article
 
 STATED, SHOWN, ROLE = "relation stated", "relation shown", "role"
 QUESTIONS = {
@@ -27,10 +27,10 @@ QUESTIONS = {
 class Run:
     """One picture under one caption."""
 
-    record: int
-    """The picture's place among the records."""
+    example: int
+    """The picture's place among the examples."""
     text: str
-    phrases: tuple[tuple[int, int], tuple[int, int]]
+    phrases: tuple[Span, Span]
     """Characters [start, end) of subject and object in the caption, without their articles."""
     stated: bool
     """Whether the caption states the alphabetically first relation of the pair."""
@@ -41,31 +41,36 @@ class Run:
     group: str
 
 
-def caption_runs(records: Sequence[SceneRecord]) -> list[Run]:
-    """Four runs for each picture; none where the foil has the same relation or both objects are
-    called alike.
-
-    Raises:
-        UserError: a caption states no relation.
+def caption_runs(contrasts: Sequence[Contrast]) -> list[Run]:
+    """Four runs for each picture; none where a text names no relation, subject and object, the
+    foil has the same relation, or both objects are called alike.
     """
     runs: list[Run] = []
-    for place, record in enumerate(records):
-        first, relation, second, rest = split_caption(record.text, record.scene_id)
-        opposite = split_caption(record.foil, record.scene_id)[1]
+    for place, contrast in enumerate(contrasts):
+        relation, opposite = contrast.phrase("relation"), contrast.phrase("relation", "target")
+        first, second = contrast.phrase("subject"), contrast.phrase("object")
+        if relation is None or opposite is None or first is None or second is None:
+            continue
         if relation == opposite or _name(first) == _name(second):
             continue
-        for one, other in ((first, second), (second, first)):
-            for stated in (relation, opposite):
-                start = len(f"{one} {stated} ")
+        own, foil = ((contrast.texts[role], contrast.spans[role]) for role in ("true", "target"))
+        for turn in (False, True):
+            for stated, (text, spans) in ((relation, own), (opposite, foil)):
+                if turn:
+                    text, spans = exchanged(text, spans, "subject", "object")
+                subject, object_ = (
+                    without_article(text, spans[name]) for name in ("subject", "object")
+                )
                 runs.append(
                     Run(
-                        record=place,
-                        text=f"{one} {stated} {other}{rest}",
-                        phrases=(_noun(one, 0), _noun(other, start)),
+                        example=place,
+                        text=text,
+                        phrases=(subject, object_),
                         stated=stated < max(relation, opposite),
                         shown=relation < opposite,
-                        role=_name(one) < _name(other),
-                        group=record.group_id,
+                        role=_name(text[slice(*spans["subject"])])
+                        < _name(text[slice(*spans["object"])]),
+                        group=contrast.cluster,
                     )
                 )
     return runs
@@ -81,10 +86,7 @@ def answers(runs: Sequence[Run], questions: Sequence[str]) -> np.ndarray:
     return np.stack([np.where(facts[question], 1.0, -1.0) for question in questions], axis=1)
 
 
-def _noun(phrase: str, start: int) -> tuple[int, int]:
-    return start + phrase.index(" ") + 1, start + len(phrase)
-
-
 def _name(phrase: str) -> list[str]:
     """Words of a phrase without its article, the last, an object's kind, first."""
-    return phrase.split()[:0:-1]
+    start, end = without_article(phrase, (0, len(phrase)))
+    return phrase[start:end].split()[::-1]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ablate2tune.contrasts.contrast import Contrast
 from ablate2tune.localize.findings.depth.caption_runs import (
     QUESTIONS,
     ROLE,
@@ -25,7 +26,6 @@ from ablate2tune.localize.probes.margin import MarginProbe
 from ablate2tune.localize.ranking.figures import bounds_of, new_panels, write_figure
 from ablate2tune.localize.ranking.ranking import Row, draws
 from ablate2tune.models import Denoiser
-from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.statistics.clusters import Clusters
 
 COLOURS = {"text": "tab:blue", "image": "tab:orange", "stream": "tab:green"}
@@ -36,8 +36,8 @@ def depth_finding(
     denoiser: Denoiser,
     sweep: Sweep[MarginProbe],
     information: Information,
-    measured: Sequence[SceneRecord],
-    calibration: Sequence[SceneRecord],
+    measured: Sequence[Contrast],
+    calibration: Sequence[Contrast],
     rows: Sequence[Row],
 ) -> Finding:
     """Probe every stream after every block at every noise level, and at pure noise.

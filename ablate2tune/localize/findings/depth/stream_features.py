@@ -195,7 +195,7 @@ def read_streams(
     with hooked(denoiser.model, reader.hooks()):
         for start in range(0, len(runs), batch_size):
             rows = runs[start : start + batch_size]
-            chosen = [run.record for run in rows]
+            chosen = [run.example for run in rows]
             latents = examples.latents[chosen].to(device)
             conditioning = denoiser.encode_prompts([run.text for run in rows])
             for level, sigma in enumerate(sigmas):
