@@ -178,7 +178,7 @@ def train(recipe: RecipeArgument, overrides: Overrides = None) -> None:
 
 @app.command()
 def compare(recipe: RecipeArgument, overrides: Overrides = None) -> None:
-    """Compare before and after on the same prompts and seeds."""
+    """Compare arms on the same prompts and seeds: before and after, or any others."""
     _run("compare", recipe, overrides)
 
 

@@ -14,10 +14,14 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from ablate2tune import runs
 from ablate2tune.errors import UserError
 from ablate2tune.models import Denoiser
+
+IDENTITY = "ablate2tune"
+"""Keyword of the text in a PNG file that holds its picture's identity."""
 
 
 class Picture(NamedTuple):
@@ -29,12 +33,15 @@ class Picture(NamedTuple):
     """Seed of its noise: `torch.Generator().manual_seed(image_seed)`."""
     path: Path
     """The PNG."""
+    identity: str = ""
+    """Hash of all that decides it, where that is known: it is written into the file, and a file
+    with another one is not this picture."""
 
 
 def is_made(denoiser: Denoiser, batch: Sequence[Picture]) -> bool:
-    """Whether all pictures of a batch are there and whole."""
+    """Whether all pictures of a batch are there, whole and what they are called."""
     size = (denoiser.config.width, denoiser.config.height)
-    return all(is_whole(picture.path, size) for picture in batch)
+    return all(is_whole(picture.path, size, picture.identity) for picture in batch)
 
 
 def sample_batch(
@@ -104,7 +111,7 @@ def write_batch(batch: Sequence[Picture], images: np.ndarray) -> None:
         UserError: a file cannot be written.
     """
     for picture, image in zip(batch, images, strict=True):
-        runs.write_bytes(picture.path, png(image))
+        runs.write_bytes(picture.path, png(image, picture.identity))
 
 
 def remove_left_overs(folder: Path) -> None:
@@ -113,12 +120,12 @@ def remove_left_overs(folder: Path) -> None:
         left_over.unlink()
 
 
-def is_whole(path: Path, size: tuple[int, int]) -> bool:
-    """Whether a picture of this width and height is there and decodes to its end."""
+def is_whole(path: Path, size: tuple[int, int], identity: str = "") -> bool:
+    """Whether a picture of this width, height and identity is there and decodes to its end."""
     try:
         with Image.open(path) as image:
             image.load()
-            return image.size == size
+            return image.size == size and image.info.get(IDENTITY, "") == identity
     except (OSError, SyntaxError, ValueError):
         return False
 
@@ -128,8 +135,10 @@ def read_images(paths: Sequence[Path]) -> np.ndarray:
     return np.stack([np.asarray(Image.open(path).convert("RGB")) for path in paths])
 
 
-def png(image: np.ndarray) -> bytes:
-    """A uint8 (height, width, 3) picture as the bytes of a PNG file."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, format="PNG")
+def png(image: np.ndarray, identity: str = "") -> bytes:
+    """A uint8 (height, width, 3) picture as the bytes of a PNG file, with its identity, if any."""
+    buffer, notes = io.BytesIO(), PngInfo()
+    if identity:
+        notes.add_text(IDENTITY, identity)
+    Image.fromarray(image).save(buffer, format="PNG", pnginfo=notes)
     return buffer.getvalue()

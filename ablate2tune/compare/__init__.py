@@ -1,1 +1,1 @@
-"""Compare: the same prompts and seeds before and after tuning, read by a calibrated judge."""
+"""Compare: arms on the same prompts and seeds, read by a calibrated judge."""

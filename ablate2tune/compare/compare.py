@@ -1,259 +1,168 @@
-"""Before and after: the same prompts and seeds through the base model and the adapted one.
+"""Arms compared: the same prompts and seeds through each of them, and a judge's reading of each.
 
-With a judge the pictures are read and scored; without one they are made and shown.
+What is made here is known by content (each picture, each reading), so that what is there is kept
+as long as it is what would be made again, and never taken for anything else. Figures, grid and
+tracking are derived from the files afterwards (`scores`, `grid`, `tracking`).
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ablate2tune import runs
-from ablate2tune.compare.calibration import calibrate, calibration_sample, check_label, large_error
+from ablate2tune.compare.arm_pictures import make_pictures, plan
+from ablate2tune.compare.arms import Arm, check_arms
 from ablate2tune.compare.compare_config import CompareConfig
-from ablate2tune.compare.grid import Pair, choose_rows, draw_grid
+from ablate2tune.compare.judge_error import (
+    CALIBRATION,
+    calibration_sample,
+    check_label,
+    read_scenes,
+)
 from ablate2tune.compare.judges import JUDGED_AT_ONCE, Judge, load_judge
-from ablate2tune.compare.metrics import Figures, Outcomes, read_figures, score
-from ablate2tune.compare.prompts import Prompt, plain_prompts, relation_prompts
-from ablate2tune.compare.relations import Detection
-from ablate2tune.compare.sampling import Job, make_images, plan
-from ablate2tune.compare.verdicts import Verdict, give_verdict
-from ablate2tune.errors import UserError
+from ablate2tune.compare.prompts import Prompt, plain_prompts, relation_prompts, trained_pairs
+from ablate2tune.compare.shown import ABOUT, Shown, detection_rows, read_shown, write_shown
+from ablate2tune.compare.verdicts import give_verdict
 from ablate2tune.models import Denoiser
 from ablate2tune.pictures import read_images
 from ablate2tune.progress import Progress
+from ablate2tune.runs import content_hash
 from ablate2tune.scenes.dataset.records import SceneRecord, load_images
 from ablate2tune.scenes.scenes_config import ScenesConfig
-from ablate2tune.statistics.rates import Difference, Rate
-from ablate2tune.statistics.resampling import Resampling
-
-SCHEMA = "ablate2tune/scores/1"
-ARMS = ("before", "after")
-
-
-@dataclass(frozen=True)
-class Scores:
-    """The comparison's result, as in `scores.json`."""
-
-    before: Figures[Rate]
-    after: Figures[Rate]
-    difference: Figures[Difference]
-    judge: dict[str, Any]
-    """The judge's description, and its `calibration`: its own error on rendered scenes."""
-    prompts: int
-    """Relation prompts."""
-    plain_prompts: int
-    """Prompts without a relation."""
-    seeds: int
-    """Images per prompt and arm."""
-    confidence: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """As in the result file."""
-        return {
-            "schema": SCHEMA,
-            "prompts": self.prompts,
-            "plain_prompts": self.plain_prompts,
-            "seeds": self.seeds,
-            "confidence": self.confidence,
-            "before": self.before.as_dict(),
-            "after": self.after.as_dict(),
-            "difference": self.difference.as_dict(),
-            "judge": self.judge,
-        }
 
 
 def compare(
     denoiser: Denoiser,
-    adapter: Path,
+    arms: Sequence[Arm],
     scenes: ScenesConfig,
-    calibration_records: Sequence[SceneRecord],
+    records: Sequence[SceneRecord],
     config: CompareConfig,
     seed: int,
     folder: Path,
+    *,
+    model: str,
     on_progress: Progress | None = None,
-) -> Scores | None:
-    """Measure the judge, make the pictures of both arms, judge them and write everything down.
+) -> dict[str, list[Shown]]:
+    """Measure the judge, make the pictures of all arms and judge them.
 
-    Leaves `images/before/`, `images/after/`, `verdicts.jsonl`, `grid.png` and, last,
-    `scores.json` below `folder`. Pictures that are there and whole are kept, so an interrupted
-    comparison is taken up again and ends with the same files; the folder must therefore belong to
-    one set of inputs, which `runs.RunDir` sees to. Without a judge the rows of `verdicts.jsonl`
-    hold no detections and no verdict, the grid bears no marks, and there is no `scores.json`.
+    Leaves `images/ARM/`, `verdicts.jsonl`, `compared.json` and, with a judge, `calibration.jsonl`
+    below `folder`. Without a judge the rows of `verdicts.jsonl` hold no detections and no verdict.
 
     Args:
         denoiser: the base model, without adapters.
-        adapter: folder that `Denoiser.save_adapter` or another tool wrote.
+        arms: what is compared.
         scenes: objects, colours, relations and hold-out the prompts are drawn from.
-        calibration_records: rendered scenes, of the test split, to measure the judge on.
-        config: numbers of prompts and images, the judge, resampling.
-        seed: fixes prompts, noise, grid rows and resampling.
+        records: the data set: its training scenes show what no prompt may ask for, and on its
+            test scenes the judge is measured.
+        config: numbers of prompts and images, sampler, judge.
+        seed: fixes prompts, noise and the scenes the judge is measured on.
         folder: the stage's folder.
-        on_progress: called with (images there, images of both arms).
+        model: hash of the model and of how it computes: part of what a picture is.
+        on_progress: called with (images there, images of all arms).
 
     Returns:
-        The scores; None without a judge.
+        The pictures of each arm.
 
     Raises:
-        UserError: the adapter or the judge is missing or does not fit, there are not enough
-            held-out pairs, there is nothing to calibrate on, or the folder cannot be written.
+        UserError: an arm or the judge does not fit, there are not enough held-out pairs, there is
+            nothing to calibrate on, or the folder cannot be written.
     """
-    misfit = denoiser.adapter_misfit(adapter)
-    if misfit:
-        raise UserError(misfit, where=str(adapter), mend="train the adapter on this model")
-    relational = relation_prompts(scenes, config.prompts, seed)
-    plain = plain_prompts(scenes, config.plain_prompts, seed)
+    check_arms(denoiser, arms)
+    trained = trained_pairs(records)
+    relational = relation_prompts(scenes, config.prompts, seed, trained)
+    plain = plain_prompts(scenes, config.plain_prompts, seed, trained)
     jobs = plan(relational, plain, config.seeds, seed)
-    chosen = choose_rows(relational, config.grid_rows, seed)
-    how = Resampling(seed, config.bootstrap, config.confidence)
 
     # 1. What the judge's word is worth.
-    judge, calibration = None, {}
+    judge, known, sizes = None, None, {}
     if config.judge is not None:
         labels = [f"{colour} {kind}" for colour in scenes.colours for kind in scenes.objects]
-        judge = load_judge(config.judge, denoiser.device, labels)
-        drawn = calibration_sample(calibration_records, config.calibration_images, seed)
-        calibration = _measure(judge, drawn, [*relational, *plain], how)
+        judge, known = _judge(config, denoiser, labels, [*relational, *plain])
+        tests = [record for record in records if record.split == "test"]
+        measured = _calibrate(judge, known, tests, config.calibration_images, seed, folder)
+        sizes = {"scenes": measured}
 
-    # 2. The pictures, base model first.
+    # 2. The pictures, arm by arm.
     report = on_progress or (lambda done, total: None)
-    folders = {arm: folder / "images" / arm for arm in ARMS}
-    total = 2 * len(jobs)
-    make_images(denoiser, jobs, config, folders["before"], lambda done: report(done, total))
-    with adapted(denoiser, adapter):
-        make_images(
-            denoiser, jobs, config, folders["after"], lambda done: report(len(jobs) + done, total)
+    before = read_shown(folder)
+    shown = {
+        arm.name: [
+            job.shown(folder / "images" / arm.name, content_hash(model, arm.content), config)
+            for job in jobs
+        ]
+        for arm in arms
+    }
+    total = len(arms) * len(jobs)
+    for number, arm in enumerate(arms):
+        first = number * len(jobs)
+        make_pictures(
+            denoiser,
+            shown[arm.name],
+            config,
+            arm.applied(denoiser),
+            lambda done, at=first: report(at + done, total),
         )
 
     # 3. Verdicts.
-    (folder / "scores.json").unlink(missing_ok=True)
-    verdicts: dict[str, list[Verdict]] = {}
-    rows = []
-    for arm in ARMS:
-        if judge is None:
-            rows += [_row(arm, job, None, None) for job in jobs]
-            continue
-        found = judge.detect(_pictures(folders[arm], jobs), JUDGED_AT_ONCE)
-        verdicts[arm] = [give_verdict(j.prompt, d) for j, d in zip(jobs, found, strict=True)]
-        rows += [
-            _row(arm, job, detections, verdict)
-            for job, detections, verdict in zip(jobs, found, verdicts[arm], strict=True)
-        ]
-    runs.write_jsonl(folder / "verdicts.jsonl", rows)
-
-    # 4. The picture for people, then the file that says the stage is whole.
-    pairs = []
-    for position in (row * config.seeds for row in chosen):
-        before, after = (_pictures(folders[arm], [jobs[position]])[0] for arm in ARMS)
-        read = [verdicts[arm][position] for arm in ARMS] if judge else [None, None]
-        pairs.append(Pair(jobs[position].prompt, before, after, *read))
-    draw_grid(pairs, folder / "grid.png", large_error(calibration) if judge else None)
-    if judge is None:
-        return None
-    outcomes = {arm: _outcomes(jobs, verdicts[arm], config.seeds) for arm in ARMS}
-    before, after, difference = score(outcomes["before"], outcomes["after"], how)
-    scores = Scores(
-        before,
-        after,
-        difference,
-        {**judge.describe(), "calibration": calibration},
-        prompts=len(relational),
-        plain_prompts=len(plain),
-        seeds=config.seeds,
-        confidence=config.confidence,
-    )
-    runs.write_json(folder / "scores.json", scores.as_dict())
-    return scores
+    if judge is not None and known is not None:
+        for arm in arms:
+            was = before.get(arm.name, [])
+            shown[arm.name] = _judged(judge, known, shown[arm.name], was)
+    about = {
+        "schema": "ablate2tune/compared/1",
+        "arms": {arm.name: arm.about() for arm in arms},
+        "judge": judge.describe() if judge else None,
+        "sizes": {"pictures": [denoiser.config.width, denoiser.config.height], **sizes},
+    }
+    runs.write_json(folder / ABOUT, about)
+    write_shown(folder, shown)
+    return shown
 
 
-def read_scores(path: Path) -> Scores:
-    """Read a `scores.json` back.
-
-    Raises:
-        UserError: the file is missing, is not JSON, or is not of this schema.
-    """
-    held = runs.read_json(path)
-    if held.pop("schema", None) != SCHEMA:
-        raise UserError(f"not a result of schema {SCHEMA}", where=str(path))
-    for part, kind in (("before", Rate), ("after", Rate), ("difference", Difference)):
-        held[part] = read_figures(held[part], kind)
-    return Scores(**held)
-
-
-@contextmanager
-def adapted(denoiser: Denoiser, adapter: Path) -> Iterator[None]:
-    """The denoiser with the adapter of a folder; the base model is back afterwards.
-
-    Raises:
-        UserError: the file is damaged, or does not belong to this model.
-    """
-    denoiser.load_adapter(adapter)
-    try:
-        yield
-    finally:
-        denoiser.remove_adapter()
-
-
-def _measure(
-    judge: Judge, records: list[SceneRecord], prompts: Sequence[Prompt], how: Resampling
-) -> dict[str, Any]:
-    """The judge's own error, once it is known to know every object that will be asked for."""
+def _judge(
+    config: CompareConfig, denoiser: Denoiser, labels: list[str], prompts: Sequence[Prompt]
+) -> tuple[Judge, str]:
+    """The judge, once it is known to know every object that will be asked for, and its hash."""
+    assert config.judge is not None
+    judge = load_judge(config.judge, denoiser.device, labels)
     for prompt in prompts:
         check_label(judge, prompt.subject_label)
         check_label(judge, prompt.object_label)
-    images = load_images(records) if records else np.zeros((0, 1, 1, 3), np.uint8)
-    return calibrate(judge, records, images, how, JUDGED_AT_ONCE).as_dict()
+    return judge, content_hash(config.judge.decisive(), list(judge.labels))
 
 
-def _pictures(folder: Path, jobs: Sequence[Job]) -> np.ndarray:
-    return read_images([folder / job.file_name for job in jobs])
+def _calibrate(
+    judge: Judge, known: str, records: list[SceneRecord], images: int, seed: int, folder: Path
+) -> list[int]:
+    """Write what the judge says of rendered scenes, unless it is there; their width and height."""
+    path = folder / CALIBRATION
+    drawn = calibration_sample(records, images, seed)
+    pictures = load_images(drawn) if drawn else np.zeros((0, 1, 1, 3), np.uint8)
+    seen = hashlib.sha256(pictures.tobytes()).hexdigest()
+    key = content_hash(known, [record.scene_id for record in drawn], seen)
+    held = runs.read_jsonl(path)
+    if len(held) != len(drawn) or {row["key"] for row in held} != {key}:
+        readings = read_scenes(judge, drawn, pictures, JUDGED_AT_ONCE)
+        runs.write_jsonl(path, [{"key": key, **one.as_dict()} for one in readings])
+    return [pictures.shape[2], pictures.shape[1]]
 
 
-def _row(
-    arm: str, job: Job, found: list[Detection] | None, verdict: Verdict | None
-) -> dict[str, Any]:
-    return {
-        "schema": "ablate2tune/verdict/1",
-        "arm": arm,
-        "prompt": job.prompt.text,
-        "relation": job.prompt.relation,
-        "index": job.prompt.index,
-        "repeat": job.repeat,
-        "seed": job.image_seed,
-        "image": f"images/{arm}/{job.file_name}",
-        "detections": None if found is None else [_detection_row(one) for one in found],
-        "verdict": None if verdict is None else verdict.as_dict(),
-    }
-
-
-def _detection_row(detection: Detection) -> dict[str, Any]:
-    row: dict[str, Any] = {
-        "label": detection.label,
-        "box": list(detection.box),
-        "score": round(detection.score, 4),
-        "depth": None if np.isnan(detection.depth) else round(detection.depth, 3),
-    }
-    if detection.runner_up:
-        label, score = detection.runner_up
-        row["runner_up"] = {"label": label, "score": round(score, 4)}
-    return row
-
-
-def _outcomes(jobs: Sequence[Job], verdicts: Sequence[Verdict], repeats: int) -> Outcomes:
-    pairs = list(zip(jobs, verdicts, strict=True))
-    relational = [(job, v) for job, v in pairs if job.prompt.relation is not None]
-    plain = [v for job, v in pairs if job.prompt.relation is None]
-
-    def grid(values: list[bool]) -> np.ndarray:
-        return np.array(values, dtype=bool).reshape(-1, repeats)
-
-    return Outcomes(
-        relations=[str(job.prompt.relation) for job, _ in relational[::repeats]],
-        spatial=grid([bool(v.spatial) for _, v in relational]),
-        objects=grid([v.objects for _, v in relational]),
-        extra=grid([v.extra > 0 for _, v in relational]),
-        plain_objects=grid([v.objects for v in plain]),
-    )
+def _judged(
+    judge: Judge, known: str, shown: Sequence[Shown], before: Sequence[Shown]
+) -> list[Shown]:
+    """With verdicts: those given before, if all are of these pictures and by this judge."""
+    if [(was.picture, was.judge) for was in before] == [(one.picture, known) for one in shown]:
+        return list(before)
+    found = judge.detect(read_images([one.path for one in shown]), JUDGED_AT_ONCE)
+    return [
+        replace(
+            one,
+            judge=known,
+            detections=detection_rows(seen),
+            verdict=give_verdict(one.prompt, seen),
+        )
+        for one, seen in zip(shown, found, strict=True)
+    ]

@@ -1,44 +1,35 @@
-"""The before/after picture: a few prompts, drawn by seed before any picture is judged."""
+"""The picture of all arms side by side: a few prompts, drawn by seed before any is judged."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from ablate2tune import runs
 from ablate2tune.compare.prompts import Prompt
+from ablate2tune.compare.shown import Shown
 from ablate2tune.compare.verdicts import Verdict
+from ablate2tune.pictures import png
 from ablate2tune.seeding import numpy_generator
 
 UPSCALE = 3
 SMALL, LARGE = 192, 384
 """Pictures up to SMALL pixels wide are enlarged, those wider than LARGE are reduced to it."""
-ACROSS = 2
-"""Prompts side by side."""
+PAGE = 4
+"""Pictures side by side, at most where that leaves a prompt whole."""
 MARGIN, GAP, GUTTER = 24, 6, 32
-"""Pixels around everything, between before and after, between prompts."""
+"""Pixels around everything, between arms, between prompts."""
 HEADER, TITLE, MARK, BETWEEN = 30, 26, 24, 16
 """Heights in pixels: column names, a prompt, a verdict, the space between rows."""
 INK, PALE, RIGHT, WRONG = "#1a1a1a", "#666666", "#1a7f37", "#b42318"
 CAPTION = (
-    "Same prompt and seed in both pictures. Prompts drawn by seed before any picture was {}. "
-    "Pairs of objects that training never showed. {}"
+    "Same prompt and seed in all arms. Prompts drawn by seed before any picture was {}. "
+    "Pairs of objects that no training picture of the data set shows. {}"
 )
 JUDGED = ("judged", "Marks: the judge's reading.")
 UNJUDGED = ("made", "No judge has read the pictures.")
-
-
-@dataclass(frozen=True)
-class Pair:
-    """One prompt's picture in both arms, uint8 (height, width, 3), with the verdicts, if any."""
-
-    prompt: Prompt
-    before: np.ndarray
-    after: np.ndarray
-    before_verdict: Verdict | None
-    after_verdict: Verdict | None
 
 
 def choose_rows(prompts: Sequence[Prompt], count: int, seed: int) -> list[int]:
@@ -58,59 +49,56 @@ def choose_rows(prompts: Sequence[Prompt], count: int, seed: int) -> list[int]:
     return turns[:count]
 
 
-def draw_grid(pairs: Sequence[Pair], path: Path, remark: str | None = None) -> None:
-    """Draw prompts with their pictures before and after, a verdict below each where there is one.
+def draw_grid(rows: Sequence[Mapping[str, Shown]], path: Path, remark: str | None = None) -> None:
+    """Draw prompts with their pictures in every arm, a verdict below each where there is one.
 
     Args:
-        pairs: at least one; all with verdicts, or none.
+        rows: for each prompt its picture by arm; one prompt at least.
         path: the PNG.
         remark: added to the caption, for what a reader of the marks must know.
     """
-    judged = all(pair.before_verdict and pair.after_verdict for pair in pairs)
-    across = min(ACROSS, len(pairs))
-    rows = -(-len(pairs) // across)
-    height, width = pairs[0].before.shape[:2]
+    arms = list(rows[0])
+    judged = all(shown.verdict is not None for row in rows for shown in row.values())
+    across = min(max(1, PAGE // len(arms)), len(rows))
+    deep = -(-len(rows) // across)
+    height, width = rows[0][arms[0]].pixels().shape[:2]
     cell = width * UPSCALE if width <= SMALL else min(width, LARGE)
     tile = round(height * cell / width)
-    block = 2 * cell + GAP
+    block = len(arms) * (cell + GAP) - GAP
     page_width = 2 * MARGIN + across * block + (across - 1) * GUTTER
     row_height = TITLE + tile + MARK * judged + BETWEEN
     caption = CAPTION.format(*(JUDGED if judged else UNJUDGED))
     if remark:
         caption = f"{caption} {remark[0].upper()}{remark[1:]}."
     note = _wrapped(caption, _font(13), page_width - 2 * MARGIN)
-    page_height = MARGIN + HEADER + rows * row_height + 18 * len(note) + MARGIN
+    page_height = MARGIN + HEADER + deep * row_height + 18 * len(note) + MARGIN
     page = Image.new("RGB", (page_width, page_height), "white")
     draw = ImageDraw.Draw(page)
     for column in range(across):
         left = MARGIN + column * (block + GUTTER)
-        for side, name in enumerate(("before", "after")):
+        for side, name in enumerate(arms):
             middle = left + side * (cell + GAP) + cell / 2
-            draw.text((middle, MARGIN + 8), name, PALE, _font(16, bold=True), anchor="mm")
-    for number, pair in enumerate(pairs):
+            draw.text((middle, MARGIN + 8), name, PALE, _fitted(name, cell, bold=True), anchor="mm")
+    for number, row in enumerate(rows):
         left = MARGIN + (number % across) * (block + GUTTER)
         top = MARGIN + HEADER + (number // across) * row_height
-        draw.text((left, top + TITLE / 2), pair.prompt.text, INK,
-                  _fitted(pair.prompt.text, block), anchor="lm")  # fmt: skip
-        for side, (image, verdict) in enumerate(
-            ((pair.before, pair.before_verdict), (pair.after, pair.after_verdict))
-        ):
+        text = row[arms[0]].prompt.text
+        draw.text((left, top + TITLE / 2), text, INK, _fitted(text, block), anchor="lm")
+        for side, shown in enumerate(row.values()):
             x = left + side * (cell + GAP)
             how = Image.Resampling.NEAREST if cell >= width else Image.Resampling.LANCZOS
-            page.paste(Image.fromarray(image).resize((cell, tile), how), (x, top + TITLE))
-            if verdict is None:
+            picture = Image.fromarray(shown.pixels()).resize((cell, tile), how)
+            page.paste(picture, (x, top + TITLE))
+            if shown.verdict is None:
                 continue
-            words = reading(pair.prompt, verdict)
-            colour = RIGHT if verdict.spatial else WRONG
+            words = reading(shown.prompt, shown.verdict)
+            colour = RIGHT if shown.verdict.spatial else WRONG
             draw.text((x, top + TITLE + tile + MARK / 2), words, colour,
                       _fitted(words, cell), anchor="lm")  # fmt: skip
     for number, line in enumerate(note):
         y = page_height - MARGIN - 18 * (len(note) - number)
         draw.text((MARGIN, y), line, PALE, _font(13))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    page.save(temporary, format="PNG")
-    temporary.replace(path)
+    runs.write_bytes(path, png(np.asarray(page)))
 
 
 def reading(prompt: Prompt, verdict: Verdict) -> str:
@@ -130,12 +118,12 @@ def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name, size)
 
 
-def _fitted(words: str, width: int, largest: int = 16, smallest: int = 9) -> ImageFont.FreeTypeFont:
-    """The largest font in which the words fit the width."""
-    for size in range(largest, smallest, -1):
-        if _font(size).getlength(words) <= width:
-            return _font(size)
-    return _font(smallest)
+def _fitted(words: str, width: int, bold: bool = False) -> ImageFont.FreeTypeFont:
+    """The largest font, of 9 to 16 pixels, in which the words fit the width."""
+    for size in range(16, 9, -1):
+        if _font(size, bold).getlength(words) <= width:
+            return _font(size, bold)
+    return _font(9, bold)
 
 
 def _wrapped(words: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:

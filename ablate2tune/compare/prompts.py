@@ -1,9 +1,11 @@
-"""The prompts that before and after are compared on: object pairs that no training image shows."""
+"""The prompts that arms are compared on: object pairs that no training image shows."""
 
 import itertools
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ablate2tune.errors import UserError
+from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.scenes.scenes_config import ScenesConfig
 from ablate2tune.scenes.vocabulary import RELATIONS, caption, is_holdout, pair_caption
 from ablate2tune.seeding import numpy_generator
@@ -13,6 +15,8 @@ JUDGED = RELATIONS
 
 Thing = tuple[str, str]
 """A coloured kind: ("red", "ball")."""
+Pair = frozenset[str]
+"""Two objects as judges name them, in either order."""
 
 
 @dataclass(frozen=True)
@@ -40,18 +44,26 @@ class Prompt:
         return f"{self.object_colour} {self.object}"
 
 
-def relation_prompts(scenes: ScenesConfig, count: int, seed: int) -> list[Prompt]:
+def relation_prompts(
+    scenes: ScenesConfig, count: int, seed: int, trained: Collection[Pair] = ()
+) -> list[Prompt]:
     """Unique relation prompts ("a red ball left of a blue cube") over held-out pairs.
 
     The relations take turns over the shuffled pairs, so their numbers differ by one at most; the
     list is in seeded order.
+
+    Args:
+        scenes: objects, colours, relations and hold-out.
+        count: how many.
+        seed: of the draw.
+        trained: what training shows whatever the hold-out says (`trained_pairs`).
 
     Raises:
         UserError: a relation cannot be judged, or there are not enough held-out pairs for `count`
             unique prompts.
     """
     check_judged(scenes)
-    pairs = held_out_pairs(scenes)
+    pairs = held_out_pairs(scenes, trained)
     relations = scenes.relations
     _check_count("compare.prompts", count, len(pairs), len(relations), scenes)
     drawn: list[tuple[Thing, Thing, str]] = []
@@ -64,7 +76,7 @@ def relation_prompts(scenes: ScenesConfig, count: int, seed: int) -> list[Prompt
 
 
 def check_judged(scenes: ScenesConfig) -> None:
-    """Whether before and after can be compared on these scenes.
+    """Whether arms can be compared on these scenes.
 
     Raises:
         UserError: a relation cannot be read from one image, or the objects are not the plain
@@ -86,25 +98,44 @@ def check_judged(scenes: ScenesConfig) -> None:
         )
 
 
-def plain_prompts(scenes: ScenesConfig, count: int, seed: int) -> list[Prompt]:
+def plain_prompts(
+    scenes: ScenesConfig, count: int, seed: int, trained: Collection[Pair] = ()
+) -> list[Prompt]:
     """Unique prompts without a relation ("a red ball and a blue cube") over held-out pairs.
 
     Raises:
         UserError: there are not enough held-out pairs for `count` unique prompts.
     """
-    pairs = held_out_pairs(scenes)
+    pairs = held_out_pairs(scenes, trained)
     _check_count("compare.plain_prompts", count, len(pairs), 1, scenes)
     order = numpy_generator(seed, "plain prompts").permutation(len(pairs))[:count]
     return [_prompt(*pairs[int(i)], None, index) for index, i in enumerate(order)]
 
 
-def held_out_pairs(scenes: ScenesConfig) -> list[tuple[Thing, Thing]]:
-    """Ordered pairs of differently coloured objects that no training image shows together."""
+def trained_pairs(records: Sequence[SceneRecord]) -> set[Pair]:
+    """The pairs of objects that the training scenes of a data set show."""
+    return {
+        frozenset((f"{one.subject_colour} {one.subject}", f"{one.object_colour} {one.object}"))
+        for one in records
+        if one.split == "train"
+    }
+
+
+def held_out_pairs(
+    scenes: ScenesConfig, trained: Collection[Pair] = ()
+) -> list[tuple[Thing, Thing]]:
+    """Ordered pairs of differently coloured objects that no training image shows together.
+
+    What was rendered counts, not what the recipe says now: its hold-out may be another one than
+    that of the data set.
+    """
     things = list(itertools.product(scenes.colours, scenes.objects))
     return [
         (a, b)
         for a, b in itertools.permutations(things, 2)
-        if a[0] != b[0] and is_holdout(" ".join(a), " ".join(b), scenes.holdout)
+        if a[0] != b[0]
+        and is_holdout(" ".join(a), " ".join(b), scenes.holdout)
+        and frozenset((" ".join(a), " ".join(b))) not in trained
     ]
 
 
@@ -122,7 +153,7 @@ def _check_count(key: str, count: int, pairs: int, relations: int, scenes: Scene
         times = f" x {relations} relations" if relations > 1 else ""
         raise UserError(
             f"{count} prompts were asked for, but there are {pairs} held-out pairs "
-            f"(in either order){times} = {pairs * relations} "
+            f"(in either order){times} = {pairs * relations} that no training picture shows, "
             f"at scenes.holdout = {scenes.holdout:g}",
             where=key,
             mend="ask for fewer prompts, or raise scenes.holdout and render the data again",

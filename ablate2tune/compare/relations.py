@@ -34,6 +34,9 @@ STACK_GAP = 0.25
 it is 0.25 to 0.74 nearer, since the camera looks down. Between the two gaps lies the no man's land
 that is read as no relation."""
 
+KINDS = (("left of", "right of"), ("in front of", "behind"), ("on top of", "underneath"))
+"""Kinds of arrangement: the two relations of each differ in who stands where alone."""
+
 Box = tuple[float, float, float, float]
 
 
@@ -59,6 +62,15 @@ class Detection:
     def area(self) -> float:
         """Visible part as a fraction of the image."""
         return float(self.mask.mean())
+
+
+def right_kind(asked: str, read: str | None) -> bool:
+    """Whether two relations are of one kind of arrangement, whoever stands where.
+
+    >>> right_kind("left of", "right of"), right_kind("left of", "behind")
+    (True, False)
+    """
+    return any(asked in kind and read in kind for kind in KINDS)
 
 
 def read_relation(a: Detection, b: Detection) -> str | None:

@@ -1,28 +1,40 @@
-"""The stage compare: before and after on the same prompts and seeds."""
+"""The stage compare: arms on the same prompts and seeds."""
 
+from pathlib import Path
 from typing import Any
 
-from ablate2tune.compare.calibration import large_error
-from ablate2tune.compare.compare import compare, read_scores
+from ablate2tune.compare.arms import Arm, arms_of, check_files, doubts
+from ablate2tune.compare.compare import compare
+from ablate2tune.compare.grid import choose_rows, draw_grid
+from ablate2tune.compare.judge_error import large_error
 from ablate2tune.compare.judges import check_judge
 from ablate2tune.compare.prompts import plain_prompts, relation_prompts
-from ablate2tune.compare.table import scores_table
-from ablate2tune.compare.tracking import track
-from ablate2tune.errors import UserError
+from ablate2tune.compare.scores import FILE, derive_scores, read_scores
+from ablate2tune.compare.scores_table import scores_table
+from ablate2tune.compare.shown import ABOUT, read_shown
+from ablate2tune.compare.tracking import Labels, track, tracking_mode
 from ablate2tune.identity import identity
-from ablate2tune.models import WEIGHTS, check_trainable, load_denoiser
+from ablate2tune.models import check_trainable, load_denoiser
 from ablate2tune.recipe import Recipe
+from ablate2tune.runs import content_hash, read_json
 from ablate2tune.scenes.dataset.records import data_identity, read_dataset
 from ablate2tune.stage import Job, Stage
+from ablate2tune.statistics.resampling import Resampling
 
 UNJUDGED = (
     "compare: no judge is set, so the pictures are not scored; for figures, set compare.judge "
     "(docs/judges.md) and run compare again, which keeps the pictures"
 )
+DRAWN_FROM = ("objects", "colours", "relations", "holdout", "world")
+"""Keys of `scenes` that decide the prompts."""
 
 
 def check(recipe: Recipe) -> None:
-    """Refuse a judge that cannot be read, too few prompts, or a model that is not served."""
+    """Refuse a judge that cannot be read, too few prompts, or a model that is not served.
+
+    Raises:
+        UserError: always the reason.
+    """
     check_judge(recipe.compare.judge)
     relation_prompts(recipe.scenes, recipe.compare.prompts, recipe.seed)
     plain_prompts(recipe.scenes, recipe.compare.plain_prompts, recipe.seed)
@@ -30,65 +42,129 @@ def check(recipe: Recipe) -> None:
 
 
 def inputs(recipe: Recipe) -> dict[str, Any]:
-    """Seed, model, scenes, settings with the judge, and the adapter.
+    """Seed, model, data set, what decides the prompts, settings with the judge, and the arms.
 
     Raises:
-        UserError: there is no adapter.
+        UserError: an arm has no adapter.
     """
-    adapter = recipe.run_folder / "train" / "adapter"
-    if not (adapter / WEIGHTS).exists():
-        raise UserError(
-            "there is no adapter to compare",
-            where=str(adapter),
-            mend="run `ablate2tune train` with this recipe first",
-        )
+    arms = _arms(recipe)
+    check_files(arms)
+    settings = recipe.compare.decisive()
+    del settings["arms"]
     return {
         "seed": recipe.seed,
         "model": recipe.model.decisive(),
         "data": data_identity(recipe.data_folder),
-        "compare": recipe.compare.decisive(),
-        "adapter": identity(adapter),
+        "scenes": recipe.scenes.model_dump(mode="json", include=set(DRAWN_FROM)),
+        "compare": settings,
+        "arms": {arm.name: arm.content for arm in arms},
     }
 
 
 def work(job: Job) -> None:
-    """Make the pictures and judge them."""
+    """Make the pictures and have them judged."""
     recipe = job.recipe
     records = read_dataset(recipe.data_folder)
     denoiser = load_denoiser(recipe.model)
+    _say_doubts(job)
     with job.terminal.bar("compare") as progress:
         compare(
             denoiser,
-            recipe.run_folder / "train" / "adapter",
+            _arms(recipe),
             recipe.scenes,
-            [record for record in records if record.split == "test"],
+            records,
             recipe.compare,
             recipe.seed,
             job.folder,
-            progress,
+            model=content_hash(recipe.model.decisive()),
+            on_progress=progress,
         )
 
 
 def present(job: Job) -> bool:
-    """Hand the results to W&B; whether that went well."""
-    tracked = track(job.folder, job.recipe.compare, job.recipe.model_dump(mode="json"))
+    """Scores and grid from the verdicts, and all of it to W&B; whether that went well."""
+    recipe, config = job.recipe, job.recipe.compare
+    arms, reference = read_shown(job.folder), config.reference_arm
+    how = Resampling(recipe.seed, config.bootstrap, config.confidence)
+    scores = derive_scores(job.folder, arms, reference, how)
+
+    first = [i for i, one in enumerate(arms[reference]) if one.repeat == 0 and one.prompt.relation]
+    chosen = choose_rows([arms[reference][i].prompt for i in first], config.grid_rows, recipe.seed)
+    rows = [{arm: shown[first[i]] for arm, shown in arms.items()} for i in chosen]
+    remark = large_error(scores.judge["calibration"]) if scores and scores.judge else None
+    draw_grid(rows, job.folder / "grid.png", remark)
+
+    own = _own(recipe)
+    training = own.parent if any(arm.adapter == own for arm in _arms(recipe)) else None
+    tracked = track(job.folder, training, _labels(job), tracking_mode(config.wandb))
     if tracked.line:
         job.terminal.say(tracked.line)
     return tracked.mode != "failed"
 
 
 def tell(job: Job) -> None:
-    """The scores, where a judge gave any, and the grid."""
-    terminal, path = job.terminal, job.folder / "scores.json"
-    if job.recipe.compare.judge is None:
-        terminal.say(UNJUDGED)
-    else:
+    """The scores, where a judge gave any, what makes them doubtful, and the grid."""
+    terminal, path = job.terminal, job.folder / FILE
+    if path.exists():
         scores = read_scores(path)
         terminal.say(scores_table(scores))
-        error = large_error(scores.judge["calibration"])
+        error = large_error(scores.judge["calibration"]) if scores.judge else None
         if error:
             terminal.say(f"warning: {error}; take the figures above as rough")
+    differ = _sizes_differ(read_json(job.folder / ABOUT))
+    if differ:
+        terminal.say(differ)
+    if job.recipe.compare.judge is None:
+        terminal.say(UNJUDGED)
+    _say_doubts(job)
     terminal.say(f"grid: {job.folder / 'grid.png'}")
+
+
+def _presenting(recipe: Recipe) -> dict[str, Any]:
+    """With another login, too, what was kept offline is shown anew."""
+    return {**recipe.compare.presenting(), "tracking": tracking_mode(recipe.compare.wandb)}
+
+
+def _own(recipe: Recipe) -> Path:
+    return recipe.run_folder / "train" / "adapter"
+
+
+def _arms(recipe: Recipe) -> list[Arm]:
+    return arms_of(recipe.compare.arms, _own(recipe))
+
+
+def _say_doubts(job: Job) -> None:
+    recipe, own = job.recipe, _own(job.recipe)
+    said = {"seed": recipe.seed, "rank": recipe.train.rank}
+    base, size = identity(recipe.model.path), (recipe.model.width, recipe.model.height)
+    for line in doubts(_arms(recipe), base, size, own, said):
+        job.terminal.say(line)
+
+
+def _sizes_differ(about: dict[str, Any]) -> str | None:
+    """What to say of a judge that was measured on pictures of another size."""
+    made, measured = about["sizes"]["pictures"], about["sizes"].get("scenes")
+    if measured in (None, made):
+        return None
+    here, there = (" x ".join(map(str, size)) for size in (made, measured))
+    return f"warning: the judge was measured on scenes of {there} pixels, the pictures are {here}"
+
+
+def _labels(job: Job) -> Labels:
+    recipe = job.recipe
+    about = read_json(job.folder / ABOUT)
+    judge = recipe.compare.judge
+    return Labels(
+        project=recipe.compare.wandb_project,
+        name=f"{recipe.name}-seed{recipe.seed}",
+        group=recipe.name,
+        tags=[
+            Path(recipe.model.path).name,
+            f"targets {recipe.train.targets}",
+            f"judge {judge.kind if judge else 'none'}",
+        ],
+        config={**recipe.model_dump(mode="json"), "compared": about["arms"]},
+    )
 
 
 STAGE = Stage(
@@ -96,10 +172,11 @@ STAGE = Stage(
     inputs=inputs,
     work=work,
     check=check,
-    presenting=lambda recipe: recipe.compare.presenting(),
+    presenting=_presenting,
     present=present,
     tell=tell,
-    results=("images/**/*.png",),
+    results=("verdicts.jsonl",),
+    keyed=("images",),
     scratch=("wandb",),
-    free=("compare.judge",),
+    free=("arms", "compare.judge", "compare.calibration_images"),
 )

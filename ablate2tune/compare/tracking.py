@@ -1,27 +1,40 @@
 """Weights & Biases, built from the local result files alone; it can never fail the job."""
 
-import netrc
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, Literal
+
+import numpy as np
 
 from ablate2tune import runs
-from ablate2tune.compare.compare_config import CompareConfig
+from ablate2tune.compare.grid import reading
+from ablate2tune.compare.metrics import METRICS
+from ablate2tune.compare.scores import DRAWN, Scores, read_scores
+from ablate2tune.compare.scores import FILE as SCORES
+from ablate2tune.compare.shown import Shown, read_shown
 from ablate2tune.errors import reason
 
-INIT_TIMEOUT = 30.0
-"""Seconds to wait for the server before the run is kept offline."""
-FINISH_TIMEOUT = 300.0
-"""Seconds to wait for the upload at the end."""
-COLUMNS = ("prompt", "relation", "seed", "before", "after")
-VERDICT_COLUMNS = (
-    "right before", "right after", "objects before", "objects after", "read before", "read after",
-)  # fmt: skip
-"""Further columns, where a judge read the pictures."""
+INIT_TIMEOUT, FINISH_TIMEOUT = 30.0, 300.0
+"""Seconds to wait for the server before the run is kept offline, and for the upload at the end."""
+AT_ONCE = 100
+"""Pictures under one key; W&B shows 108 of them at most."""
+TAG = 64
+"""Characters of a tag, at most."""
+Mode = Literal["online", "offline", "off"]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """By what the run is found."""
+
+    project: str
+    name: str
+    group: str
+    tags: Sequence[str]
+    config: Mapping[str, Any]
+    """The resolved recipe, and what each adapter was trained on."""
 
 
 @dataclass(frozen=True)
@@ -36,142 +49,223 @@ class TrackResult:
     """The run's folder, for `wandb sync`."""
 
 
-def track(folder: Path, config: CompareConfig, run_config: dict[str, Any]) -> TrackResult:
-    """Hand a finished comparison to W&B: grid, a table row per prompt and seed, scores as summary.
+def track(folder: Path, training: Path | None, labels: Labels, mode: Mode) -> TrackResult:
+    """Hand a finished comparison to W&B: training curve, samples, grid, pictures, scores.
 
-    Online when an API key is found (environment, W&B settings or netrc), offline otherwise; the
-    key is never asked for. `WANDB_MODE` is honoured. Nothing is raised: a failure becomes the
-    result's line.
+    Everything that the run shows is copied into its own folder below `folder`, which can be moved
+    and synchronised from wherever it is then. Nothing is raised: a failure becomes the result's
+    line.
 
     Args:
         folder: the compare stage's folder, with verdicts.jsonl, grid.png, images and, where a
             judge read them, scores.json; W&B's own files go below it.
-        config: project and mode.
-        run_config: the resolved recipe, shown as the run's configuration.
+        training: the train stage's folder, if its adapter is one of the arms.
+        labels: by what the run is found.
+        mode: as `tracking_mode` says.
     """
-    if config.wandb == "off":
+    if mode == "off":
         return TrackResult("off", None)
     try:
-        mode = "offline" if config.wandb == "offline" else _mode()
-        if mode == "off":
-            return TrackResult("off", None)
-        with _staged_below(folder):
-            return _log(folder, config.wandb_project, run_config, mode)
+        return _log(folder, training, labels, mode)
     except Exception as error:  # whatever W&B raises, the results are already on the disk
         return TrackResult(
-            "failed", f"warning: W&B tracking failed ({reason(error)}); results are in {folder}"
+            "failed",
+            f"warning: W&B tracking failed ({reason(error)}); results are in {folder}, "
+            "the same command tries again",
         )
+
+
+def tracking_mode(wanted: Literal["auto", "offline", "off"]) -> Mode:
+    """How a run is tracked: as the recipe and `WANDB_MODE` want it, online only when logged in.
+
+    The API key is looked for in the environment, W&B's settings and netrc, and never asked for.
+    """
+    if wanted == "off":
+        return "off"
+    by_environment = os.environ.get("WANDB_MODE", "")
+    if by_environment == "disabled":
+        return "off"
+    if wanted == "offline" or by_environment in ("dryrun", "offline"):
+        return "offline"
+    return "online" if logged_in() else "offline"
 
 
 def logged_in() -> bool:
     """Whether W&B would find credentials for its server, without asking for them."""
     import wandb
     from wandb.errors import AuthenticationError
+    from wandb.sdk.lib import wbauth
 
-    settings = wandb.setup().settings
     try:
-        from wandb.sdk.lib import wbauth
-
         found = wbauth.authenticate_session(
-            host=settings.base_url, source="ablate2tune", prompt=False, update_session=False
+            host=wandb.setup().settings.base_url,
+            source="ablate2tune",
+            prompt=False,
+            update_session=False,
         )
-        return found is not None
-    except (ImportError, TypeError):  # a W&B from before this way of asking
-        return bool(os.environ.get("WANDB_API_KEY") or settings.api_key or _in_netrc(settings))
     except AuthenticationError:  # a malformed key is no login
         return False
+    return found is not None
 
 
-def _in_netrc(settings: Any) -> bool:
-    file = Path(os.environ.get("NETRC") or Path.home() / ".netrc")
+def _log(folder: Path, training: Path | None, labels: Labels, mode: Mode) -> TrackResult:
+    arms = read_shown(folder)
+    path = folder / SCORES
+    scores = read_scores(path) if path.exists() else None
+    run, trouble = _start(folder, labels, mode)
     try:
-        return bool(netrc.netrc(file).authenticators(urlsplit(settings.base_url).netloc))
-    except (OSError, netrc.NetrcParseError):
-        return False
-
-
-def _mode() -> str:
-    wanted = os.environ.get("WANDB_MODE", "")
-    if wanted in ("disabled", "dryrun", "offline"):
-        return "off" if wanted == "disabled" else "offline"
-    return "online" if logged_in() else "offline"
-
-
-@contextmanager
-def _staged_below(folder: Path) -> Iterator[None]:
-    """Keep the copies that `wandb sync` uploads in the run's folder.
-
-    W&B copies a table's pictures to the user's data folder and notes these paths in the run: an
-    offline run would depend on files outside its own folder.
-    """
-    if os.environ.get("WANDB_DATA_DIR"):
-        yield
-        return
-    os.environ["WANDB_DATA_DIR"] = str((folder / "wandb" / "data").resolve())
-    try:
-        yield
+        _log_training(run, training)
+        _log_comparison(run, folder, arms, scores)
     finally:
-        del os.environ["WANDB_DATA_DIR"]
-
-
-def _log(folder: Path, project: str, run_config: dict[str, Any], mode: str) -> TrackResult:
-    import wandb
-
-    rows = runs.read_jsonl(folder / "verdicts.jsonl")
-    judged = not rows or rows[0]["verdict"] is not None
-    scores = runs.read_json(folder / "scores.json") if judged else {}
-    run, trouble = _start(folder, project, run_config, mode)
-    table = wandb.Table(columns=[*COLUMNS, *(VERDICT_COLUMNS if judged else ())])
-    for before, after in _paired(rows):
-        images = [wandb.Image(str(folder / row["image"])) for row in (before, after)]
-        verdicts = [row["verdict"] for row in (before, after)] if judged else []
-        table.add_data(
-            before["prompt"],
-            before["relation"],
-            before["seed"],
-            *images,
-            *(
-                verdict[key]
-                for key in ("spatial", "objects", "relation_read")
-                for verdict in verdicts
-            ),
-        )
-    run.log({"grid": wandb.Image(str(folder / "grid.png")), "pictures": table})
-    run.summary["judged"] = judged
-    for part in ("before", "after", "difference", "judge") if judged else ():
-        run.summary[part] = scores[part]
-    run_folder = Path(run.dir).parent
-    online = run.settings.mode == "online"
-    url = run.url if online else None
-    run.finish()
+        online, run_folder, url = run.settings.mode == "online", Path(run.dir).parent, run.url
+        run.finish()
     if online:
         return TrackResult("online", f"W&B: {url}", run_folder)
     return TrackResult("offline", f"{trouble}W&B, offline: wandb sync {run_folder}", run_folder)
 
 
-def _start(folder: Path, project: str, run_config: dict[str, Any], mode: str) -> tuple[Any, str]:
+def _start(folder: Path, labels: Labels, mode: Mode) -> tuple[Any, str]:
     """A run, and what to say if the server could not be reached and it is offline instead."""
     import wandb
+    from wandb.errors import CommError
 
-    options: dict[str, Any] = {"silent": True, "console": "off", "init_timeout": INIT_TIMEOUT}
-    if "finish_timeout" in wandb.Settings.model_fields:  # newer than the oldest W&B we accept
-        options["finish_timeout"] = FINISH_TIMEOUT
+    settings = wandb.Settings(
+        silent=True, console="off", init_timeout=INIT_TIMEOUT, finish_timeout=FINISH_TIMEOUT
+    )
 
-    def start(mode: Any) -> Any:
-        settings = wandb.Settings(**options)
+    def start(mode: Mode) -> Any:
         return wandb.init(
-            project=project, dir=str(folder), config=run_config, mode=mode, settings=settings
+            project=labels.project,
+            name=labels.name,
+            group=labels.group,
+            job_type="compare",
+            tags=[tag[:TAG] for tag in labels.tags],
+            dir=str(folder),
+            config=dict(labels.config),
+            mode=mode,  # pyright: ignore[reportArgumentType]
+            settings=settings,
         )
 
     if mode == "offline":
         return start("offline"), ""
     try:
         return start("online"), ""
-    except Exception as error:  # no network, a refused key, ...
+    except CommError as error:  # no network, a refused key, ...
         return start("offline"), f"warning: W&B could not be reached ({reason(error)}). "
 
 
-def _paired(rows: list[dict[str, Any]]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """The two arms' rows of each prompt and seed."""
-    after = {(r["prompt"], r["seed"]): r for r in rows if r["arm"] == "after"}
-    return [(r, after[r["prompt"], r["seed"]]) for r in rows if r["arm"] == "before"]
+def _log_training(run: Any, training: Path | None) -> None:
+    """Losses by step, and the sample grids where there are some."""
+    import wandb
+
+    rows = runs.read_jsonl(training / "log.jsonl") if training else []
+    run.define_metric("train/step", hidden=True)
+    run.define_metric("train/*", step_metric="train/step")
+    for row in rows:
+        assert training is not None
+        values = {"loss": row.get("loss"), "learning rate": row.get("lr")}
+        values["validation"] = (row.get("validation") or {}).get("mean")
+        told = {f"train/{name}": value for name, value in values.items() if value is not None}
+        grid = training / "samples" / f"step-{row['step']:06d}.png"
+        if grid.exists():
+            told["train/samples"] = wandb.Image(str(grid), caption=f"step {row['step']}")
+        run.log({"train/step": row["step"], **told})
+
+
+def _log_comparison(
+    run: Any, folder: Path, arms: Mapping[str, Sequence[Shown]], scores: Scores | None
+) -> None:
+    import wandb
+
+    run.log({"grid": wandb.Image(str(folder / "grid.png"), caption=" | ".join(arms))})
+    for key, pictures in _pictures(arms):
+        run.log({key: pictures})
+    tables = {"prompts": _prompt_table(arms)}
+    if scores is not None:
+        tables |= {"figures": _figure_table(scores), "drawn": _drawn_table(scores)}
+        for part in ("arms", "difference", "judge"):
+            run.summary[part] = scores.as_dict()[part]
+    run.summary["judged"] = scores is not None
+    for key, table in tables.items():
+        # A table that is logged unbound becomes an artifact, staged outside the run by an absolute
+        # path: the run would break when it is moved.
+        table.bind_to_run(run, key, run.step)
+        run.log({key: table})
+
+
+def _pictures(arms: Mapping[str, Sequence[Shown]]) -> Iterator[tuple[str, list[Any]]]:
+    """All arms side by side for each prompt and seed, by relation, with captions."""
+    import wandb
+
+    rows: dict[str, list[tuple[Shown, ...]]] = {}
+    for row in zip(*arms.values(), strict=True):
+        rows.setdefault(row[0].prompt.relation or "no relation", []).append(row)
+    for relation, those in rows.items():
+        for start in range(0, len(those), AT_ONCE):
+            key = f"pictures/{relation}" + (f" {start // AT_ONCE + 1}" if start else "")
+            pictures = []
+            for row in those[start : start + AT_ONCE]:
+                pixels = np.concatenate([one.pixels() for one in row], axis=1)
+                pictures.append(wandb.Image(pixels, caption=_caption(arms, row)))
+            yield key, pictures
+
+
+def _caption(arms: Mapping[str, Sequence[Shown]], row: Sequence[Shown]) -> str:
+    """What was asked for and read: "a red ball ... (seed 7) | before ✗ behind | after ✓ ..."."""
+    told = [
+        f"{arm} {reading(one.prompt, one.verdict)}" if one.verdict else arm
+        for arm, one in zip(arms, row, strict=True)
+    ]
+    return " | ".join([f"{row[0].prompt.text} (seed {row[0].seed})", *told])
+
+
+def _prompt_table(arms: Mapping[str, Sequence[Shown]]) -> Any:
+    """A row for each prompt and seed; what was read in each arm, where a judge did."""
+    import wandb
+
+    judged = all(one.verdict is not None for shown in arms.values() for one in shown)
+    read = ("right", "objects", "read") if judged else ()
+    table = wandb.Table(
+        columns=["prompt", "relation", "seed", *(f"{arm}: {x}" for arm in arms for x in read)]
+    )
+    for row in zip(*arms.values(), strict=True):
+        told: list[Any] = []
+        for one in row if judged else ():
+            told += [one.read.spatial, one.read.objects, one.read.relation_read]
+        table.add_data(row[0].prompt.text, row[0].prompt.relation, row[0].seed, *told)
+    return table
+
+
+def _figure_table(scores: Scores) -> Any:
+    """A row for each figure, relation and arm, with its difference from the reference."""
+    import wandb
+
+    table = wandb.Table(
+        columns=["figure", "relation", "arm", "value", "low", "high", "n", "difference",
+                 "difference low", "difference high", "p"]
+    )  # fmt: skip
+    for arm, figures in scores.arms.items():
+        gap = scores.difference.get(arm)
+        everything = [("all", figures.overall, gap.overall if gap else {})]
+        for relation, own in figures.per_relation.items():
+            everything.append((relation, own, gap.per_relation[relation] if gap else {}))
+        for relation, own, changes in everything:
+            for key, figure in own.items():
+                change = changes[key].as_dict() if key in changes else {}
+                title = METRICS[key].title.strip() if key in METRICS else key
+                table.add_data(
+                    title, relation, arm, *figure.as_dict().values(),
+                    *(change.get(name) for name in ("value", "low", "high", "p")),
+                )  # fmt: skip
+    return table
+
+
+def _drawn_table(scores: Scores) -> Any:
+    """How many pictures show what, by the relation that was asked for."""
+    import wandb
+
+    table = wandb.Table(columns=["asked for", "arm", *DRAWN])
+    for arm, figures in scores.arms.items():
+        for relation, row in figures.drawn.items():
+            table.add_data(relation, arm, *(row[name] for name in DRAWN))
+    return table

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 
 from ablate2tune import runs
-from ablate2tune.compare.calibration import Calibration, calibrate, calibration_sample
+from ablate2tune.compare.judge_error import Calibration, calibrate, calibration_sample
 from ablate2tune.compare.judges import JUDGED_AT_ONCE, AnyJudge, Judge, load_judge
 from ablate2tune.scenes.dataset.records import SceneRecord, load_images
 from ablate2tune.statistics.resampling import Resampling

@@ -1,10 +1,12 @@
-"""A tiny random judge, and scenes with few words."""
+"""A tiny random judge and adapter, and scenes with few words."""
 
 import json
 from pathlib import Path
 
 import pytest
 import torch
+from diffusers import FluxPipeline
+from peft import LoraConfig, get_peft_model_state_dict
 from placing import LABELS
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
@@ -39,4 +41,24 @@ def judge_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "schema": "ablate2tune/judge/1", "depth_scale": 2.0, "depth_offset": 5.0, "min_area": 0.02,
     }  # fmt: skip
     (folder / "judge.json").write_text(json.dumps(settings))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def adapter(tmp_path_factory, tiny_flux_folder) -> Path:
+    """A LoRA made by peft alone, strong enough to change pictures."""
+    folder = tmp_path_factory.mktemp("adapter")
+    pipe = FluxPipeline.from_pretrained(tiny_flux_folder)
+    torch.manual_seed(0)
+    pipe.transformer.add_adapter(
+        LoraConfig(
+            r=2, lora_alpha=2, target_modules=["transformer_blocks.0.attn.to_q", "norm_out.linear"]
+        )
+    )
+    for name, parameter in pipe.transformer.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.5)
+    pipe.save_lora_weights(
+        folder, transformer_lora_layers=get_peft_model_state_dict(pipe.transformer)
+    )
     return folder

@@ -1,43 +1,28 @@
 import json
-import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from diffusers import FluxPipeline
-from peft import LoraConfig, get_peft_model_state_dict
 from PIL import Image
 from placing import LABELS
+from safetensors.torch import load_file, save_file
 from tiny_detectors import tiny_judge
 
-from ablate2tune.compare.compare import compare, read_scores
+from ablate2tune.ablation.interventions import Ablation, ablated
+from ablate2tune.compare.arms import Arm
+from ablate2tune.compare.compare import compare
 from ablate2tune.compare.compare_config import CompareConfig
+from ablate2tune.compare.judges import load_judge
+from ablate2tune.compare.shown import Shown, read_shown
 from ablate2tune.errors import UserError
-from ablate2tune.models import load_denoiser
+from ablate2tune.models import WEIGHTS, Denoiser, load_denoiser
 from ablate2tune.scenes.dataset.records import SceneRecord
+from ablate2tune.scenes.scenes_config import ScenesConfig
 
 SEED = 5
-
-
-@pytest.fixture(scope="session")
-def adapter(tmp_path_factory, tiny_flux_folder) -> Path:
-    """A LoRA made by peft alone, strong enough to change pictures."""
-    folder = tmp_path_factory.mktemp("adapter")
-    pipe = FluxPipeline.from_pretrained(tiny_flux_folder)
-    torch.manual_seed(0)
-    pipe.transformer.add_adapter(
-        LoraConfig(
-            r=2, lora_alpha=2, target_modules=["transformer_blocks.0.attn.to_q", "norm_out.linear"]
-        )
-    )
-    for name, parameter in pipe.transformer.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=0.5)
-    pipe.save_lora_weights(
-        folder, transformer_lora_layers=get_peft_model_state_dict(pipe.transformer)
-    )
-    return folder
 
 
 @pytest.fixture(scope="session")
@@ -61,8 +46,12 @@ def records(tmp_path_factory) -> list[SceneRecord]:
 
 @pytest.fixture
 def config(judge_folder) -> CompareConfig:
+    return settings(judge_folder)
+
+
+def settings(judge: Path) -> CompareConfig:
     return CompareConfig(
-        prompts=6, plain_prompts=3, seeds=2, steps=2, judge=judge_folder, calibration_images=4,
+        prompts=6, plain_prompts=3, seeds=2, steps=2, judge=judge, calibration_images=4,
         grid_rows=2, batch_size=4, bootstrap=200,
     )  # fmt: skip
 
@@ -73,186 +62,270 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
+def stamps(folder: Path) -> dict[str, int]:
+    return {str(p.relative_to(folder)): p.stat().st_mtime_ns for p in folder.rglob("*.png")}
+
+
+class Comparison:
+    """The same comparison, as often as wanted, in a folder of its own."""
+
+    def __init__(self, denoiser: Denoiser, adapter: Path, records: list[SceneRecord], folder: Path):
+        self.denoiser, self.records, self.folder = denoiser, records, folder
+        self.arms = [Arm("before"), Arm("after", adapter)]
+        self.scenes = ScenesConfig(
+            objects=["ball", "cube"], colours=["red", "green", "blue"], holdout=1.0
+        )
+
+    def run(self, config: CompareConfig, on_progress=None, model="m") -> dict[str, list[Shown]]:
+        return compare(
+            self.denoiser, self.arms, self.scenes, self.records, config, SEED, self.folder,
+            model=model, on_progress=on_progress,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def comparison(tiny_flux, adapter, records, tmp_path) -> Comparison:
+    return Comparison(tiny_flux, adapter, records, tmp_path / "compare")
+
+
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory, tiny_flux_config, adapter, records, judge_folder):
-    """The folder of one uninterrupted comparison, and the progress it reported."""
-    from ablate2tune.scenes.scenes_config import ScenesConfig
-
-    folder = tmp_path_factory.mktemp("whole")
-    scenes = ScenesConfig(objects=["ball", "cube"], colours=["red", "green", "blue"], holdout=1.0)
-    settings = CompareConfig(
-        prompts=6, plain_prompts=3, seeds=2, steps=2, judge=judge_folder, calibration_images=4,
-        grid_rows=2, batch_size=4, bootstrap=200,
-    )  # fmt: skip
-    progress = []
-    denoiser = load_denoiser(tiny_flux_config)
-    scores = compare(
-        denoiser, adapter, scenes, records, settings, SEED, folder, lambda *at: progress.append(at)
-    )
-    return folder, progress, scores, denoiser
+    """One uninterrupted comparison, its pictures, and the progress it reported."""
+    folder, progress = tmp_path_factory.mktemp("whole"), []
+    comparison = Comparison(load_denoiser(tiny_flux_config), adapter, records, folder)
+    shown = comparison.run(settings(judge_folder), lambda *at: progress.append(at))
+    return comparison, shown, progress
 
 
-def test_files_and_scores(whole, judge_folder):
-    folder, progress, scores, _ = whole
+def test_pictures_verdicts_and_readings(whole):
+    comparison, shown, progress = whole
     assert progress == [(n, 36) for n in (4, 8, 12, 16, 18, 22, 26, 30, 34, 36)]
-    rows = [json.loads(line) for line in (folder / "verdicts.jsonl").read_text().splitlines()]
-    assert len(rows) == 2 * (6 + 3) * 2
-    for row in rows:
-        with Image.open(folder / row["image"]) as image:
-            assert image.size == (32, 32)
-        assert 0 <= row["seed"] < 2**32
-    pairs = {(r["prompt"], r["seed"]): set() for r in rows}
-    for row in rows:
-        pairs[row["prompt"], row["seed"]].add(row["arm"])
-    assert len(pairs) == 18 and all(arms == {"before", "after"} for arms in pairs.values())
-
-    held = json.loads((folder / "scores.json").read_text())
-    assert held == json.loads(json.dumps(scores.as_dict()))
-    assert read_scores(folder / "scores.json") == scores
-    with pytest.raises(UserError, match="not a result of schema"):
-        read_scores(judge_folder / "judge.json")
-    assert held["schema"] == "ablate2tune/scores/1"
-    related = [r["verdict"] for r in rows if r["arm"] == "after" and r["relation"]]
-    assert held["after"]["objects"]["value"] == sum(v["objects"] for v in related) / 12
-    assert held["after"]["spatial"]["n"] == 12 and held["after"]["forgetting"]["n"] == 6
-    assert len(held["difference"]["per_relation"]) == 6
-    assert held["judge"]["calibration"]["images"] == 4
-    assert held["judge"]["calibration"]["verdict_error"]["n"] == 8
-    assert (folder / "grid.png").exists()
+    assert list(shown) == ["before", "after"]
+    for arm, pictures in shown.items():
+        assert len(pictures) == (6 + 3) * 2
+        for one in pictures:
+            assert one.path.parent == comparison.folder / "images" / arm
+            with Image.open(one.path) as image:
+                assert image.size == (32, 32)
+                assert image.info["ablate2tune"] == one.picture, "it says what it is"
+            assert 0 <= one.seed < 2**32
+            assert one.verdict is not None and one.detections is not None
+    early, late = shown.values()
+    assert [(a.prompt, a.seed) for a in early] == [(a.prompt, a.seed) for a in late]
+    assert len({one.picture for one in [*early, *late]}) == 36
+    assert read_shown(comparison.folder) == shown
+    readings = (comparison.folder / "calibration.jsonl").read_text().splitlines()
+    assert [json.loads(line)["scene"] for line in readings] != [] and len(readings) == 4
+    about = json.loads((comparison.folder / "compared.json").read_text())
+    assert about["arms"]["before"]["adapter"] is None and about["judge"]["kind"] == "trained"
 
 
 def test_the_adapter_changes_pictures_and_leaves_the_base_as_it_was(whole, tiny_flux):
-    folder, _, _, used = whole
-    differing = [
-        path.name
-        for path in (folder / "images" / "before").iterdir()
-        if path.read_bytes() != (folder / "images" / "after" / path.name).read_bytes()
-    ]
-    assert len(differing) == 18
-    for fresh, base in zip(tiny_flux.model.parameters(), used.model.parameters(), strict=True):
+    comparison, shown, _ = whole
+    pairs = zip(shown["before"], shown["after"], strict=True)
+    assert all((a.pixels() != b.pixels()).any() for a, b in pairs)
+    used = comparison.denoiser.model.parameters()
+    for fresh, base in zip(tiny_flux.model.parameters(), used, strict=True):
         assert torch.equal(fresh, base)
 
 
 def test_a_stock_script_makes_the_same_pictures(whole, tiny_flux_folder, adapter):
-    folder = whole[0]
-    rows = [json.loads(line) for line in (folder / "verdicts.jsonl").read_text().splitlines()]
+    one = whole[1]["after"][0]
     pipe = FluxPipeline.from_pretrained(tiny_flux_folder)
     pipe.set_progress_bar_config(disable=True)
     pipe.load_lora_weights(adapter)
-    row = next(r for r in rows if r["arm"] == "after")
     made = pipe(
-        row["prompt"], height=32, width=32, num_inference_steps=2, max_sequence_length=16,
-        guidance_scale=3.5, generator=torch.Generator().manual_seed(row["seed"]), output_type="np",
+        one.prompt.text, height=32, width=32, num_inference_steps=2, max_sequence_length=16,
+        guidance_scale=3.5, generator=torch.Generator().manual_seed(one.seed), output_type="np",
     ).images[0]  # fmt: skip
-    held = np.asarray(Image.open(folder / row["image"])).astype(float)
-    assert np.abs(held - 255 * made).max() < 1.1, "rounding, and a last bit from the batch's size"
+    off = np.abs(one.pixels().astype(float) - 255 * made)
+    assert off.max() < 1.1, "rounding, and a last bit from the batch's size"
 
 
-def test_interrupted_and_resumed_equals_uninterrupted(
-    whole, tmp_path, tiny_flux, adapter, few_words, records, config
-):
+def stop_at(number: int):
     def stop(done, total):
-        if done == 26:
+        if done == number:
             raise KeyboardInterrupt
 
+    return stop
+
+
+def test_interrupted_and_resumed_equals_uninterrupted(whole, comparison, config):
     with pytest.raises(KeyboardInterrupt):
-        compare(tiny_flux, adapter, few_words, records, config, SEED, tmp_path, stop)
-    assert not (tmp_path / "scores.json").exists()
-    before = tmp_path / "images" / "before"
+        comparison.run(config, stop_at(26))
+    assert not (comparison.folder / "verdicts.jsonl").exists()
+    before = comparison.folder / "images" / "before"
     torn = before / "relation-0001-1.png"
     torn.write_bytes(torn.read_bytes()[:-30])
     (before / "relation-0005-0.png").unlink()
     (before / ".relation-0005-0.png.123.tmp").write_bytes(b"half")
     kept = before / "relation-0002-0.png"
     stamp = kept.stat().st_mtime_ns
-    compare(tiny_flux, adapter, few_words, records, config, SEED, tmp_path)
-    assert contents(tmp_path) == contents(whole[0])
+    comparison.run(config)
+    assert contents(comparison.folder) == contents(whole[0].folder)
     assert kept.stat().st_mtime_ns == stamp, "a whole batch is not made again"
 
 
-def test_without_a_judge_there_are_pictures_and_a_grid_alone(
-    whole, tmp_path, tiny_flux, adapter, few_words, config
-):
-    def stop(done, total):
-        if done == 8:
-            raise KeyboardInterrupt
+@pytest.mark.parametrize("judged", [True, False])
+def test_pictures_of_other_prompts_are_never_judged(whole, comparison, config, judged):
+    # 18 pictures of an arm were there when the job was killed, then the relations changed: the file
+    # names are the same, and most prompts are not.
+    scenes, comparison.scenes = (
+        comparison.scenes,
+        comparison.scenes.model_copy(update={"relations": ["left of", "right of"]}),
+    )
+    if judged:
+        with pytest.raises(KeyboardInterrupt):
+            comparison.run(config, stop_at(18))
+    else:
+        comparison.run(config.model_copy(update={"judge": None}))
+    comparison.scenes = scenes
+    assert comparison.run(config)["before"] == [
+        replace(one, path=comparison.folder / one.path.relative_to(whole[0].folder))
+        for one in whole[1]["before"]
+    ]
+    assert contents(comparison.folder) == contents(whole[0].folder)
 
+
+def test_a_picture_belongs_to_its_model_sampler_and_adapter(comparison, config, adapter, tmp_path):
     unjudged = config.model_copy(update={"judge": None})
-    (tmp_path / "scores.json").write_text("of an earlier judge")
-    with pytest.raises(KeyboardInterrupt):
-        compare(tiny_flux, adapter, few_words, [], unjudged, SEED, tmp_path, stop)
-    made = tmp_path / "images" / "before" / "relation-0000-0.png"
-    stamp = made.stat().st_mtime_ns
-    assert compare(tiny_flux, adapter, few_words, [], unjudged, SEED, tmp_path) is None
-    assert made.stat().st_mtime_ns == stamp
-    assert contents(tmp_path / "images") == contents(whole[0] / "images")
-    assert {path.name for path in tmp_path.iterdir()} == {"images", "verdicts.jsonl", "grid.png"}
-    rows = [json.loads(line) for line in (tmp_path / "verdicts.jsonl").read_text().splitlines()]
-    assert len(rows) == 36
-    assert all(row["verdict"] is None and row["detections"] is None for row in rows)
-    judged = [json.loads(s) for s in (whole[0] / "verdicts.jsonl").read_text().splitlines()]
-    same = ("arm", "prompt", "relation", "seed", "image")
-    assert [[row[k] for k in same] for row in rows] == [[row[k] for k in same] for row in judged]
-    heights = [Image.open(folder / "grid.png").height for folder in (tmp_path, whole[0])]
-    assert heights[0] < heights[1], "no marks"
+    first = comparison.run(unjudged)
+    kept = stamps(comparison.folder)
+    assert comparison.run(unjudged) == first and stamps(comparison.folder) == kept
+    other = tmp_path / "other"
+    other.mkdir()
+    weights = load_file(adapter / WEIGHTS)
+    save_file({name: 2 * tensor for name, tensor in weights.items()}, other / WEIGHTS)
+    comparison.arms[1] = Arm("after", other)
+    second = comparison.run(unjudged)
+    assert second["before"] == first["before"]
+    changed = {name for name, stamp in stamps(comparison.folder).items() if kept[name] != stamp}
+    assert changed == {name for name in kept if "/after/" in name}, "the other arm's are kept"
+    for again in (
+        comparison.run(unjudged, model="another model"),
+        comparison.run(unjudged.model_copy(update={"steps": 1})),
+    ):
+        pictures = {one.picture for shown in again.values() for one in shown}
+        assert not pictures & {one.picture for shown in second.values() for one in shown}
+        assert all(now != kept[name] for name, now in stamps(comparison.folder).items())
 
 
-def test_a_zero_shot_judge_reads_the_pictures_that_are_there(
-    whole, tmp_path, tiny_flux, adapter, few_words, records, config
-):
+def test_without_a_judge_there_are_pictures_alone(whole, comparison, config):
+    unjudged = config.model_copy(update={"judge": None})
+    shown = comparison.run(unjudged)
+    assert contents(comparison.folder / "images") == contents(whole[0].folder / "images")
+    assert all(one.verdict is None is one.detections for arm in shown.values() for one in arm)
+    assert {p.name for p in comparison.folder.iterdir()} == {
+        "images", "verdicts.jsonl", "compared.json",
+    }  # fmt: skip
+    assert read_shown(comparison.folder) == shown
+    kept = stamps(comparison.folder)
+    assert comparison.run(config)["after"][3].verdict == whole[1]["after"][3].verdict
+    assert stamps(comparison.folder) == kept, "a judge reads what is there"
+
+
+class Counting:
+    """A judge that counts what it reads."""
+
+    def __init__(self, judge):
+        self.judge, self.read, self.labels = judge, 0, judge.labels
+
+    def describe(self):
+        return self.judge.describe()
+
+    def detect(self, images, batch_size=64):
+        self.read += len(images)
+        return self.judge.detect(images, batch_size)
+
+
+def test_what_was_read_is_not_read_again(comparison, config, judge_folder, monkeypatch):
+    counting = Counting(load_judge(judge_folder))
+    monkeypatch.setattr("ablate2tune.compare.compare.load_judge", lambda *_: counting)
+    first = comparison.run(config)
+    assert counting.read == 4 + 2 * 18
+    again = config.model_copy(update={"grid_rows": 1, "confidence": 0.8, "bootstrap": 50})
+    assert comparison.run(again) == first and counting.read == 40, "verdicts stand"
+    comparison.arms.append(Arm("skipped", ablations=(Ablation("transformer_blocks.1", "skip"),)))
+    more = comparison.run(again)
+    assert counting.read == 40 + 18, "an arm that is added is read alone"
+    assert {arm: more[arm] for arm in first} == first
+
+
+def test_arms_with_ablations(comparison, config, adapter):
+    block = (Ablation("transformer_blocks.1", "skip"),)
+    comparison.arms = [
+        Arm("base"), Arm("skipped", None, block), Arm("both", adapter, block), Arm("tuned", adapter)
+    ]  # fmt: skip
+    shown = comparison.run(config.model_copy(update={"judge": None, "seeds": 1}))
+    assert list(shown) == ["base", "skipped", "both", "tuned"]
+    kept = stamps(comparison.folder)
+    assert comparison.run(config.model_copy(update={"judge": None, "seeds": 1})) == shown
+    assert stamps(comparison.folder) == kept, "an ablation has nothing to do"
+    pixels = [np.stack([one.pixels() for one in arm[:4]]) for arm in shown.values()]
+    for number, one in enumerate(pixels):
+        assert all((one != other).any() for other in pixels[:number])
+    with ablated(comparison.denoiser.model, block):
+        first = shown["skipped"][:4]
+        made = comparison.denoiser.sample(
+            [x.prompt.text for x in first], [x.seed for x in first], 2
+        )
+    assert (pixels[1] == made).all()
+
+
+def test_a_zero_shot_judge_reads_the_pictures_that_are_there(whole, comparison, config, tmp_path):
+    comparison.run(config)
+    kept = stamps(comparison.folder)
     judge = tiny_judge(tmp_path / "judge", LABELS, threshold=0.05, batch_size=3)
-    settings = config.model_copy(update={"judge": judge})
-    folders = tmp_path / "kept", tmp_path / "torn"
-    for folder in folders:
-        shutil.copytree(whole[0] / "images", folder / "images")
-    (folders[1] / "images" / "after" / "relation-0001-1.png").write_bytes(b"torn")
-    (folders[1] / "scores.json").write_text("of an earlier judge")
-    for folder in folders:
-        scores = compare(tiny_flux, adapter, few_words, records, settings, SEED, folder)
-        assert scores is not None and scores == read_scores(folder / "scores.json")
-        assert scores.judge["kind"] == "zero-shot"
-        assert scores.judge["calibration"]["images"] == 4
-    assert contents(folders[0]) == contents(folders[1])
-    assert contents(folders[0] / "images") == contents(whole[0] / "images")
-    rows = [json.loads(s) for s in (folders[0] / "verdicts.jsonl").read_text().splitlines()]
-    found = [detection for row in rows for detection in row["detections"]]
+    shown = comparison.run(config.model_copy(update={"judge": judge}))
+    assert stamps(comparison.folder) == kept
+    about = json.loads((comparison.folder / "compared.json").read_text())
+    assert about["judge"]["kind"] == "zero-shot"
+    found = [detection for arm in shown.values() for one in arm for detection in one.detections]
     assert found and all(d["label"] in LABELS for d in found)
     assert all(d["runner_up"]["label"] != d["label"] for d in found)
     for left, top, right, bottom in (detection["box"] for detection in found):
         assert 0 <= left < right <= 32 and 0 <= top < bottom <= 32
 
 
-def test_bad_input(tmp_path, tiny_flux, adapter, few_words, records, config):
-    def run(adapter=adapter, scenes=few_words, records=records, **changed):
-        settings = CompareConfig(**{**config.model_dump(), **changed})
-        compare(tiny_flux, adapter, scenes, records, settings, SEED, tmp_path / "out")
+def test_bad_input(comparison, config, tmp_path):
+    def refused(words: str, records=None, scenes=None, arm=None, **changed):
+        other = Comparison(
+            comparison.denoiser, tmp_path, comparison.records if records is None else records,
+            tmp_path / "out",
+        )  # fmt: skip
+        other.arms = [arm or Arm("before")]
+        other.scenes = scenes or other.scenes
+        with pytest.raises(UserError, match=words):
+            other.run(CompareConfig(**{**config.model_dump(), **changed}))
+        assert not (tmp_path / "out").exists(), "refused before any picture"
 
-    with pytest.raises(UserError, match="no such adapter"):
-        run(adapter=tmp_path)
-    with pytest.raises(UserError, match="no such judge"):
-        run(judge=tmp_path / "absent")
-    with pytest.raises(UserError, match="held-out pairs"):
-        run(prompts=200)
-    with pytest.raises(UserError, match="no rendered test scenes"):
-        run(records=[])
-    with pytest.raises(UserError, match="the judge does not know 'black "):
-        run(scenes=few_words.model_copy(update={"colours": ["red", "black"]}))
-    assert not (tmp_path / "out").exists(), "refused before any picture"
+    refused("no adapter to compare in the arm 'a'", arm=Arm("a", tmp_path))
+    refused("no such judge", judge=tmp_path / "absent")
+    refused("held-out pairs", prompts=200)
+    refused("no rendered test scenes", records=[])
+    black = comparison.scenes.model_copy(update={"colours": ["red", "black"]})
+    refused("the judge does not know 'black ", scenes=black)
+    refused("transformer_blocks.9", arm=Arm("a", None, (Ablation("transformer_blocks.9", "skip"),)))
+    needs = Arm("a", None, (Ablation("transformer_blocks.0.attn", "mean"),))
+    refused("needs calibrated means", arm=needs)
 
 
-def test_adapters_that_do_not_fit(tmp_path, tiny_flux, adapter, few_words, records, config):
-    from safetensors.torch import save_file
-
+def test_adapters_that_do_not_fit(comparison, config, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
-    weights = {
-        "transformer.transformer_blocks.9.attn.to_q.lora_A.weight": torch.zeros(2, 32),
-        "transformer.transformer_blocks.9.attn.to_q.lora_B.weight": torch.zeros(32, 2),
-    }
-    save_file(weights, other / "pytorch_lora_weights.safetensors")
-    with pytest.raises(UserError, match=r"modules that this model lacks: 1, transformer_blocks\.9"):
-        compare(tiny_flux, other, few_words, records, config, SEED, tmp_path / "out")
-    (other / "pytorch_lora_weights.safetensors").write_bytes(b"torn")
-    with pytest.raises(UserError, match="damaged adapter"):
-        compare(tiny_flux, other, few_words, records, config, SEED, tmp_path / "out")
-    assert not getattr(tiny_flux.model, "peft_config", None), "nothing is left behind"
+    name = "transformer.transformer_blocks.{}.attn.to_q.lora_{}.weight"
+    good = {name.format(0, "A"): torch.zeros(2, 32), name.format(0, "B"): torch.zeros(32, 2)}
+    lacking = {name.format(9, "A"): torch.zeros(2, 32), name.format(9, "B"): torch.zeros(32, 2)}
+    comparison.arms[1] = Arm("after", other)
+    for weights, words in (
+        ({**good, **lacking}, "lacks: 1, transformer_blocks.9.attn.to_q"),
+        ({**good, name.format(0, "A"): torch.zeros(2, 48)}, "takes 48 channels"),
+    ):
+        save_file(weights, other / WEIGHTS)
+        with pytest.raises(UserError, match=words):
+            comparison.run(config)
+    (other / WEIGHTS).write_bytes(b"torn")
+    with pytest.raises(UserError, match="damaged"):
+        comparison.run(config)
+    assert not comparison.folder.exists(), "refused before any picture"
+    assert not getattr(comparison.denoiser.model, "peft_config", None), "nothing is left behind"

@@ -3,11 +3,17 @@ from collections import Counter
 import pytest
 from placing import place
 
-from ablate2tune.compare.prompts import JUDGED, check_judged, plain_prompts, relation_prompts
+from ablate2tune.compare.prompts import (
+    JUDGED,
+    check_judged,
+    plain_prompts,
+    relation_prompts,
+    trained_pairs,
+)
 from ablate2tune.compare.relations import read_relation
 from ablate2tune.errors import UserError
 from ablate2tune.scenes.scenes_config import ScenesConfig
-from ablate2tune.scenes.vocabulary import RELATIONS, is_holdout
+from ablate2tune.scenes.vocabulary import KINDS, RELATIONS, is_holdout
 
 
 def test_relation_prompts_are_held_out_unique_and_even():
@@ -33,6 +39,27 @@ def test_text_says_what_the_fields_say():
     assert plain.text.split(" and ")[1].endswith(plain.object_label)
 
 
+def test_no_prompt_asks_for_what_a_training_picture_shows(make_records):
+    # The data set was rendered with another hold-out than the recipe states now.
+    train, test = make_records(12), make_records(12, split="test")
+    shown = {frozenset((r.text.split(" ")[1], r.text.split(" ")[-2])) for r in train}
+    pairs = trained_pairs([*train, *test])
+    assert len(pairs) <= 12 and all(
+        {label.split()[0] for label in pair} in shown for pair in pairs
+    ), "the training split's alone"
+    scenes = ScenesConfig(objects=list(KINDS), holdout=0.9)
+    blind = relation_prompts(scenes, 12_000, 0)
+    asked = {frozenset((p.subject_label, p.object_label)) for p in blind}
+    assert asked & pairs, "the recipe's hold-out says nothing of what was rendered"
+    for prompts in (
+        relation_prompts(scenes, 12_000, 0, pairs), plain_prompts(scenes, 2_000, 0, pairs)
+    ):  # fmt: skip
+        asked = {frozenset((p.subject_label, p.object_label)) for p in prompts}
+        assert asked and not asked & pairs
+    none = relation_prompts(ScenesConfig(), 100, 0, {frozenset(("red ball", "pink mist"))})
+    assert none == relation_prompts(ScenesConfig(), 100, 0), "the others stay as they are"
+
+
 def test_prompts_follow_the_seed(few_words):
     assert relation_prompts(few_words, 20, 1) == relation_prompts(few_words, 20, 1)
     assert relation_prompts(few_words, 20, 1) != relation_prompts(few_words, 20, 2)
@@ -42,7 +69,7 @@ def test_prompts_follow_the_seed(few_words):
 def test_every_held_out_pair_can_be_used_but_not_more(few_words):
     # 6 things, each with 4 of another colour: 24 ordered pairs, 6 relations.
     assert len({p.text for p in relation_prompts(few_words, 144, 0)}) == 144
-    with pytest.raises(UserError, match=r"24 held-out pairs .* = 144 at scenes\.holdout = 1"):
+    with pytest.raises(UserError, match=r"24 held-out pairs .* = 144 .* at scenes\.holdout = 1"):
         relation_prompts(few_words, 145, 0)
     assert len({p.text for p in plain_prompts(few_words, 24, 0)}) == 24
     with pytest.raises(UserError, match="25 prompts were asked for, but there are 24"):

@@ -1,19 +1,24 @@
 import json
+import shutil
 import struct
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import wandb
 from PIL import Image
+from showing import shown
 from wandb.proto import wandb_internal_pb2 as records
 
-from ablate2tune.compare.compare_config import CompareConfig
-from ablate2tune.compare.tracking import logged_in, track
+from ablate2tune import runs
+from ablate2tune.compare.scores import Scores, score
+from ablate2tune.compare.shown import Shown, write_shown
+from ablate2tune.compare.tracking import Labels, logged_in, track, tracking_mode
+from ablate2tune.statistics.resampling import Resampling
 
-INTERVAL = {"value": 0.5, "low": 0.1, "high": 0.9, "n": 2}
-SIDES = ("before", "after")
+LABELS = Labels("ablate2tune", "demo-seed3", "demo", ["testbed", "t" * 80], {"train": {"rank": 4}})
 
 
 @pytest.fixture(autouse=True)
@@ -30,32 +35,37 @@ def not_logged_in(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def results(tmp_path) -> Path:
-    """A finished comparison of two prompts, written by hand."""
-    folder = tmp_path / "compare"
-    rows = []
-    for arm in ("before", "after"):
-        (folder / "images" / arm).mkdir(parents=True)
-        for index, prompt in enumerate(
-            ("a red ball left of a blue cube", "a red ball and a blue cube")
-        ):
-            path = f"images/{arm}/{index}.png"
+def run_folder(tmp_path) -> Path:
+    """A run directory with a finished training and a comparison of two prompts, by hand."""
+    folder = tmp_path / "runs" / "demo"
+    arms: dict[str, list[Shown]] = {}
+    for arm, read in (("before", "right of"), ("after", "left of")):
+        (folder / "compare" / "images" / arm).mkdir(parents=True)
+        for index, asked in enumerate(("left of", None)):
+            path = folder / "compare" / "images" / arm / f"{index}.png"
             shade = 40 * index + (100 if arm == "after" else 0)
-            Image.fromarray(np.full((8, 8, 3), shade, np.uint8)).save(folder / path)
-            verdict = {
-                "objects": True, "spatial": arm == "after" if index == 0 else None,
-                "relation_read": "left of" if arm == "after" else "right of",
-            }  # fmt: skip
-            relation = "left of" if index == 0 else None
-            rows.append({
-                "arm": arm, "prompt": prompt, "relation": relation, "seed": 7 + index,
-                "image": path, "verdict": verdict,
-            })  # fmt: skip
-    (folder / "verdicts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    scores = {arm: {"spatial": INTERVAL} for arm in ("before", "after", "difference")}
-    (folder / "scores.json").write_text(json.dumps({**scores, "judge": {"kind": "testbed"}}))
-    Image.fromarray(np.full((30, 20, 3), 9, np.uint8)).save(folder / "grid.png")
+            Image.fromarray(np.full((8, 8, 3), shade, np.uint8)).save(path)
+            arms.setdefault(arm, []).append(shown(asked, read, index=index, path=path))
+    write_shown(folder / "compare", arms)
+    figures, gaps = score(arms, "before", Resampling(0, 20, 0.95))
+    scores = Scores("before", figures, gaps, {"kind": "trained"}, 1, 1, 1, 1, 0.95)
+    runs.write_json(folder / "compare" / "scores.json", scores.as_dict())
+    Image.fromarray(np.full((30, 20, 3), 9, np.uint8)).save(folder / "compare" / "grid.png")
+    (folder / "train" / "samples").mkdir(parents=True)
+    rows = [
+        {"step": 0, "loss": None, "validation": {"mean": 0.5}, "lr": 0.0},
+        {"step": 1, "loss": 0.25, "lr": 0.1},
+        {"step": 2, "loss": 0.125, "validation": {"mean": 0.375}, "lr": 0.1},
+    ]
+    runs.write_jsonl(folder / "train" / "log.jsonl", rows)
+    for step in (0, 2):
+        grid = Image.fromarray(np.full((5, 6, 3), step, np.uint8))
+        grid.save(folder / "train" / "samples" / f"step-{step:06d}.png")
     return folder
+
+
+def tracked(run_folder: Path, labels: Labels = LABELS, mode="offline"):
+    return track(run_folder / "compare", run_folder / "train", labels, mode)
 
 
 def read_wandb(path: Path) -> list:
@@ -77,78 +87,118 @@ def read_wandb(path: Path) -> list:
     return found
 
 
-def shade(path: Path) -> int:
-    with Image.open(path) as picture:
-        red, green, blue = picture.getpixel((0, 0))
-    assert red == green == blue
-    return red
-
-
 def items(listed) -> dict:
     return {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in listed}
 
 
-def test_offline_run_holds_grid_table_scores_and_recipe(results):
-    result = track(results, CompareConfig(), {"name": "demo", "train": {"rank": 4}})
-    assert result.mode == "offline", result.line
-    assert result.folder is not None and results in result.folder.parents
-    assert result.line == f"W&B, offline: wandb sync {result.folder}"
-    (log,) = result.folder.glob("*.wandb")
-    logged = read_wandb(log)
-    deadline = time.monotonic() + 60  # W&B's own process may still be writing on a busy machine
-    while not any(r.HasField("history") for r in logged) and time.monotonic() < deadline:
-        time.sleep(0.5)
+def records_of(run: Path, rows: int) -> list:
+    """What an offline run holds, once W&B's own process has written its last row of history."""
+    (log,) = run.glob("*.wandb")
+    deadline = time.monotonic() + 60
+    while True:
         logged = read_wandb(log)
+        if sum(r.HasField("history") for r in logged) >= rows or time.monotonic() > deadline:
+            return logged
+        time.sleep(0.5)
 
-    (history,) = [items(r.history.item) for r in logged if r.HasField("history")]
-    files = result.folder / "files"
-    assert history["grid._type"] == "image-file"
-    with Image.open(files / history["grid.path"]) as grid:
+
+def table(files: Path, told: dict, key: str) -> list[dict]:
+    assert told[f"{key}._type"] == "table-file"
+    held = json.loads((files / told[f"{key}.path"]).read_text())
+    return [dict(zip(held["columns"], row, strict=True)) for row in held["data"]]
+
+
+def test_an_offline_run_holds_everything_and_may_be_moved(run_folder, tmp_path):
+    result = tracked(run_folder)
+    assert result.mode == "offline", result.line
+    assert result.folder is not None and run_folder in result.folder.parents
+    assert result.line == f"W&B, offline: wandb sync {result.folder}"
+    records_of(result.folder, rows=9)
+    moved = tmp_path / "elsewhere"
+    shutil.move(run_folder, moved)
+    run = moved / result.folder.relative_to(run_folder)
+    logged = records_of(run, rows=9)
+    files = run / "files"
+    assert not any(r.HasField("artifact") for r in logged), "staged by absolute paths"
+
+    (started,) = [r.run for r in logged if r.HasField("run")]
+    assert (started.project, started.display_name) == ("ablate2tune", "demo-seed3")
+    assert (started.run_group, started.job_type) == ("demo", "compare")
+    assert list(started.tags) == ["testbed", "t" * 64], "tags have 64 characters at most"
+    assert items(started.config.update)["train"] == {"rank": 4}
+
+    history = [items(r.history.item) for r in logged if r.HasField("history")]
+    curve = [row for row in history if "train/step" in row]
+    assert [row["train/step"] for row in curve] == [0, 1, 2]
+    assert [row.get("train/loss") for row in curve] == [None, 0.25, 0.125]
+    assert [row.get("train/validation") for row in curve] == [0.5, None, 0.375]
+    samples = [row for row in curve if "train/samples.path" in row]
+    assert [row["train/samples.caption"] for row in samples] == ["step 0", "step 2"]
+    defined = [r.metric for r in logged if r.HasField("metric")]
+    assert [one.step_metric for one in defined if one.glob_name == "train/*"] == ["train/step"]
+
+    told = {key: value for row in history for key, value in row.items()}
+    for key in [key for key in told if key.endswith("path")]:
+        assert (files / told[key]).exists(), key
+    with Image.open(files / told["grid.path"]) as grid:
         assert grid.size == (20, 30)
+    assert told["pictures/left of.captions"] == [
+        "a red ball left of a blue cube (seed 7) | before ✗ right of | after ✓ left of"
+    ]
+    (name,) = told["pictures/left of.filenames"]
+    with Image.open(files / name) as pair:
+        assert pair.size == (16, 8)
+        assert [pair.getpixel((x, 0))[0] for x in (0, 15)] == [0, 100], "before, after"
+    assert len(told["pictures/no relation.filenames"]) == 1
 
-    assert history["pictures._type"] == "table-file" and history["pictures.nrows"] == 2
-    (artifact,) = [r.artifact for r in logged if r.HasField("artifact")]
-    staged = {entry.path: Path(entry.local_path) for entry in artifact.manifest.contents}
-    assert all(results in path.parents for path in staged.values()), "nothing outside the run"
-    table = json.loads(staged["pictures.table.json"].read_text())
-    first, second = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+    first, second = table(files, told, "prompts")
     assert first["prompt"] == "a red ball left of a blue cube" and first["relation"] == "left of"
-    assert second["prompt"] == "a red ball and a blue cube" and second["relation"] is None
-    assert (first["seed"], second["seed"]) == (7, 8)
-    assert (first["right before"], first["right after"]) == (False, True)
-    assert (first["read before"], first["read after"]) == ("right of", "left of")
-    shades = [shade(staged[row[side]["path"]]) for row in (first, second) for side in SIDES]
-    assert shades == [0, 100, 40, 140]
+    assert (first["before: right"], first["after: right"]) == (False, True)
+    assert (first["before: read"], first["after: read"]) == ("right of", "left of")
+    assert second["relation"] is None and second["seed"] == 8
+    figures = table(files, told, "figures")
+    (row,) = [r for r in figures if (r["figure"], r["arm"], r["relation"]) ==
+              ("direction, given kind", "after", "left of")]  # fmt: skip
+    assert (row["value"], row["difference"]) == (1.0, 1.0)
+    assert table(files, told, "drawn")[0]["opposite"] == 1
 
     summary = {}
     for record in logged:
         if record.HasField("summary"):
             summary |= items(record.summary.update)
-    assert summary["after"] == summary["difference"] == {"spatial": INTERVAL}
-    (run,) = [r.run for r in logged if r.HasField("run")]
-    assert run.project == "ablate2tune"
-    assert items(run.config.update)["train"] == {"rank": 4}
+    assert summary["arms"]["after"]["spatial"]["value"] == 1.0
+    assert summary["difference"]["after"]["direction_given_kind"]["value"] == 1.0
 
 
-def test_an_unjudged_comparison_has_pictures_and_no_verdict_columns(results):
-    rows = [json.loads(line) for line in (results / "verdicts.jsonl").read_text().splitlines()]
-    text = "".join(json.dumps({**row, "verdict": None}) + "\n" for row in rows)
-    (results / "verdicts.jsonl").write_text(text)
-    (results / "scores.json").unlink()
-    result = track(results, CompareConfig(), {})
+def test_an_unjudged_comparison_has_pictures_and_no_verdicts(run_folder):
+    from ablate2tune.compare.shown import read_shown
+
+    folder = run_folder / "compare"
+    unread = {
+        arm: [replace(one, verdict=None, detections=None) for one in pictures]
+        for arm, pictures in read_shown(folder).items()
+    }
+    write_shown(folder, unread)
+    (folder / "scores.json").unlink()
+    result = track(folder, None, LABELS, "offline")
     assert result.mode == "offline" and result.folder is not None, result.line
-    (table,) = (result.folder / "files").rglob("*.table.json")
-    held = json.loads(table.read_text())
-    assert held["columns"] == ["prompt", "relation", "seed", "before", "after"]
-    assert [row[0] for row in held["data"]] == [row["prompt"] for row in rows[:2]]
+    (held,) = (result.folder / "files").rglob("*.table.json")
+    assert json.loads(held.read_text())["columns"] == ["prompt", "relation", "seed"]
     assert list((result.folder / "files").rglob("grid*.png"))
 
 
-def test_off_leaves_nothing(results, monkeypatch):
-    assert track(results, CompareConfig(wandb="off"), {}).mode == "off"
-    monkeypatch.setenv("WANDB_MODE", "disabled")
-    assert track(results, CompareConfig(), {}).mode == "off"
-    assert not (results / "wandb").exists()
+def test_off_leaves_nothing(run_folder):
+    assert tracked(run_folder, mode="off").mode == "off"
+    assert not (run_folder / "compare" / "wandb").exists()
+
+
+def test_how_a_run_is_tracked(monkeypatch):
+    assert [tracking_mode(x) for x in ("auto", "offline", "off")] == ["offline", "offline", "off"]
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    assert [tracking_mode(x) for x in ("auto", "offline", "off")] == ["online", "offline", "off"]
+    for value, mode in (("offline", "offline"), ("dryrun", "offline"), ("disabled", "off")):
+        monkeypatch.setenv("WANDB_MODE", value)
+        assert tracking_mode("auto") == mode
 
 
 def test_credentials_are_found_without_asking(tmp_path, monkeypatch):
@@ -163,18 +213,23 @@ def test_credentials_are_found_without_asking(tmp_path, monkeypatch):
     assert not logged_in()
 
 
-def test_a_failure_is_one_line(results, monkeypatch):
+def test_a_failure_is_one_line(run_folder, monkeypatch):
     def fail(**_):
         raise RuntimeError("the service\nis gone")
 
     monkeypatch.setattr(wandb, "init", fail)
-    result = track(results, CompareConfig(), {})
+    result = tracked(run_folder)
     assert result.mode == "failed" and result.line is not None
-    assert result.line.startswith("warning: W&B tracking failed (the service is gone)")
-    assert "\n" not in result.line
+    assert result.line.startswith("warning: W&B tracking failed (") and "is gone" in result.line
+    assert "\n" not in result.line and "tries again" in result.line
 
 
-def test_an_unreachable_server_leaves_an_offline_run(results, monkeypatch):
+def test_a_project_name_that_is_refused_is_a_failure(run_folder):
+    result = tracked(run_folder, replace(LABELS, project="a/b"))
+    assert result.mode == "failed" and "a/b" in str(result.line)
+
+
+def test_an_unreachable_server_leaves_an_offline_run(run_folder, monkeypatch):
     real = wandb.init
 
     def unreachable(**options):
@@ -183,13 +238,12 @@ def test_an_unreachable_server_leaves_an_offline_run(results, monkeypatch):
         return real(**options)
 
     monkeypatch.setattr(wandb, "init", unreachable)
-    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
-    result = track(results, CompareConfig(), {})
+    result = tracked(run_folder, mode="online")
     assert result.mode == "offline" and result.line is not None
-    assert "could not be reached (no route to host)" in result.line
+    assert "could not be reached" in result.line and "no route to host" in result.line
     assert f"wandb sync {result.folder}" in result.line
 
 
-def test_a_missing_file_is_a_failure_too(tmp_path):
-    result = track(tmp_path, CompareConfig(), {})
-    assert result.mode == "failed" and "scores.json" in str(result.line)
+def test_a_missing_file_is_a_failure_too(run_folder):
+    (run_folder / "compare" / "grid.png").unlink()
+    assert tracked(run_folder).mode == "failed"

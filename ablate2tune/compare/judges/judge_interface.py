@@ -25,8 +25,8 @@ JUDGED_AT_ONCE = 64
 class JudgeConfig(Settings):
     """A judge's settings; each kind adds its own."""
 
-    kind: str
-    """A registered judge."""
+    kind: Any
+    """Name of a registered judge; each kind narrows it to its own."""
 
 
 class Judge(Protocol):

@@ -25,7 +25,7 @@ from transformers import (
     Owlv2ImageProcessorPil,
 )
 
-from ablate2tune.compare.boxes import Choice, choose, own_pixels, relative_depth
+from ablate2tune.compare.judges.boxes import Choice, choose, own_pixels, relative_depth
 from ablate2tune.compare.judges.judge_interface import JUDGED_AT_ONCE, JUDGES, JudgeConfig
 from ablate2tune.compare.relations import Detection
 from ablate2tune.errors import UserError, did_you_mean, reason

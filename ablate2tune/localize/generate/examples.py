@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ablate2tune.compare.calibration import check_label
+from ablate2tune.compare.judge_error import check_label
 from ablate2tune.compare.judges import Judge
 from ablate2tune.compare.prompts import JUDGED, Prompt
 from ablate2tune.contrasts.contrast import Contrast

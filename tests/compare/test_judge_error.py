@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from placing import place
 
-from ablate2tune.compare.calibration import calibrate, large_error
+from ablate2tune.compare.judge_error import calibrate, large_error
 from ablate2tune.errors import UserError
 from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.statistics.resampling import Resampling

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ablate2tune.compare.boxes import Choice, choose, own_pixels, relative_depth
+from ablate2tune.compare.judges.boxes import Choice, choose, own_pixels, relative_depth
 from ablate2tune.compare.prompts import Prompt
 from ablate2tune.compare.relations import Detection
 from ablate2tune.compare.verdicts import give_verdict

@@ -1,22 +1,24 @@
 """A judge's own error, measured on rendered scenes whose truth is known."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ablate2tune.compare.judges import Judge
+from ablate2tune.compare.judges import JUDGED_AT_ONCE, Judge
 from ablate2tune.compare.prompts import Prompt
 from ablate2tune.compare.verdicts import Verdict, give_verdict
 from ablate2tune.errors import UserError
 from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.scenes.vocabulary import OPPOSITE
 from ablate2tune.seeding import numpy_generator
-from ablate2tune.statistics.rates import Rate, rate
+from ablate2tune.statistics.rates import Rate, cluster_counts, rate
 from ablate2tune.statistics.resampling import Resampling
 
+CALIBRATION = "calibration.jsonl"
+"""What the judge said of each rendered scene: a `Reading` a row, in the stage's folder."""
 LARGE_ERROR = 0.1
 """Share of wrong verdicts from which a judge's figures come with a warning. One that sees nothing,
 or takes relations at random, has 0.5."""
@@ -58,12 +60,36 @@ class Calibration:
         }
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What a judge said of one rendered scene."""
+
+    scene: str
+    group: str
+    relation: str
+    """The true one."""
+    detected: int
+    """Objects that it saw."""
+    verdict: Verdict
+    """On the true caption."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """A JSON-able row."""
+        return {**vars(self), "verdict": self.verdict.as_dict()}
+
+    @classmethod
+    def of(cls, row: dict[str, Any]) -> "Reading":
+        """The reading that a row holds."""
+        told = {field.name: row[field.name] for field in fields(cls)}
+        return cls(**{**told, "verdict": Verdict(**told["verdict"])})
+
+
 def calibrate(
     judge: Judge,
     records: Sequence[SceneRecord],
     images: np.ndarray,
     how: Resampling,
-    batch_size: int = 64,
+    batch_size: int = JUDGED_AT_ONCE,
 ) -> Calibration:
     """Run a judge on rendered scenes and compare what it says with what was rendered.
 
@@ -77,6 +103,16 @@ def calibrate(
     Raises:
         UserError: there is no scene, or the judge does not know an object of the scenes.
     """
+    return calibration_of(read_scenes(judge, records, images, batch_size), how)
+
+
+def read_scenes(
+    judge: Judge,
+    records: Sequence[SceneRecord],
+    images: np.ndarray,
+    batch_size: int = JUDGED_AT_ONCE,
+) -> list[Reading]:
+    """What a judge says of rendered scenes (see `calibrate`)."""
     if not records:
         raise UserError(
             "there are no rendered test scenes to measure the judge on",
@@ -87,23 +123,38 @@ def calibrate(
     for label in sorted({p.subject_label for p in prompts} | {p.object_label for p in prompts}):
         check_label(judge, label)
     found = judge.detect(images, batch_size)
-    verdicts = [give_verdict(p, d) for p, d in zip(prompts, found, strict=True)]
-    detected = np.array([len(detections) for detections in found])
-    clusters = _clusters([record.group_id for record in records])
+    return [
+        Reading(r.scene_id, r.group_id, r.relation, len(seen), give_verdict(prompt, seen))
+        for r, prompt, seen in zip(records, prompts, found, strict=True)
+    ]
+
+
+def calibration_of(readings: Sequence[Reading], how: Resampling) -> Calibration:
+    """The error rates of what a judge said of rendered scenes.
+
+    Args:
+        readings: one per scene.
+        how: resampling of the contrast groups.
+    """
+    verdicts = [reading.verdict for reading in readings]
+    groups = np.array([reading.group for reading in readings])
 
     def share(hits: ArrayLike, trials: ArrayLike) -> Rate:
-        return rate(clusters(hits), clusters(trials), how)
+        return rate(*cluster_counts(np.asarray(hits), np.asarray(trials), groups), how)
 
     right = [v.subject_found + v.object_found for v in verdicts]
     both = [v.objects for v in verdicts]
     wrong = [v.objects and not v.relation_right for v in verdicts]
     missed = [not v.spatial for v in verdicts]
-    accepted = [_reads(v, OPPOSITE[r.relation]) for v, r in zip(verdicts, records, strict=True)]
-    ones = np.ones(len(records))
+    accepted = [
+        one.verdict.objects and one.verdict.relation_read == OPPOSITE[one.relation]
+        for one in readings
+    ]
+    ones = np.ones(len(readings))
     return Calibration(
-        images=len(records),
+        images=len(readings),
         object_recall=share(right, 2 * ones),
-        object_precision=share(right, detected),
+        object_precision=share(right, [reading.detected for reading in readings]),
         both_found=share(both, ones),
         relation_error=share(wrong, both),
         relation_unread=share([v.objects and v.relation_read is None for v in verdicts], both),
@@ -112,10 +163,10 @@ def calibrate(
         verdict_error=share(np.add(missed, accepted, dtype=int), 2 * ones),
         per_relation={
             relation: share(
-                [w and r.relation == relation for w, r in zip(wrong, records, strict=True)],
-                [b and r.relation == relation for b, r in zip(both, records, strict=True)],
+                [w and one.relation == relation for w, one in zip(wrong, readings, strict=True)],
+                [b and one.relation == relation for b, one in zip(both, readings, strict=True)],
             )
-            for relation in sorted({record.relation for record in records})
+            for relation in sorted({reading.relation for reading in readings})
         },
     )
 
@@ -170,13 +221,3 @@ def large_error(calibration: dict[str, Any]) -> str | None:
         f"the judge is often wrong: {100 * error:.0f} % of its verdicts on "
         f"{calibration['images']} rendered scenes whose truth is known"
     )
-
-
-def _reads(verdict: Verdict, relation: str) -> bool:
-    return verdict.objects and verdict.relation_read == relation
-
-
-def _clusters(names: Sequence[str]) -> Callable[[ArrayLike], np.ndarray]:
-    """Sums over the images of one contrast group."""
-    _, index = np.unique(names, return_inverse=True)
-    return lambda values: np.bincount(index, weights=np.asarray(values, dtype=float))

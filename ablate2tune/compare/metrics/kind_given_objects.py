@@ -1,0 +1,22 @@
+"""Pictures of the right kind of arrangement, whoever stands where, given both objects."""
+
+from ablate2tune.compare.metrics.metric import METRICS, Metric
+from ablate2tune.compare.relations import right_kind
+from ablate2tune.compare.shown import Shown
+
+
+class KindGivenObjects(Metric):
+    """Pictures of the right kind of arrangement, whoever stands where, given both objects."""
+
+    title = "  kind, given objects"
+    place = 4
+    by_relation = True
+
+    def value(self, shown: Shown, reference: Shown) -> float | None:
+        """1 or 0; None without a relation or without both objects."""
+        if shown.prompt.relation is None or not shown.read.objects:
+            return None
+        return float(right_kind(shown.prompt.relation, shown.read.relation_read))
+
+
+METRICS.add("kind_given_objects", KindGivenObjects())

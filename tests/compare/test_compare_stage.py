@@ -1,0 +1,153 @@
+"""`ablate2tune compare` as a user types it: what is kept, what is shown anew, and extensions."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from test_run_flux_recipe import SMALL, write_rendered
+
+from ablate2tune.cli import main
+from ablate2tune.recipe import load_recipe
+
+HERE = Path(__file__).parent
+RECIPE = HERE.parents[1] / "recipes" / "flux1-dev.yaml"
+
+
+@pytest.fixture
+def words(tmp_path, tiny_flux_folder, adapter, judge_folder) -> list[str]:
+    """The recipe and overrides: three arms, none of which needs a training."""
+    arms = (
+        f"{{base: null, tuned: {{adapter: {adapter}}}, "
+        "skipped: {ablate: [transformer_blocks.1=skip]}}"
+    )
+    settings = [
+        *SMALL, f"model.path={tiny_flux_folder}", f"data={tmp_path}/data", f"runs={tmp_path}/runs",
+        f"compare.judge={judge_folder}", f"compare.arms={arms}",
+    ]  # fmt: skip
+    write_rendered(load_recipe(RECIPE, settings))
+    with pytest.raises(SystemExit):
+        main(["render-data", str(RECIPE), *settings])
+    return [str(RECIPE), *settings]
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    return tmp_path / "runs" / "tiny" / "compare"
+
+
+@pytest.fixture
+def run(words, capsys):
+    """Runs compare and returns what it said; a code other than 0 is expected to be an error."""
+
+    def run(*more: str, code: int = 0) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main(["compare", *words, *more])
+        output = capsys.readouterr()
+        assert (ended.value.code or 0) == code, output.err
+        return output.err if code else output.out
+
+    return run
+
+
+def stamps(folder: Path, pattern: str) -> dict[str, int]:
+    return {str(p.relative_to(folder)): p.stat().st_mtime_ns for p in folder.glob(pattern)}
+
+
+def test_several_arms_and_what_a_change_costs(run, folder, adapter):
+    said = run()
+    assert {p.name for p in (folder / "images").iterdir()} == {"base", "tuned", "skipped"}
+    for heading in ("base", "tuned", "skipped", "direction, given kind", "asked for"):
+        assert heading in said
+    scores = json.loads((folder / "scores.json").read_text())
+    assert scores["reference"] == "base" and list(scores["difference"]) == ["tuned", "skipped"]
+    made = stamps(folder, "images/**/*.png"), stamps(folder, "*.jsonl")
+    assert len(made[0]) == 3 * (6 + 2)
+
+    assert "measured on scenes of" not in said
+
+    # What presents: the verdicts stand, figures and grid follow.
+    grid = (folder / "grid.png").read_bytes()
+    said = run("compare.grid_rows=1", "compare.confidence=0.8", "compare.reference=tuned")
+    assert "shown anew" in said and "80% intervals" in said
+    again = json.loads((folder / "scores.json").read_text())
+    assert again["reference"] == "tuned" and list(again["difference"]) == ["base", "skipped"]
+    assert again["arms"]["base"]["spatial"]["value"] == scores["arms"]["base"]["spatial"]["value"]
+    assert (folder / "grid.png").read_bytes() != grid
+    assert (stamps(folder, "images/**/*.png"), stamps(folder, "*.jsonl")) == made
+    assert "inputs unchanged" in run(
+        "compare.grid_rows=1", "compare.confidence=0.8", "compare.reference=tuned"
+    )
+
+    # Another set of arms: those that are the same keep their pictures.
+    said = run(f"compare.arms={{base: null, other: {{adapter: {adapter}}}}}")
+    assert "what does not depend on it is kept" in said
+    kept = stamps(folder, "images/base/*.png")
+    assert kept.items() <= made[0].items()
+    assert list(json.loads((folder / "scores.json").read_text())["arms"]) == ["base", "other"]
+
+    # What the prompts are drawn from decides everything.
+    said = run("scenes.relations=[left of, right of]", code=2)
+    assert "belongs to another recipe: scenes.relations" in said and "rm -r" in said
+    said = run("compare.arms={a: {adapter: nowhere}}", code=2)
+    assert "no adapter to compare in the arm 'a'" in said
+    said = run("compare.arms={a: {ablate: [transformer_blocks.1]}}", code=2)
+    assert "ADDRESS=MODE" in said
+    assert "no arm" in run("compare.reference=after", code=2)
+
+
+def test_tracking_is_made_good_for(run, folder, monkeypatch):
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    few = ("compare.arms={base: null}", "compare.judge=null")
+    run(*few)
+    assert not (folder / "wandb").exists()
+    said = run(*few, "compare.wandb=offline", "compare.wandb_project=a/b")
+    assert "tracking failed" in said
+    made = stamps(folder, "images/**/*.png")
+    said = run(*few, "compare.wandb=offline", "compare.wandb_project=ab")
+    (line,) = [line for line in said.splitlines() if "wandb sync" in line]
+    assert line.startswith("W&B, offline: wandb sync ")
+    assert Path(line.split("wandb sync ")[1]).is_dir(), "on one line, whole"
+    assert "inputs unchanged\n" in run(*few, "compare.wandb=offline", "compare.wandb_project=ab")
+    assert len(list((folder / "wandb").glob("offline-run-*/*.wandb"))) == 1
+    assert stamps(folder, "images/**/*.png") == made
+
+
+def test_a_judge_and_a_metric_from_outside_the_package(words, folder, tmp_path):
+    info = tmp_path / "site" / "examples-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: examples\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[ablate2tune]\nexample_judge = example_judge\nexample_metric = example_metric\n"
+    )
+    path = os.pathsep.join([str(tmp_path / "site"), str(HERE), os.environ.get("PYTHONPATH", "")])
+    words = [word for word in words if not word.startswith("compare.judge=")]
+    done = subprocess.run(
+        [sys.executable, "-m", "ablate2tune", "compare", *words,
+         "compare.judge={kind: nearest-colour, reach: 300}"],
+        env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True,
+        cwd=HERE.parents[1],
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "verdict flipped" in done.stdout
+    scores = json.loads((folder / "scores.json").read_text())
+    assert scores["judge"]["kind"] == "nearest-colour"
+    assert (
+        "flipped" not in scores["arms"]["base"] and "flipped" not in scores["difference"]["tuned"]
+    )
+    rows = [json.loads(line) for line in (folder / "verdicts.jsonl").read_text().splitlines()]
+    right = {
+        arm: [row["verdict"]["spatial"] for row in rows if row["arm"] == arm and row["relation"]]
+        for arm in ("base", "tuned")
+    }
+    flipped = [a != b for a, b in zip(right["base"], right["tuned"], strict=True)]
+    told = scores["arms"]["tuned"]["flipped"]
+    assert (told["value"], told["n"]) == (sum(flipped) / 6, 6)
+
+
+def test_a_judge_measured_at_another_size_is_no_secret(words, run):
+    few = "compare.arms={base: null}"
+    said = run("model.height=64", few)
+    assert "the judge was measured on scenes of 32 x 32 pixels, the pictures are 32 x 64" in said
