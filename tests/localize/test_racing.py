@@ -73,8 +73,9 @@ def simulated_race(
             spent += len(places)
             measured[c] = places.stop
 
-    def standing(c):
-        values = draws[c][: measured[c]]
+    def standing(c, count):
+        assert count == measured[c]
+        values = draws[c][:count]
         half = 2 * values.std() / len(values) ** 0.5
         return Standing(values.mean(), values.mean() - half, values.mean() + half)
 

@@ -66,6 +66,19 @@ class Engine:
         return rows * (len(places) - self._start(condition, places)) + donors
 
     @torch.no_grad()
+    def try_prefixes(self, batch: Batch) -> None:
+        """Learn on a few rows whether prefixes can be reused, before a cost decides anything."""
+        if self._prefix_reuse:
+            trace = Trace()
+            with self.blocks.running(record=trace):
+                self._run(batch)
+            self._give_up(trace)
+
+    def _give_up(self, trace: Trace) -> None:
+        if trace.obstacle:
+            self.prefix_obstacle, self._prefix_reuse = trace.obstacle, False
+
+    @torch.no_grad()
     def losses(self, batch: Batch, conditions: Sequence[Condition]) -> dict[Condition, np.ndarray]:
         """The loss of every row under each condition: float64, (rows,).
 
@@ -108,7 +121,8 @@ class Engine:
             with self.blocks.running(record=trace):
                 found[BASELINE] = self._run(batch)
         if trace is not None and trace.obstacle:
-            self.prefix_obstacle, self._prefix_reuse, trace = trace.obstacle, False, None
+            self._give_up(trace)
+            trace = None
         model, catalogue = self.denoiser.model, self._catalogue
         places = {address: i for i, address in enumerate(trace.order)} if trace else {}
         ablating.sort(key=lambda condition: self._start(condition, places))

@@ -5,6 +5,9 @@ the best is open get more of them, share after share, until it is settled or the
 (successive rejects, Audibert et al. 2010; Hoeffding races, Maron & Moore 1994, with bootstrap
 intervals). The groups come in an order in which every prefix spreads evenly over the baseline's
 margins, since what a component can take away depends on what is there.
+
+Every decision follows from the seed and the rows of the rounds before it alone, not from what else
+lies on the disk: a race that was killed at any row goes on as if it had not been.
 """
 
 from collections.abc import Callable, Sequence
@@ -69,7 +72,7 @@ def race(
     budget: float,
     cost: Callable[[Condition, int], float],
     run: Callable[[Sequence[Condition], range], None],
-    standing: Callable[[Condition], Standing],
+    standing: Callable[[Condition, int], Standing],
     shared_cost: Callable[[int], float] = lambda _: 0.0,
 ) -> dict[Condition, int]:
     """Measure conditions until the best `top` of them are told from the rest, or money is out.
@@ -81,7 +84,7 @@ def race(
         budget: block evaluations to spend; the first share is run even where it exceeds them.
         cost: block evaluations of a condition on that many groups.
         run: measures conditions on groups by their places in the order.
-        standing: a condition's figure so far.
+        standing: a condition's figure on the first so many groups of the order.
         shared_cost: block evaluations of a run on that many groups beside its conditions' own.
 
     Returns:
@@ -98,7 +101,7 @@ def race(
         more = min(2 * share, groups) - share
         budget -= shared_cost(more)
         payable: list[Condition] = []
-        for condition in worth_more({c: standing(c) for c in conditions}, top):
+        for condition in worth_more({c: standing(c, measured[c]) for c in conditions}, top):
             if measured[condition] == share and cost(condition, more) <= budget:
                 budget -= cost(condition, more)
                 payable.append(condition)

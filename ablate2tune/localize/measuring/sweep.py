@@ -15,7 +15,7 @@ from ablate2tune.errors import UserError
 from ablate2tune.localize.localize_config import LocalizeConfig
 from ablate2tune.localize.measuring.condition import BASELINE, Condition
 from ablate2tune.localize.measuring.processes import Processes
-from ablate2tune.localize.measuring.racing import race, spread_order
+from ablate2tune.localize.measuring.racing import Standing, race, spread_order
 from ablate2tune.localize.measuring.results import Results
 from ablate2tune.localize.measuring.row_file import Row
 from ablate2tune.localize.measuring.sweep_identity import claim
@@ -179,6 +179,12 @@ class Sweep(Generic[P]):
         def shared_cost(groups: int) -> float:
             return self.probe.shared_cost(1) * per_group * groups
 
+        place = {group: i for i, group in enumerate(order)}
+        of_example = np.array([place[group] for group in self.groups])
+
+        def standing(condition: Condition, groups: int) -> Standing:
+            return analysis.standing(condition, of_example < groups)
+
         def measure_groups(conditions: Sequence[Condition], places: range) -> None:
             self._measure(conditions, self.of_groups([order[place] for place in places]))
 
@@ -189,7 +195,7 @@ class Sweep(Generic[P]):
             budget,
             cost,
             measure_groups,
-            analysis.standing,
+            standing,
             shared_cost,
         )
 

@@ -216,6 +216,7 @@ class MarginProbe(Probe[MarginConfig]):
     def verify(self) -> Verification:
         """Check the ablations on a few measured rows at the first noise level."""
         batch = next(self._small_batches())
+        self.engine.try_prefixes(batch)
         with self.engine.blocks.running():
             return verify(self.denoiser.model, lambda: batch_loss(self.denoiser, batch))
 

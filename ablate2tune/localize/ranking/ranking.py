@@ -172,12 +172,16 @@ class Analysis:
         undefined = self._config.rank_by == "specificity" and not self._is_specific
         return "impact" if undefined else self._config.rank_by
 
-    def standing(self, condition: Condition) -> Standing:
-        """What a condition is ranked by, with its interval."""
-        if self.ranked_by == "specificity":
-            figure = self.groups.interval(self._specificity(condition))
-        else:
-            figure = self.groups.interval(self._estimates(condition)[self.figure.name])
+    def standing(self, condition: Condition, counted: np.ndarray) -> Standing:
+        """What a condition is ranked by, with its interval, from some of its examples.
+
+        Args:
+            condition: what was ablated.
+            counted: which examples count, bool (n,), though more may have been measured.
+        """
+        found = self._estimates(condition, counted)
+        by = self._specificity(found) if self.ranked_by == "specificity" else None
+        figure = self.groups.interval(by or found[self.figure.name])
         return Standing(figure["value"], figure["low"], figure["high"])
 
     def is_finite(self, condition: Condition) -> bool:
@@ -270,7 +274,7 @@ class Analysis:
         impacts = {name: impacts[name] for name in self._figures if name in impacts}
         specificity = None
         if self._is_specific:
-            specificity = self.groups.interval(self._specificity(condition))
+            specificity = self.groups.interval(self._specificity(estimates))
         return Row(
             component,
             condition.mode,
@@ -348,27 +352,32 @@ class Analysis:
             for name, base in self._base.items()
         }
 
-    def _estimates(self, condition: Condition) -> dict[str, Estimate]:
-        """Mean impacts over all examples, from those that were measured."""
+    def _estimates(
+        self, condition: Condition, counted: np.ndarray | None = None
+    ) -> dict[str, Estimate]:
+        """Mean impacts over all examples, from those that were measured (and are counted)."""
         measured = self._results.measured(condition)
+        measured = measured if counted is None else measured & counted
         cheap = self.first_order(condition)
         found = {}
         for name, impact in self.impacts(condition).items():
             if self._figures[name].partial:
-                found |= self._difference(name, condition)
+                found |= self._difference(name, condition, measured)
                 continue
-            counted = measured & np.isfinite(self._base[name])
-            if not counted.any():
+            known = measured & np.isfinite(self._base[name])
+            if not known.any():
                 continue
             covariates = [*([cheap[name]] if cheap else []), self._base[name]]
-            carried = carried_over(impact, counted, covariates)
-            found[name] = self.groups.estimated_mean(impact, counted, carried)
+            carried = carried_over(impact, known, covariates)
+            found[name] = self.groups.estimated_mean(impact, known, carried)
         return found
 
-    def _difference(self, name: str, condition: Condition) -> dict[str, Estimate]:
+    def _difference(
+        self, name: str, condition: Condition, measured: np.ndarray
+    ) -> dict[str, Estimate]:
         """Of a partial figure: the difference of two means, each over its own examples."""
-        means = []
-        for values in (self._base[name], self._results[condition][name].mean(1)):
+        means, ablated = [], self._results[condition][name].mean(1)
+        for values in (self._base[name], np.where(measured, ablated, np.nan)):
             defined = np.isfinite(values)
             if not defined.any():
                 return {}
@@ -384,9 +393,8 @@ class Analysis:
         lies above zero."""
         return self.figure.role == "target" and self.has_skill and self.has_control
 
-    def _specificity(self, condition: Condition) -> Estimate:
+    def _specificity(self, found: Mapping[str, Estimate]) -> Estimate:
         """Relative target minus relative control impact; the baseline is resampled as well."""
-        found = self._estimates(condition)
         control = of_role(self._figures.values(), "control")
         assert control is not None, "without a control there is no specificity"
         target, control = (self._relative(found[x], x) for x in (self.figure.name, control.name))

@@ -1,0 +1,86 @@
+"""A race that was killed after any row goes on to the rows and the ranking of one that was not."""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from ablate2tune import runs
+from ablate2tune.components import discover
+from ablate2tune.localize.localize_config import LocalizeConfig
+from ablate2tune.localize.measuring.condition import BASELINE, Condition
+from ablate2tune.localize.measuring.processes import Processes
+from ablate2tune.localize.measuring.sweep import Sweep
+from ablate2tune.localize.probes.probe import Figure, Probe
+from ablate2tune.seeding import numpy_generator
+
+GROUPS, NOISE = 32, 1.2
+
+
+class MadeUpProbe(Probe):
+    """Figures drawn by (condition, example): true impacts 0, 0.1, 0.2, ... under much noise."""
+
+    name, unit, shares = "made-up", "draws", True
+    figures = tuple(Figure(role, role, role=role) for role in ("target", "control", "quality"))
+    ids = groups = tuple(f"{i:02d}" for i in range(GROUPS))  # type: ignore[assignment]
+    batch = 5
+    spent = 0
+
+    def identity(self):
+        return {"schema": "made-up/1"}
+
+    def cost(self, condition, examples):
+        return examples
+
+    def measure(self, conditions, chunk):
+        return {
+            condition: {
+                name: np.array([[self.value(name, condition, index)] for index in chunk])
+                for name in ("target", "control", "quality")
+            }
+            for condition in conditions
+        }
+
+    def value(self, figure: str, condition: Condition, index: int) -> float:
+        noise = numpy_generator(3, f"{figure} {condition}", index).normal(0, NOISE)
+        if figure == "quality":
+            return -9.0 + 0.01 * noise
+        lost = 0.1 * self.order.index(condition.addresses[0]) if condition.addresses else 0.0
+        return 4.0 - lost + (noise if condition.addresses else 0.1 * noise)
+
+
+@pytest.fixture
+def run(tiny_flux, tmp_path):
+    parts = [part for part in discover(tiny_flux.model) if part.level == "sublayer"]
+    measured = [(part, Condition((part.address,), "zero")) for part in parts]
+    MadeUpProbe.order = [part.address for part in parts]
+
+    def run(name: str, rows: list[str]):
+        folder = tmp_path / name
+        folder.mkdir()
+        if rows:
+            runs.write_json(folder / "identity.json", {"schema": "made-up/1"})
+            (folder / "results.jsonl").write_text("".join(rows))
+        config = LocalizeConfig(bootstrap=60)
+        probe = MadeUpProbe(SimpleNamespace(denoiser=tiny_flux, seed=1))  # type: ignore[arg-type]
+        sweep = Sweep(probe, config, folder, Processes(tiny_flux))
+        analysis = sweep.baseline()
+        kept, _ = sweep.run(measured, budget=18.0 * len(measured))
+        left = (folder / "results.jsonl").read_text().splitlines(keepends=True)
+        known = {
+            c: sorted(np.flatnonzero(sweep.results.measured(c))) for c in sweep.results.conditions
+        }
+        return [row.as_dict() for row in analysis.rows(kept)], known, left
+
+    return run
+
+
+def test_a_race_killed_after_any_row_ends_as_one_that_was_not(run):
+    ranking, known, rows = run("whole", [])
+    counts = {len(places) for c, places in known.items() if c != BASELINE}
+    assert len(counts) > 1, "a race that measures all alike decides nothing"
+    for kept in range(1, len(rows), 7):
+        again, measured, _ = run(f"killed after {kept}", rows[:kept])
+        assert measured == known, f"killed after {kept} rows"
+        assert json.dumps(again) == json.dumps(ranking)
