@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, ClassVar, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 
@@ -39,6 +39,8 @@ class Settings(BaseModel):
     """Base of all settings: frozen, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    gone: ClassVar[dict[str, str]] = {}
+    """Keys that there are no more, with what holds now; a recipe that has one is told so."""
 
     @field_validator("*", mode="before")
     @classmethod

@@ -48,13 +48,18 @@ class OwnImagesConfig(Settings):
     """Classifier-free guidance against the empty prompt for calls that have it; 1 is off."""
     batch_size: Positive = 50
     """Pictures per call of the pipeline."""
-    min_groups: Annotated[int, Field(ge=4)] = 16
-    """Contrast groups with a verified picture under which no ranking is made of them; a quarter of
-    it for calibration."""
+    gone = {"min_groups": "no ranking is made of fewer than 16 groups with a verified picture"}
 
 
 class LocalizeConfig(MarginConfig):
     """How components are ranked."""
+
+    gone = {
+        "race_top": "a race settles the first 8 places of each level",
+        "follow_up_groups": "follow-ups are measured on 48 contrast groups at most",
+        "strip_prompts": "strips show 4 captions",
+        "strip_steps": "strips are drawn in 16 steps",
+    }
 
     probe: str = "margin"
     """What components are ranked by. margin: margins between captions and foils, without sampling;
@@ -77,8 +82,10 @@ class LocalizeConfig(MarginConfig):
     heads: bool = False
     """Sweep the heads of these blocks' attentions as well."""
     information: Literal["conditioning", "depth"] = "conditioning"
-    """Where linear probes look for relation and role: in the prompt embeddings; or also in the text
-    and the image stream after every block, at every noise level and at pure noise."""
+    """Where linear readouts look for relation and role: in the prompt embeddings; or also in the
+    text and the image stream after every block, at every noise level and at pure noise."""
+    noise_floor: bool = True
+    """Draw the baseline's noise again on a few groups, to see what noise alone does."""
     rank_by: Literal["impact", "specificity", "gradient"] = "impact"
     """Order of the ranking: target impact; relative target minus relative control impact; or,
     also for a model without the skill, what an adapter on the component could gain."""
@@ -86,13 +93,9 @@ class LocalizeConfig(MarginConfig):
     """Measure that gain beside the other two, to see how the three agree."""
     gradient_groups: Positive = 24
     """Contrast groups that the gain is measured on."""
-    noise_floor: bool = True
-    """Draw the baseline's noise again on a few groups, to see what noise alone does."""
     racing: bool = True
     """Measure components on a share of the groups first, and on more only while their place among
     the best is open; otherwise every component on every group."""
-    race_top: Positive = 8
-    """Places at the top of each level that the race settles."""
     budget: Annotated[float, Field(gt=0, le=1)] | None = None
     """Block evaluations that the sweep aims at, as a fraction of the exhaustive one's: 0.09 by
     default, 0.06 with screening. The first share of at least 8 groups is always run."""
@@ -101,19 +104,12 @@ class LocalizeConfig(MarginConfig):
     those that were measured in part; auto: where at least 48 components are swept."""
     strips: Annotated[int, Field(ge=0)] = 0
     """So many top components are shown at work: pictures drawn with and without each."""
-    strip_prompts: Positive = 4
-    """Captions that are drawn, from as many measured contrast groups."""
-    strip_steps: Positive = 16
-    """Sampling steps of these pictures."""
     generate: GenerateConfig = GenerateConfig()
     """The probe `generate`."""
     sections: dict[str, SerializeAsAny[Settings]] = {}
     """Of probes that extensions add; each is written in `localize` under its probe's name."""
     joint: JointConfig = JointConfig()
     """What several components do together."""
-    follow_up_groups: Annotated[int, Field(ge=4)] = 48
-    """Contrast groups, at most, that joint conditions and token positions are measured on, all on
-    the same ones."""
     bootstrap: Positive = 2000
     """Bootstrap resamples of the contrast groups."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95

@@ -11,11 +11,10 @@ from ablate2tune.ablation import MODES
 from ablate2tune.components import Component
 from ablate2tune.components.heads import Heads
 from ablate2tune.contrasts.contrast import TRAINING, Contrast
-from ablate2tune.localize.findings.depth import depth_finding
 from ablate2tune.localize.findings.explore import explore
-from ablate2tune.localize.findings.follow_up import Finding
+from ablate2tune.localize.findings.finding import Finding, Ranked
 from ablate2tune.localize.findings.head_table import head_conditions
-from ablate2tune.localize.findings.information import Information, check_information
+from ablate2tune.localize.findings.information import check_information
 from ablate2tune.localize.judging import Judging
 from ablate2tune.localize.localize_config import LocalizeConfig
 from ablate2tune.localize.margins.examples import Split, split_groups
@@ -24,15 +23,16 @@ from ablate2tune.localize.margins.phrases import of_equal_length
 from ablate2tune.localize.measuring.activation_means import check_mode
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.measuring.processes import Processes
-from ablate2tune.localize.measuring.racing import BUDGET, BUDGET_SCREENED
+from ablate2tune.localize.measuring.racing import BUDGET, BUDGET_SCREENED, TOP
 from ablate2tune.localize.measuring.sweep import Measured, Sweep
 from ablate2tune.localize.measuring.sweep_identity import model_hash
 from ablate2tune.localize.probes.probe import PROBES, Setting
 from ablate2tune.localize.ranking.bars import write_bars
 from ablate2tune.localize.ranking.layers import write_layers
-from ablate2tune.localize.ranking.ranking import Analysis, Row, draws
+from ablate2tune.localize.ranking.ranking import Analysis, draws
 from ablate2tune.localize.ranking.ranking_figures import write_csv, write_heatmap
 from ablate2tune.localize.ranking.ranking_file import NO_SKILL, RANKED, SCHEMA, Ranking
+from ablate2tune.localize.ranking.row import Row
 from ablate2tune.localize.ranking.trust import trust
 from ablate2tune.models import Denoiser, Progress
 
@@ -76,18 +76,19 @@ def localize(
     split, notes = _choose(denoiser, contrasts, config, seed, judging is not None)
     sweep = open_sweep(denoiser, split, config, seed, folder, on_progress, cache, judging)
     takes = sweep.probe.takes
-    information = None
+    information: dict[str, Any] | None = None
     if "information" in takes:
         everyone = [*split.measured, *split.calibration]
-        information = check_information(denoiser, everyone, draws(config, seed))
+        information = check_information(denoiser, everyone, draws(config, seed)).as_dict()
         if sweep.processes.is_first:
-            runs.write_json(folder / "information.json", information.as_dict())
+            runs.write_json(folder / "information.json", information)
 
     # 2) Baseline. Without skill there is nothing to rank, but by gradient.
     sweep.plan(sweep.baseline_cost)
     analysis = sweep.baseline()
     if not analysis.has_skill and config.rank_by != "gradient":
-        findings = _depth(denoiser, sweep, information, split, [])
+        nothing = Ranked(denoiser, sweep, analysis, [], [], split, information, folder)
+        findings = explore(nothing)
         return _finish(folder, sweep, analysis, information, notes, {}, [], {}, None, findings)
     reseeded = sweep.reseeded() if config.noise_floor and "noise_floor" in takes else None
 
@@ -146,10 +147,7 @@ def localize(
 
     # 6) What follows the ranking: pictures of it, token positions, joint conditions.
     parts = [block for block, _ in blocks]
-    findings: list[Finding] = []
-    if "joint" in takes:
-        findings += explore(denoiser, sweep, analysis, rows, parts, split.measured, folder)
-    findings += _depth(denoiser, sweep, information, split, rows)
+    findings = explore(Ranked(denoiser, sweep, analysis, rows, parts, split, information, folder))
     return _finish(
         folder, sweep, analysis, information, notes, levels, rows, left_out, reseeded, findings
     )
@@ -198,20 +196,6 @@ def _choose(
     return split_groups(contrasts, needs.groups, calibration, seed, needs.key), notes
 
 
-def _depth(
-    denoiser: Denoiser,
-    sweep: Sweep[Any],
-    information: Information | None,
-    split: Split,
-    rows: Sequence[Row],
-) -> list[Finding]:
-    wanted = sweep.config.information == "depth" and sweep.processes.is_first
-    if information is None or not wanted:
-        return []
-    parts = split.measured, split.calibration
-    return [depth_finding(denoiser, sweep, information, *parts, rows)]
-
-
 def _heads(sweep: Sweep[Any], block: Component) -> int:
     found = [child.heads for child in sweep.catalogue.children(block)]
     return sum(heads.count for heads in found if isinstance(heads, Heads))
@@ -227,7 +211,7 @@ def _finish(
     folder: Path,
     sweep: Sweep[Any],
     analysis: Analysis,
-    information: Information | None,
+    information: dict[str, Any] | None,
     notes: Sequence[str],
     levels: dict[str, Measured],
     rows: Sequence[Row],
@@ -259,14 +243,14 @@ def _finish(
             levels,
             rows,
             reseeded,
-            config.race_top,
+            TOP,
             sweep.seed,
         ),
         **probe.summary(),
     }
     messages = [found.message for found in findings if found.message]
     said = (*notes, *probe.notes(), *messages)
-    ranking = Ranking(data, said, information.as_dict() if information else None)
+    ranking = Ranking(data, said, information)
     if not sweep.processes.is_first:
         return ranking
     write_csv(data, folder / "ranking.csv")

@@ -130,7 +130,10 @@ def _first_line(error: ValidationError, kind: type[Settings], path: Path) -> Use
     location = [str(part) for part in problem["loc"] if part not in (FOLDER, MAPPING)]
     key = ".".join(location)
     if problem["type"] == "extra_forbidden":
-        known = _keys_at(kind, location[:-1])
+        section = _section_at(kind, location[:-1])
+        if section and (now := section.gone.get(location[-1])):
+            return UserError(f"the key {key} is gone: {now}", where=str(path), mend="leave it out")
+        known = list(section.model_fields) if section else []
         return UserError(
             f"unknown key {key!r}", where=str(path), mend=did_you_mean(location[-1], known)
         )
@@ -142,14 +145,14 @@ def _first_line(error: ValidationError, kind: type[Settings], path: Path) -> Use
     return UserError(f"{key}{shown}: {message[0].lower()}{message[1:]}", where=str(path))
 
 
-def _keys_at(kind: type[Settings], location: list[str]) -> list[str]:
+def _section_at(kind: type[Settings], location: list[str]) -> type[Settings] | None:
     for part in location:
         field = kind.model_fields.get(part)
         below = next(_settings_in(field.annotation), None) if field else None
         if below is None:
-            return []
+            return None
         kind = below
-    return list(kind.model_fields)
+    return kind
 
 
 def _settings_in(annotation: Any) -> Iterator[type[Settings]]:

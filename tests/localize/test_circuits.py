@@ -40,7 +40,7 @@ class MadeUpSweep:
     def __init__(self, broken: str | None = None):
         self.parts = [self.Part(f"b.0.{x}") for x in "abc"] + [self.Part(f"b.1.{x}") for x in "de"]
         self.catalogue = self
-        self.config = CONFIG.model_copy(update={"follow_up_groups": 14, "mode": "zero"})
+        self.config = CONFIG.model_copy(update={"mode": "zero"})
         self.groups = [f"{i // 2:02d}" for i in range(EXAMPLES)]
         self.scale = np.random.default_rng(0).uniform(0.5, 1.5, EXAMPLES)
         self.broken = broken
@@ -83,6 +83,11 @@ class MadeUpSweep:
             target = target * np.inf
         target = np.where(measured, target, np.nan)[:, None]
         return Margins(target, target / 2, -target)._asdict()
+
+
+@pytest.fixture(autouse=True)
+def fewer_groups(monkeypatch):
+    monkeypatch.setattr("ablate2tune.localize.findings.follow_up.GROUPS", 14)
 
 
 @pytest.fixture
@@ -237,11 +242,10 @@ def test_bad_input(made_up):
 JOINT = JointConfig(curves=True, pairs=3, sufficient=0.7, neighbours=1)
 
 
-def test_on_a_real_model_against_plain_forwards(tiny_flux, make_contrasts, tmp_path):
+def test_on_a_real_model_against_plain_forwards(tiny_flux, make_contrasts, tmp_path, monkeypatch):
+    monkeypatch.setattr("ablate2tune.localize.findings.follow_up.GROUPS", 4)
     records = favour(tiny_flux, make_contrasts(8))
-    config = CONFIG.model_copy(
-        update={"groups": 8, "mode": "zero", "joint": JOINT, "follow_up_groups": 4}
-    )
+    config = CONFIG.model_copy(update={"groups": 8, "mode": "zero", "joint": JOINT})
     plain = config.model_copy(update={"joint": JointConfig()})
     folder = tmp_path / "joint"
     ranking = localize(tiny_flux, records, config, SEED, folder)

@@ -18,10 +18,10 @@ from ablate2tune.localize.findings.depth.caption_runs import (
     caption_runs,
 )
 from ablate2tune.localize.findings.depth.depth_curve import draw_depth, verdict
-from ablate2tune.localize.findings.depth.linear_probes import (
+from ablate2tune.localize.findings.depth.linear_readouts import (
     DEFAULT_PENALTY,
     Task,
-    probe,
+    read_out,
     ridge_scores,
 )
 from ablate2tune.localize.findings.depth.stream_features import (
@@ -73,7 +73,7 @@ def task(x, *answers) -> Task:
 
 
 def reading(measured: Task, calibration: Task | None = None):
-    (found,) = probe(
+    (found,) = read_out(
         measured, calibration, Clusters(measured.groups, Resampling(0, 300, 0.95)), seed=0
     )
     return found
@@ -91,7 +91,7 @@ def test_a_readable_answer_is_told_from_noise_and_from_the_names_of_groups():
     assert found.shuffled["highest"] < 0.75
     assert not reading(task(noise, y)).above_chance
     both = task(signal, -y, y)
-    assert probe(both, None, Clusters(both.groups, Resampling(0, 300, 0.95)), seed=0)[1] == found
+    assert read_out(both, None, Clusters(both.groups, Resampling(0, 300, 0.95)), seed=0)[1] == found
     # Features that name the group: a twin could give its twin's answer away.
     by_group = np.repeat(np.where(rng.random(40) > 0.5, 1.0, -1.0), 4)
     codes = np.repeat(rng.normal(size=(40, 60)), 4, axis=0)
@@ -213,7 +213,7 @@ def test_the_relation_reaches_the_picture_at_the_planted_head(
     ranking = localize(denoiser, make_contrasts(21), config, SEED, tmp_path / "run")
     data = json.loads((tmp_path / "run" / "information.json").read_text())
     depth = data["depth"]
-    assert data["probes"]  # of the conditioning, as ever
+    assert data["readouts"]  # of the conditioning, as ever
     assert depth["sigmas"] == [1.0, 0.8]
     found = {
         (row["question"], row["block"], row["stream"], row["sigma"]): row

@@ -82,15 +82,14 @@ def test_the_head_that_carries_the_relation_ranks_first(carrier, records, tmp_pa
     assert np.abs(plain_margins(denoiser, ours, [r.texts["target"] for r in ours])).max() < 2e-6
 
 
-def test_the_stage_with_heads(carrier, records, tmp_path):
+def test_the_stage_with_heads(carrier, records, tmp_path, monkeypatch):
+    monkeypatch.setattr("ablate2tune.localize.findings.follow_up.GROUPS", 4)
     denoiser, state = carrier
     address = "single_transformer_blocks.0.attn[heads=2]"
     denoiser.model.load_state_dict(state)
     planted.plant(denoiser, address)
     joint = JointConfig(level="head", pairs=2)
-    config = HEADS.model_copy(
-        update={"heads": True, "top_blocks": 4, "joint": joint, "follow_up_groups": 4}
-    )
+    config = HEADS.model_copy(update={"heads": True, "top_blocks": 4, "joint": joint})
     ranking = localize(denoiser, favour(denoiser, records), config, SEED, tmp_path)
     heads = [row for row in ranking.data["components"] if row["level"] == "head"]
     assert len(heads) == 12

@@ -89,7 +89,7 @@ def check(encoder, records):
 
 def test_an_encoder_that_keeps_order_carries_everything(make_contrasts):
     information = check(WordEncoder(keeps_order=True), make_contrasts(36))
-    assert {probe.question for probe in information.probes} == {
+    assert {one.question for one in information.readouts} == {
         "left of / right of",
         "behind / in front of",
         "on top of / underneath",
@@ -103,7 +103,7 @@ def test_an_encoder_that_keeps_order_carries_everything(make_contrasts):
 def test_an_encoder_that_loses_order_is_named(make_contrasts):
     information = check(WordEncoder(keeps_order=False), make_contrasts(36))
     assert information.missing == ["subject or object"]
-    role = information.probes[-1]
+    role = information.readouts[-1]
     # A bag of words says nothing about the role: each phrase is as often subject as object.
     assert role.accuracy is not None
     assert role.accuracy["low"] <= 0.5
@@ -118,7 +118,7 @@ def test_an_encoder_that_loses_the_relation_is_named(make_contrasts):
 
 def test_too_few_groups_are_not_probed(make_contrasts):
     information = check(WordEncoder(keeps_order=True), make_contrasts(3))
-    assert [probe.accuracy for probe in information.probes] == [None] * 7
+    assert [one.accuracy for one in information.readouts] == [None] * 7
     assert information.as_dict()["carried"] is None
     assert "needs at least 4" in information.message
 

@@ -243,8 +243,9 @@ def test_savings_keep_the_answer(swept, tiny_flux, skilled, tmp_path):
 # A third of the images is measured; gradients steady the rest.
 @pytest.mark.parametrize(("screening", "agreement"), [("on", 0.75), ("off", 0.5)])
 def test_the_race_agrees_with_the_exhaustive_sweep(
-    tiny_flux, make_contrasts, tmp_path, screening: str, agreement: float
+    tiny_flux, make_contrasts, tmp_path, monkeypatch, screening: str, agreement: float
 ):
+    monkeypatch.setattr("ablate2tune.localize.measuring.sweep.TOP", 4)
     records = favour(tiny_flux, make_contrasts(24))
     config = CONFIG.model_copy(
         update={"groups": 24, "mode": "zero", "bootstrap": 200, "screening": screening}
@@ -253,7 +254,7 @@ def test_the_race_agrees_with_the_exhaustive_sweep(
         localize(tiny_flux, records, config.model_copy(update=update), SEED, tmp_path / name)
         for name, update in (
             ("all", {"racing": False}),
-            ("race", {"budget": 0.01, "race_top": 4}),
+            ("race", {"budget": 0.01}),
         )
     )
     everything, part = (

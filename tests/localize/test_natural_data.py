@@ -54,7 +54,7 @@ def test_localize(natural_records, tiny_flux_config, tmp_path):
     contrasts = scene_contrasts(natural_records).examples
     localize(load_denoiser(tiny_flux_config), contrasts, config, 1, tmp_path)
     asked = {
-        p["question"] for p in json.loads((tmp_path / "information.json").read_text())["probes"]
+        p["question"] for p in json.loads((tmp_path / "information.json").read_text())["readouts"]
     }
     # Three objects that change places show one relation: nothing for a probe to tell apart.
     assert asked == {

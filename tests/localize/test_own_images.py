@@ -29,7 +29,7 @@ from ablate2tune.statistics.resampling import Resampling
 
 CONFIG = LocalizeConfig(
     images="both",
-    own=OwnImagesConfig(seeds=3, steps=2, batch_size=7, min_groups=4),
+    own=OwnImagesConfig(seeds=3, steps=2, batch_size=7),
     groups=6,
     calibration_groups=3,
     sigmas=SIGMAS,
@@ -39,6 +39,14 @@ CONFIG = LocalizeConfig(
     racing=False,
     noise_floor=False,
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fewer_groups_needed():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ablate2tune.localize.own.stage.MIN_GROUPS", 4)
+        yield
+
 
 # Subject and object of each relation: left and top of a 10 px box, and depth in metres.
 PLACES = {
@@ -215,11 +223,10 @@ def test_a_killed_drawing_goes_on(both, tmp_path):
     assert own.drawn == len(lines)
 
 
-def test_too_few_verified_pictures(both, tmp_path):
+def test_too_few_verified_pictures(both, tmp_path, monkeypatch):
+    monkeypatch.setattr("ablate2tune.localize.own.stage.MIN_GROUPS", 7)
     denoiser, records, judging, _, _ = both
-    strict = CONFIG.model_copy(
-        update={"own": CONFIG.own.model_copy(update={"min_groups": 7}), "top_blocks": 1}
-    )
+    strict = CONFIG.model_copy(update={"top_blocks": 1})
     message = r"of 6 groups have a picture of the model's own .* 7 are needed"
     own = strict.model_copy(update={"images": "own"})
     with pytest.raises(UserError, match=message):

@@ -162,11 +162,12 @@ def test_the_planted_head_restores_all_and_no_other_head_anything(
             assert shares[share]["low"] <= shares[share]["value"] <= shares[share]["high"]
 
 
-def test_the_stage(streams_only, records, tmp_path):
+def test_the_stage(streams_only, records, tmp_path, monkeypatch):
+    monkeypatch.setattr("ablate2tune.localize.findings.follow_up.GROUPS", 4)
     ours = favour(streams_only, records)
     joint = JointConfig(pairs=2, curves=True)
     changes = {"tokens": ["relation", "subject"], "heads": True, "joint": joint}
-    config = PATCH.model_copy(update={**changes, "follow_up_groups": 4})
+    config = PATCH.model_copy(update=changes)
     ranking = localize(streams_only, ours, config, SEED, tmp_path)
     data = json.loads((tmp_path / "ranking.json").read_text())
     assert {row["mode"] for row in data["components"]} == {"patch"}

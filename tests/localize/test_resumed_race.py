@@ -12,7 +12,8 @@ from ablate2tune.localize.localize_config import LocalizeConfig
 from ablate2tune.localize.measuring.condition import BASELINE, Condition
 from ablate2tune.localize.measuring.processes import Processes
 from ablate2tune.localize.measuring.sweep import Sweep
-from ablate2tune.localize.probes.probe import Figure, Probe
+from ablate2tune.localize.probes.figure import Figure
+from ablate2tune.localize.probes.probe import Needs, Probe
 from ablate2tune.seeding import numpy_generator
 
 GROUPS, NOISE = 32, 1.2
@@ -22,10 +23,18 @@ class MadeUpProbe(Probe):
     """Figures drawn by (condition, example): true impacts 0, 0.1, 0.2, ... under much noise."""
 
     name, unit, shares = "made-up", "draws", True
-    figures = tuple(Figure(role, role, role=role) for role in ("target", "control", "quality"))
+    figures = tuple(
+        Figure(role, role, role=role, ranks=role == "target")
+        for role in ("target", "control", "quality")
+    )
     ids = groups = tuple(f"{i:02d}" for i in range(GROUPS))  # type: ignore[assignment]
     batch = 5
     spent = 0
+    races = True
+
+    @classmethod
+    def needs(cls, config, judged):
+        return Needs(GROUPS, "localize.groups")
 
     def identity(self):
         return {"schema": "made-up/1"}

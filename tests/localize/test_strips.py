@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from test_localize import CONFIG, SEED, SIGMAS, favour  # type: ignore[import-not-found]
 
-from ablate2tune.localize.findings.strips import WHOLE
+from ablate2tune.localize.findings.strips import STEPS, WHOLE
 from ablate2tune.localize.localizing import localize
 from ablate2tune.localize.sampling import timesteps_told
 
@@ -19,7 +19,7 @@ def run(tiny_flux_config, make_contrasts, tmp_path_factory):
 
     denoiser = load_denoiser(tiny_flux_config)
     folder = tmp_path_factory.mktemp("strips")
-    changes = {"strips": 3, "strip_prompts": 2, "strip_steps": 3, "racing": False}
+    changes = {"strips": 3, "racing": False}
     config = CONFIG.model_copy(update={**changes, "noise_floor": False})
     records = favour(denoiser, make_contrasts(9))
     return denoiser, localize(denoiser, records, config, SEED, folder), folder
@@ -51,13 +51,13 @@ def test_strips_show_what_a_cut_model_draws(run):
     ranked = sorted(ranking.data["components"], key=lambda row: row["rank"])
     names = [column["component"] for column in data["columns"]]
     assert names == [WHOLE, *(row["address"] for row in ranked[:3])]
-    assert len(data["prompts"]) == len(set(data["prompts"])) == 2
+    assert len(data["prompts"]) == len(set(data["prompts"])) == 4
 
     def shown(column: int) -> np.ndarray:
         files = data["columns"][column]["files"]
         return np.stack([np.array(Image.open(folder / file)) for file in files])
 
-    whole = denoiser.sample(data["prompts"], data["seeds"], 3)
+    whole = denoiser.sample(data["prompts"], data["seeds"], STEPS)
     np.testing.assert_array_equal(shown(0), whole)
     page = Image.open(folder / "strips.png")
     assert page.size[0] > 4 * 192
@@ -72,7 +72,7 @@ def test_strips_show_what_a_cut_model_draws(run):
             inputs["hidden_states"],
         )
         np.testing.assert_array_equal(
-            shown(number), denoiser.sample(data["prompts"], data["seeds"], 3)
+            shown(number), denoiser.sample(data["prompts"], data["seeds"], STEPS)
         )
         block.forward = own
     assert {column["mode"] for column in data["columns"]} >= {"none", "skip"}

@@ -50,10 +50,13 @@ def test_masks_hold_the_words_of_each_caption(tiny_flux, make_contrasts):
         token_masks(tiny_flux, examples, [unnamed], ["subject"])
 
 
-def test_which_positions_matter_against_plain_forwards(tiny_flux, make_contrasts, tmp_path):
+def test_which_positions_matter_against_plain_forwards(
+    tiny_flux, make_contrasts, tmp_path, monkeypatch
+):
     """A hook of the test's own puts a block's text input back at positions counted by words."""
+    monkeypatch.setattr("ablate2tune.localize.findings.follow_up.GROUPS", 4)
     records = favour(tiny_flux, make_contrasts(8))
-    changes = {"groups": 8, "mode": "zero", "tokens": PHRASES, "follow_up_groups": 4}
+    changes = {"groups": 8, "mode": "zero", "tokens": PHRASES}
     config = CONFIG.model_copy(update={**changes, "noise_floor": False, "top_blocks": 1})
     ranking = localize(tiny_flux, records, config, SEED, tmp_path)
     data = json.loads((tmp_path / "tokens.json").read_text())

@@ -183,8 +183,8 @@ def test_localize_end_to_end(saved, fresh, data, tmp_path, monkeypatch, capsys) 
     assert len(screened) >= len(ranked)
     cost = json.loads((out / "cost.json").read_text())
     assert (cost["prefix_reuse"], cost["prefix_reuse_obstacle"]) == (True, None)
-    probes = json.loads((out / "information.json").read_text())["probes"]
-    assert probes[-1]["question"] == "subject or object"
+    readouts = json.loads((out / "information.json").read_text())["readouts"]
+    assert readouts[-1]["question"] == "subject or object"
 
     # The loss of one example, by the stock pipeline and arithmetic.
     record = next(r for r in data if r.scene_id == baseline[0]["example"])

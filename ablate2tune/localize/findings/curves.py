@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ablate2tune.errors import UserError
-from ablate2tune.localize.findings.follow_up import Finding, FollowUp
+from ablate2tune.localize.findings.finding import FINDINGS, Finding, Kind, Ranked
+from ablate2tune.localize.findings.follow_up import FollowUp
 from ablate2tune.localize.ranking.figures import bounds_of, new_figure, write_figure
 
 SCHEMA = "ablate2tune/curves/2"
@@ -104,3 +105,11 @@ def draw_curves(data: dict[str, Any], path: Path) -> None:
     axes.set_ylabel(f"margin, with {100 * data['confidence']:.0f} % intervals")
     axes.legend(fontsize=8)
     write_figure(figure, path)
+
+
+def _find(ranked: Ranked) -> Finding:
+    level = ranked.config.joint.level
+    return find_curves(ranked.follow_up, ranked.best(level), level)
+
+
+FINDINGS.add("curves", Kind(lambda ranked: ranked.config.joint.curves, _find))

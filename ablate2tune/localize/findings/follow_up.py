@@ -3,13 +3,10 @@
 They come after the ranking and never change it; their rows are in `follow-up.jsonl`.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from ablate2tune import runs
 from ablate2tune.ablation import MODES
 from ablate2tune.components.selections import parse
 from ablate2tune.localize.margins.margin import Margins
@@ -18,23 +15,10 @@ from ablate2tune.localize.measuring.sweep import Sweep
 from ablate2tune.localize.probes.margin import MarginProbe
 from ablate2tune.statistics.clusters import Clusters, Interval
 
-
-class Finding(NamedTuple):
-    """What one follow-up found."""
-
-    name: str
-    """Of its files: NAME.json and NAME.png."""
-    data: dict[str, Any]
-    """The JSON."""
-    draw: Callable[[dict[str, Any], Path], None]
-    """Draws the JSON as a PNG."""
-    message: str = ""
-    """One line for people, if there is one to say."""
-
-    def write(self, folder: Path) -> None:
-        """Write NAME.json and NAME.png below `folder`."""
-        runs.write_json(folder / f"{self.name}.json", self.data)
-        self.draw(self.data, folder / f"{self.name}.png")
+GROUPS = 48
+"""Contrast groups, at most, that joint conditions and token positions are measured on, all on the
+same ones: half of the default sweep, so that a set can be chosen on one half and judged on the
+other."""
 
 
 class FollowUp:
@@ -48,7 +32,7 @@ class FollowUp:
             groups: resampling of all the sweep's examples.
         """
         self._sweep, self._groups = sweep, groups
-        self.groups = sweep.order()[: sweep.config.follow_up_groups]
+        self.groups = sweep.order()[:GROUPS]
         """The chosen contrast groups; every prefix spreads over the baseline's margins."""
         self._place = {part.address: i for i, part in enumerate(sweep.catalogue)}
 

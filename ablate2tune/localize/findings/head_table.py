@@ -9,10 +9,10 @@ import numpy as np
 from ablate2tune.ablation import MODES
 from ablate2tune.components import Component, heads_of
 from ablate2tune.components.selections import parse
-from ablate2tune.localize.findings.follow_up import Finding
+from ablate2tune.localize.findings.finding import FINDINGS, Finding, Kind, Ranked
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.ranking.figures import write_heatmap
-from ablate2tune.localize.ranking.ranking import Row
+from ablate2tune.localize.ranking.row import Row
 
 SCHEMA = "ablate2tune/heads/2"
 
@@ -91,3 +91,14 @@ def draw_heads(data: dict[str, Any], path: Path) -> None:
     columns = [str(head) for head in range(cells.shape[1])]
     title = data["figure"].replace("impact: ", "")
     write_heatmap(cells, data["attentions"], columns, title, "% of the baseline's margin", path)
+
+
+def _wanted(ranked: Ranked) -> bool:
+    return any(row.component.level == "head" for row in ranked.rows)
+
+
+def _find(ranked: Ranked) -> Finding:
+    return heads_finding(ranked.rows, [part.address for part in ranked.sweep.catalogue])
+
+
+FINDINGS.add("heads", Kind(_wanted, _find))

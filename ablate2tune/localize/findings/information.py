@@ -1,6 +1,6 @@
 """The information check: does the conditioning tell a caption from its foil at all?
 
-If a linear probe cannot read the relation, or which object is the subject, from the prompt
+If a linear classifier cannot read the relation, or which object is the subject, from the prompt
 embeddings, then nothing in the denoiser can be at fault, and the text encoder is where to look.
 """
 
@@ -22,7 +22,7 @@ from ablate2tune.statistics.resampling import Resampling
 CHANCE = 0.5
 FOLDS = 5
 MIN_GROUPS = 4
-"""Contrast groups that a probe needs at least."""
+"""Contrast groups that a readout needs at least."""
 RIDGE = 1.0
 """Weight of |w|^2 / 2 beside the summed log loss, on standardised features."""
 BATCH = 64
@@ -30,8 +30,8 @@ BATCH = 64
 
 
 @dataclass(frozen=True)
-class Probe:
-    """One linear probe on the conditioning."""
+class Readout:
+    """One linear readout of the conditioning."""
 
     question: str
     """What it reads: "left of / right of", or "subject or object"."""
@@ -51,46 +51,46 @@ class Probe:
 class Information:
     """What the conditioning carries."""
 
-    probes: list[Probe]
+    readouts: list[Readout]
 
     @property
     def missing(self) -> list[str]:
-        """Questions that no probe answers above chance."""
-        asked = [probe for probe in self.probes if probe.accuracy is not None]
-        answered = {probe.question for probe in asked if probe.above_chance}
-        return [q for q in dict.fromkeys(probe.question for probe in asked) if q not in answered]
+        """Questions that no readout answers above chance."""
+        asked = [one for one in self.readouts if one.accuracy is not None]
+        answered = {one.question for one in asked if one.above_chance}
+        return [q for q in dict.fromkeys(one.question for one in asked) if q not in answered]
 
     @property
     def message(self) -> str:
         """One line for people."""
-        if all(probe.accuracy is None for probe in self.probes):
+        if all(one.accuracy is None for one in self.readouts):
             return (
                 f"information check: needs at least {MIN_GROUPS} contrast groups per relation pair"
             )
         if self.missing:
             return (
                 "information check: the prompt embeddings do not tell "
-                f"{', '.join(self.missing)} apart (probe at chance); look at the text encoder, "
+                f"{', '.join(self.missing)} apart (readout at chance); look at the text encoder, "
                 "no adapter in the denoiser can mend this"
             )
         best = min(
-            max(p.accuracy["value"] for p in self.probes if p.question == q and p.accuracy)
-            for q in {p.question for p in self.probes if p.accuracy}
+            max(p.accuracy["value"] for p in self.readouts if p.question == q and p.accuracy)
+            for q in {p.question for p in self.readouts if p.accuracy}
         )
         return (
             "information check: the prompt embeddings carry the relation and who stands where "
-            f"(the weaker probe is right in {best:.0%}, chance {CHANCE:.0%})"
+            f"(the weaker readout is right in {best:.0%}, chance {CHANCE:.0%})"
         )
 
     def as_dict(self) -> dict[str, Any]:
         """As in `information.json`."""
         return {
-            "schema": "ablate2tune/information/1",
+            "schema": "ablate2tune/information/2",
             "chance": CHANCE,
-            "carried": not self.missing if any(p.accuracy for p in self.probes) else None,
+            "carried": not self.missing if any(p.accuracy for p in self.readouts) else None,
             "missing": self.missing,
             "message": self.message,
-            "probes": [vars(probe) | {"above_chance": probe.above_chance} for probe in self.probes],
+            "readouts": [vars(one) | {"above_chance": one.above_chance} for one in self.readouts],
         }
 
 
@@ -99,7 +99,7 @@ def check_information(
     contrasts: Sequence[Contrast],
     how: Resampling,
 ) -> Information:
-    """Probe the conditioning of contrast twins, with whole groups held out.
+    """Read the conditioning of contrast twins, with whole groups held out.
 
     Relation: which of a group's two relations the caption states, from the mean token embedding
     and from the pooled vector where the family has one. Role: whether an object's noun phrase is
@@ -108,25 +108,27 @@ def check_information(
     nothing.
     """
 
-    def probe(question: str, kind: str, x: np.ndarray, y: np.ndarray, groups: list[str]) -> Probe:
+    def readout(
+        question: str, kind: str, x: np.ndarray, y: np.ndarray, groups: list[str]
+    ) -> Readout:
         if len(set(groups)) < MIN_GROUPS:
-            return Probe(question, kind, None)
+            return Readout(question, kind, None)
         correct = cross_validate(x, y, groups, how.seed) == y
-        return Probe(question, kind, Clusters(groups, how).accuracy(correct))
+        return Readout(question, kind, Clusters(groups, how).accuracy(correct))
 
-    probes = []
+    readouts = []
     for axis, members in _axes(contrasts).items():
         texts, told, groups = (list(column) for column in zip(*members, strict=True))
         y = np.array([words == axis[0] for words in told])
         tokens = _features(denoiser, texts, lambda _, embeds: embeds.mean(0))
-        probes.append(probe(" / ".join(axis), "tokens", tokens, y, groups))
+        readouts.append(readout(" / ".join(axis), "tokens", tokens, y, groups))
         pooled = _pooled(denoiser, texts)
         if pooled is not None:
-            probes.append(probe(" / ".join(axis), "pooled", pooled, y, groups))
+            readouts.append(readout(" / ".join(axis), "pooled", pooled, y, groups))
     named = [c for c in contrasts if {"subject", "object"} <= c.spans.get("true", {}).keys()]
     if named:
-        probes.append(probe("subject or object", "phrase", *_roles(denoiser, named)))
-    return Information(probes)
+        readouts.append(readout("subject or object", "phrase", *_roles(denoiser, named)))
+    return Information(readouts)
 
 
 def cross_validate(x: np.ndarray, y: np.ndarray, groups: Sequence[str], seed: int) -> np.ndarray:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ablate2tune.errors import UserError
-from ablate2tune.localize.findings.follow_up import Finding, FollowUp
+from ablate2tune.localize.findings.finding import FINDINGS, Finding, Kind, Ranked
+from ablate2tune.localize.findings.follow_up import FollowUp
 from ablate2tune.localize.ranking.figures import write_heatmap
 from ablate2tune.statistics.resampling import corrected
 
@@ -119,3 +120,11 @@ def draw_pairs(data: dict[str, Any], path: Path) -> None:
         "% of the baseline's target margin",
         path,
     )
+
+
+def _find(ranked: Ranked) -> Finding:
+    joint = ranked.config.joint
+    return find_pairs(ranked.follow_up, ranked.best(joint.level)[: joint.pairs], joint.level)
+
+
+FINDINGS.add("interactions", Kind(lambda ranked: ranked.config.joint.pairs > 0, _find))

@@ -8,7 +8,8 @@ import numpy as np
 
 from ablate2tune.components import Catalogue
 from ablate2tune.errors import UserError
-from ablate2tune.localize.findings.follow_up import Finding, FollowUp
+from ablate2tune.localize.findings.finding import FINDINGS, Finding, Kind, Ranked
+from ablate2tune.localize.findings.follow_up import FollowUp
 from ablate2tune.localize.ranking.figures import bounds_of, new_figure, write_figure
 from ablate2tune.statistics.resampling import corrected
 
@@ -117,3 +118,11 @@ def draw_neighbours(data: dict[str, Any], path: Path) -> None:
     if cases:
         axes.legend(fontsize=8)
     write_figure(figure, path)
+
+
+def _find(ranked: Ranked) -> Finding:
+    count = ranked.config.joint.neighbours
+    return find_neighbours(ranked.follow_up, ranked.best("sublayer"), count)
+
+
+FINDINGS.add("neighbours", Kind(lambda ranked: ranked.config.joint.neighbours > 0, _find))

@@ -8,11 +8,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ablate2tune import runs
-from ablate2tune.localize.findings.follow_up import Finding
+from ablate2tune.localize.findings.finding import FINDINGS, Finding, Kind, Ranked
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.measuring.sweep import Sweep
 from ablate2tune.localize.probes.margin import MarginProbe
-from ablate2tune.localize.ranking.ranking import Row
+from ablate2tune.localize.ranking.row import Row
 from ablate2tune.localize.sampling import AblatedSampling
 from ablate2tune.models import Denoiser
 from ablate2tune.pictures import png
@@ -20,6 +20,8 @@ from ablate2tune.seeding import seed_for
 
 SCHEMA = "ablate2tune/strips/1"
 WHOLE = "whole model"
+PROMPTS, STEPS = 4, 16
+"""Captions that are drawn, as many as a page shows, and the sampling steps of each picture."""
 TILE, GAP, LABEL = 192, 6, 34
 """Smallest width of a picture on the page, space between, height of a line of names; pixels."""
 
@@ -54,7 +56,7 @@ def make_strips(
     columns = []
     for number, condition in enumerate(conditions):
         with sampling.under(condition):
-            pictures = denoiser.sample(list(captions), seeds, config.strip_steps)
+            pictures = denoiser.sample(list(captions), seeds, STEPS)
         files = [f"strips/{number:02d}-{place:02d}.png" for place in range(len(captions))]
         for file, picture in zip(files, pictures, strict=True):
             runs.write_bytes(folder / file, png(picture))
@@ -65,7 +67,7 @@ def make_strips(
         "figure": "the same prompt and seed, with the whole model and without one component",
         "prompts": list(captions),
         "seeds": seeds,
-        "steps": config.strip_steps,
+        "steps": STEPS,
         "columns": columns,
     }
     return Finding("strips", data, draw_strips)
@@ -98,3 +100,19 @@ def draw_strips(data: dict[str, Any], path: Path) -> None:
     for y, prompt in enumerate(data["prompts"]):
         draw.text((GAP, LABEL + y * row + 2), prompt, "gray", font)
     runs.write_bytes(path, png(np.asarray(page)))
+
+
+def _wanted(ranked: Ranked) -> bool:
+    return ranked.config.strips > 0 and ranked.sweep.processes.is_first
+
+
+def _find(ranked: Ranked) -> Finding:
+    """Of true captions of the groups that the sweep would spend first, one each."""
+    first: dict[str, str] = {}
+    for contrast in ranked.split.measured:
+        first.setdefault(contrast.cluster, contrast.text)
+    captions = [first[group] for group in ranked.sweep.order()[:PROMPTS]]
+    return make_strips(ranked.denoiser, ranked.sweep, ranked.rows, captions, ranked.folder)
+
+
+FINDINGS.add("strips", Kind(_wanted, _find))

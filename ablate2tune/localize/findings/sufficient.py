@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from ablate2tune.errors import UserError
-from ablate2tune.localize.findings.follow_up import Finding, FollowUp
+from ablate2tune.localize.findings.finding import FINDINGS, Finding, Kind, Ranked
+from ablate2tune.localize.findings.follow_up import FollowUp
 from ablate2tune.localize.ranking.figures import bounds_of, new_figure, write_figure
 
 SCHEMA = "ablate2tune/sufficient/1"
@@ -79,7 +80,7 @@ def find_sufficient(
             raise UserError(
                 f"the baseline has no target margin on the {name} half of the groups",
                 where="localize.joint.sufficient",
-                mend="raise localize.follow_up_groups",
+                mend="raise localize.groups",
             )
     choosing = follow_up.mask(halves["choosing"])
     impact = {one: _mean(follow_up.impacts(c).target[choosing]) for one, c in single.items()}
@@ -152,3 +153,14 @@ def draw_sufficient(data: dict[str, Any], path: Path) -> None:
     axes.set_ylabel("share of the baseline's target margin")
     axes.legend(fontsize=8)
     write_figure(figure, path)
+
+
+def _find(ranked: Ranked) -> Finding:
+    joint = ranked.config.joint
+    assert joint.sufficient is not None, "it is wanted"
+    return find_sufficient(
+        ranked.follow_up, ranked.best(joint.level), joint.level, joint.sufficient
+    )
+
+
+FINDINGS.add("sufficient", Kind(lambda ranked: ranked.config.joint.sufficient is not None, _find))

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from ablate2tune.ablation import MODES
-from ablate2tune.localize.findings.follow_up import Finding
+from ablate2tune.localize.findings.finding import FINDINGS, Finding, Kind, Ranked
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.ranking.figures import bounds_of, new_figure, write_figure
-from ablate2tune.localize.ranking.ranking import Analysis, Row
+from ablate2tune.localize.ranking.ranking import Analysis
+from ablate2tune.localize.ranking.row import Row
 
 SCHEMA = "ablate2tune/timesteps/2"
 SHOWN = 8
@@ -58,3 +59,10 @@ def draw_timesteps(data: dict[str, Any], path: Path) -> None:
     if data["components"]:
         axes.legend(fontsize=7)
     write_figure(figure, path)
+
+
+def _find(ranked: Ranked) -> Finding:
+    return timesteps_finding(ranked.analysis, ranked.rows, ranked.sweep.probe.parts)
+
+
+FINDINGS.add("timesteps", Kind(lambda ranked: True, _find))

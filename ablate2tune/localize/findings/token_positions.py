@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from ablate2tune.ablation import MODES
 from ablate2tune.components import Component
-from ablate2tune.localize.findings.follow_up import Finding, FollowUp
+from ablate2tune.localize.findings.finding import FINDINGS, Finding, Kind, Ranked
+from ablate2tune.localize.findings.follow_up import FollowUp
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.ranking.figures import write_heatmap
 from ablate2tune.statistics.resampling import corrected
@@ -88,3 +90,15 @@ def draw_tokens(data: dict[str, Any], path: Path) -> None:
         "% of the baseline's margin",
         path,
     )
+
+
+def _wanted(ranked: Ranked) -> bool:
+    restores = MODES[ranked.config.mode].restores
+    return bool(ranked.config.tokens) and not restores  # tracing has them as places
+
+
+def _find(ranked: Ranked) -> Finding:
+    return find_tokens(ranked.follow_up, ranked.blocks, ranked.config.tokens)
+
+
+FINDINGS.add("tokens", Kind(_wanted, _find))

@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from ablate2tune.ablation import MODES
 from ablate2tune.components import Component
-from ablate2tune.localize.findings.follow_up import Finding, FollowUp
+from ablate2tune.localize.findings.finding import FINDINGS, Finding, Kind, Ranked
+from ablate2tune.localize.findings.follow_up import FollowUp
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.ranking.figures import bounds_of, new_figure, write_figure
 from ablate2tune.statistics.resampling import corrected
@@ -117,3 +119,10 @@ def draw_tracing(data: dict[str, Any], path: Path) -> None:
     if data["states"]:
         axes.legend(fontsize=8)
     write_figure(figure, path)
+
+
+def _find(ranked: Ranked) -> Finding:
+    return find_tracing(ranked.follow_up, ranked.blocks, ranked.config.tokens)
+
+
+FINDINGS.add("tracing", Kind(lambda ranked: MODES[ranked.config.mode].restores, _find))

@@ -19,6 +19,9 @@ from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.seeding import numpy_generator
 
 GOLDEN = (5**0.5 - 1) / 2
+TOP = 8
+"""Places at the top of each level that a race settles: as many components as a person reads, and
+most adapters take."""
 MIN_GROUPS = 8
 """Contrast groups of the first share, where there are as many."""
 BUDGET, BUDGET_SCREENED = 0.09, 0.06

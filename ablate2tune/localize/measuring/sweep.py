@@ -15,7 +15,7 @@ from ablate2tune.errors import UserError
 from ablate2tune.localize.localize_config import LocalizeConfig
 from ablate2tune.localize.measuring.condition import BASELINE, Condition
 from ablate2tune.localize.measuring.processes import Processes
-from ablate2tune.localize.measuring.racing import Standing, race, spread_order
+from ablate2tune.localize.measuring.racing import TOP, Standing, race, spread_order
 from ablate2tune.localize.measuring.results import Results
 from ablate2tune.localize.measuring.row_file import Row
 from ablate2tune.localize.measuring.sweep_identity import claim
@@ -191,7 +191,7 @@ class Sweep(Generic[P]):
         race(
             conditions,
             len(order),
-            self.config.race_top,
+            TOP,
             budget,
             cost,
             measure_groups,

@@ -210,7 +210,7 @@ def _key(
         SCHEMA,
         model,
         denoiser.config.guidance_scale,
-        config.model_dump(mode="json", exclude={"min_groups", "seeds"}),
+        config.model_dump(mode="json", exclude={"seeds"}),
         seed,
         [[contrast.id, contrast.text] for contrast in contrasts],
         judge_hash(judging),

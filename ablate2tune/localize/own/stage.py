@@ -21,6 +21,9 @@ from ablate2tune.models import Denoiser, Progress
 from ablate2tune.statistics.resampling import Resampling
 
 SCHEMA = "ablate2tune/own-images/1"
+MIN_GROUPS = 16
+"""Contrast groups with a verified picture under which no ranking is made of them, since 8 groups
+allow no label at all; a quarter of it for calibration."""
 
 
 class Sources(NamedTuple):
@@ -83,7 +86,7 @@ def localize_on_own(
     if processes.is_first:
         runs.write_json(folder / "own-images.json", _counts(own, split, judging))
     notes = [own.line(), judging.line()]
-    shortage = _shortage(own, split, config)
+    shortage = _shortage(own, split)
     if shortage and rendered is None:
         raise UserError(
             shortage,
@@ -117,11 +120,11 @@ def _noted(ranking: Ranking, notes: Sequence[str]) -> Ranking:
     return replace(ranking, notes=(*ranking.notes, *notes))
 
 
-def _shortage(own: OwnImages, split: Split, config: LocalizeConfig) -> str | None:
+def _shortage(own: OwnImages, split: Split) -> str | None:
     """Why no ranking can be made of the verified pictures; None if one can."""
-    needs = [("", split.measured, config.own.min_groups)]
+    needs = [("", split.measured, MIN_GROUPS)]
     if split.calibration:
-        needs.append(("calibration ", split.calibration, max(1, config.own.min_groups // 4)))
+        needs.append(("calibration ", split.calibration, max(1, MIN_GROUPS // 4)))
     for kind, contrasts, least in needs:
         found, asked = own.groups(contrasts), len({contrast.cluster for contrast in contrasts})
         if found < least:

@@ -6,96 +6,24 @@ specificity is the difference of target and control.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from ablate2tune.components import Component, lora_targets
+from ablate2tune.components import Component
 from ablate2tune.localize.localize_config import LocalizeConfig
 from ablate2tune.localize.measuring.condition import BASELINE, Condition
 from ablate2tune.localize.measuring.racing import Standing
 from ablate2tune.localize.measuring.results import Results, Values
 from ablate2tune.localize.probes.figure import Figure, of_role
+from ablate2tune.localize.ranking.row import Row
 from ablate2tune.statistics.clusters import Clusters, Estimate, Interval
 from ablate2tune.statistics.regression_estimate import carried_over
 from ablate2tune.statistics.resampling import Resampling, corrected
 
 SEEDS = "localize-"
 """What the purposes of the statistics' seeds begin with."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One component's impacts."""
-
-    component: Component
-    mode: str
-    figure: str
-    """What the components are ranked by."""
-    impacts: Mapping[str, Interval]
-    """What is lost of each figure."""
-    relative: dict[str, float | None]
-    """Impacts as fractions of the baseline's figures; None where one cannot be told from zero."""
-    specificity: float | None
-    specificity_interval: Interval | None
-    p_uncorrected: float
-    patched: dict[str, Interval] | None = None
-    """In mode patch, where the baseline has a margin: shares of it that are `recovered` in the
-    foil's run and `corrupted` in the true caption's."""
-    gain: float | None = None
-    """First-order gain of an adapter per parameter, where it was measured."""
-    values: Mapping[str, Interval] | None = None
-    """The figures without the component, where the probe shows them."""
-    p: float = 1.0
-    label: str = "neutral"
-    """helps, hurts, neutral (unused or redundant), or critical for everything."""
-    rank: int = 0
-    rank_in_level: int = 0
-
-    @property
-    def ranked(self) -> Interval:
-        """What is lost of the figure that the components are ranked by."""
-        return self.impacts[self.figure]
-
-    @property
-    def target(self) -> Interval:
-        """What is lost of the target."""
-        return self.impacts["target"]
-
-    @property
-    def control(self) -> Interval:
-        """What is lost of the control."""
-        return self.impacts["control"]
-
-    @property
-    def quality(self) -> Interval:
-        """What is lost of the quality."""
-        return self.impacts["quality"]
-
-    def as_dict(self) -> dict[str, Any]:
-        """As in `ranking.json`."""
-        component = self.component
-        return {
-            "address": component.address,
-            "level": component.level,
-            "kind": component.kind,
-            "mode": self.mode,
-            "rank": self.rank,
-            "rank_in_level": self.rank_in_level,
-            **self.impacts,
-            "relative": self.relative,
-            "specificity": self.specificity,
-            "specificity_interval": self.specificity_interval,
-            "gain": self.gain,
-            "p": self.p,
-            "p_uncorrected": self.p_uncorrected,
-            "label": self.label,
-            "parameters": component.parameters,
-            "lora_targets": lora_targets(component),
-            **({"patched": self.patched} if self.patched else {}),
-            **({"values": self.values} if self.values else {}),
-        }
 
 
 def draws(config: LocalizeConfig, seed: int) -> Resampling:

@@ -8,7 +8,8 @@ import numpy as np
 from ablate2tune.ablation import MODES
 from ablate2tune.localize.measuring.sweep import Measured
 from ablate2tune.localize.ranking.interaction_gaps import Gap, interaction_gap
-from ablate2tune.localize.ranking.ranking import Analysis, Row
+from ablate2tune.localize.ranking.ranking import Analysis
+from ablate2tune.localize.ranking.row import Row
 from ablate2tune.statistics.clusters import Clusters
 from ablate2tune.statistics.rank_stability import agreement, spearman, split_half
 

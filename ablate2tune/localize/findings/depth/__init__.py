@@ -1,5 +1,5 @@
 """The information curve: what can be read from each stream after each block."""
 
-from ablate2tune.localize.findings.depth.depth_curve import depth_finding
+from ablate2tune.localize.findings.depth.depth_curve import find_depth
 
-__all__ = ["depth_finding"]
+__all__ = ["find_depth"]

@@ -1,4 +1,4 @@
-"""From streams to curves: what each question's probe reads over depth, and what that says."""
+"""From streams to curves: what is read of each question over depth, and what that says."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from ablate2tune.contrasts.contrast import Contrast
 from ablate2tune.localize.findings.depth.caption_runs import (
     QUESTIONS,
     ROLE,
@@ -16,45 +15,29 @@ from ablate2tune.localize.findings.depth.caption_runs import (
     answers,
     caption_runs,
 )
-from ablate2tune.localize.findings.depth.linear_probes import Task, probe
+from ablate2tune.localize.findings.depth.linear_readouts import Task, read_out
 from ablate2tune.localize.findings.depth.stream_features import INPUT, Key, Reduction, read_streams
-from ablate2tune.localize.findings.follow_up import Finding
-from ablate2tune.localize.findings.information import CHANCE, MIN_GROUPS, Information
+from ablate2tune.localize.findings.finding import FINDINGS, Finding, Kind, Ranked
+from ablate2tune.localize.findings.information import CHANCE, MIN_GROUPS
 from ablate2tune.localize.margins.examples import Examples
-from ablate2tune.localize.measuring.sweep import Sweep
-from ablate2tune.localize.probes.margin import MarginProbe
 from ablate2tune.localize.ranking.figures import bounds_of, new_panels, write_figure
-from ablate2tune.localize.ranking.ranking import Row, draws
-from ablate2tune.models import Denoiser
+from ablate2tune.localize.ranking.ranking import draws
 from ablate2tune.statistics.clusters import Clusters
 
 COLOURS = {"text": "tab:blue", "image": "tab:orange", "stream": "tab:green"}
 STYLES = ("-", "--", "-.", ":")
 
 
-def depth_finding(
-    denoiser: Denoiser,
-    sweep: Sweep[MarginProbe],
-    information: Information,
-    measured: Sequence[Contrast],
-    calibration: Sequence[Contrast],
-    rows: Sequence[Row],
-) -> Finding:
-    """Probe every stream after every block at every noise level, and at pure noise.
+def find_depth(ranked: Ranked) -> Finding:
+    """Read every stream after every block at every noise level, and at pure noise.
 
     Every picture is run under four captions (see `depth.captions`), so whatever the noise level,
     a picture cannot give away what its caption says. At sigma = 1 there is no picture at all: what
     the image stream then says of the relation, the caption put there, and "relation shown" must be
-    at chance.
-
-    Args:
-        denoiser: the model.
-        sweep: its examples are the measured scenes.
-        information: of the conditioning; its file takes the curve in.
-        measured: what the probes are cross-validated on.
-        calibration: what their penalties are chosen on.
-        rows: the ranking, for the blocks' impacts beside the curve.
+    at chance. The readouts are cross-validated on the measured scenes and their penalties chosen on
+    the calibration's; information.json takes the curve in.
     """
+    sweep, rows = ranked.sweep, ranked.rows
     config, seed = sweep.config, sweep.seed
     sigmas = [*([] if 1.0 in config.sigmas else [1.0]), *config.sigmas]
     reduction = Reduction(seed)
@@ -63,10 +46,10 @@ def depth_finding(
     def read(examples: Examples, runs: Sequence[Run]) -> dict[Key, np.ndarray]:
         with sweep.probe.engine.blocks.running():
             return read_streams(
-                denoiser, examples, runs, sigmas, seed, config.batch_size, reduction
+                ranked.denoiser, examples, runs, sigmas, seed, config.batch_size, reduction
             )
 
-    runs, spare = caption_runs(measured), caption_runs(calibration)
+    runs, spare = caption_runs(ranked.split.measured), caption_runs(ranked.split.calibration)
     readings: list[dict[str, Any]] = []
     if len({run.group for run in runs}) >= MIN_GROUPS:
         # Calibration comes first: what is estimated without answers is estimated on it.
@@ -80,13 +63,13 @@ def depth_finding(
             other = None if tuning is None else _task(spare, key, tuning[key])
             place = {"block": key.block, "stream": key.stream, "sigma": sigmas[key.level]}
             for question, reading in zip(
-                _questions(key), probe(task, other, statistics[key.part], seed), strict=True
+                _questions(key), read_out(task, other, statistics[key.part], seed), strict=True
             ):
                 readings.append({"question": question, **place, **reading.as_dict()})
     blocks = [INPUT, *(block.address for block in sweep.catalogue.blocks)]
     impacts = {r.component.address: dict(r.target) for r in rows if r.component.level == "block"}
     depth = {
-        "figure": "accuracy of linear probes after each block",
+        "figure": "accuracy of linear readouts after each block",
         "questions": QUESTIONS,
         "chance": CHANCE,
         "confidence": config.confidence,
@@ -96,7 +79,7 @@ def depth_finding(
         "impacts": impacts,
     }
     depth["verdict"] = verdict(depth)
-    data = {**information.as_dict(), "depth": depth}
+    data = {**(ranked.information or {}), "depth": depth}
     return Finding("information", data, draw_depth, depth["verdict"])
 
 
@@ -197,3 +180,10 @@ def draw_depth(data: dict[str, Any], path: Path) -> None:
     bars.set_title("target impact of the block", fontsize=9)
     bars.set_xticks(x, blocks, rotation=45, ha="right", fontsize=7)
     write_figure(figure, path)
+
+
+def _wanted(ranked: Ranked) -> bool:
+    return ranked.config.information == "depth" and ranked.sweep.processes.is_first
+
+
+FINDINGS.add("depth", Kind(_wanted, find_depth, takes="information", of_skill=False))

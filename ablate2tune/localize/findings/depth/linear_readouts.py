@@ -1,4 +1,4 @@
-"""Linear probes for many features and few examples: a ridge classifier with a control.
+"""Linear readouts for many features and few examples: a ridge classifier with a control.
 
 Least squares on answers of 1 and -1 with a ridge penalty (Hoerl & Kennard 1970), in closed form, so
 that the shuffled answers of the control cost next to nothing.
@@ -21,7 +21,7 @@ SHUFFLES = 20
 
 
 class Task(NamedTuple):
-    """What probes read, of the measured or of the calibration examples."""
+    """What is read, of the measured or of the calibration examples."""
 
     x: np.ndarray
     """(n, features)."""
@@ -49,7 +49,9 @@ class Reading(NamedTuple):
         return {**self._asdict(), "above_chance": self.above_chance}
 
 
-def probe(measured: Task, calibration: Task | None, clusters: Clusters, seed: int) -> list[Reading]:
+def read_out(
+    measured: Task, calibration: Task | None, clusters: Clusters, seed: int
+) -> list[Reading]:
     """Cross-validated accuracy by contrast group, and that of shuffled answers, per question.
 
     Every measured example is predicted by a fit on the other folds' measured examples. The penalty
