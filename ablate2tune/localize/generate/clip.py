@@ -28,8 +28,8 @@ class Clip:
         try:
             model = CLIPModel.from_pretrained(name, dtype=torch.float32)
             self._tokenizer: Any = AutoTokenizer.from_pretrained(name)
-            size = int(model.config.vision_config.image_size)
-            self._prepared: Any = processor_of(name, size)
+            vision: Any = model.config.vision_config
+            self._prepared: Any = processor_of(name, int(vision.image_size))
         except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
             raise UserError(
                 f"cannot load the CLIP model ({reason(error)})",

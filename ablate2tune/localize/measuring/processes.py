@@ -1,30 +1,17 @@
 """The processes of `accelerate launch`: who measures which batch, and how rows come together."""
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from accelerate import PartialState
 from accelerate.utils import gather_object
 
 from ablate2tune import runs
+from ablate2tune.localize.measuring.row_file import Rows
 from ablate2tune.models import Denoiser
 
-
-class RowFile(Protocol):
-    """A file of rows that processes bring together."""
-
-    def rows(self) -> list[dict[str, Any]]:
-        """All rows that are known."""
-        ...
-
-    def merge(self, rows: Sequence[dict[str, Any]], write: bool) -> None:
-        """Take rows of another process; `write` appends the new ones to the file."""
-        ...
-
-
-R = TypeVar("R", bound=RowFile)
+R = TypeVar("R", bound=Rows)
 
 
 class Processes:
@@ -55,7 +42,7 @@ class Processes:
         """Where this process appends rows of a file: the file itself, or `results.1.jsonl`."""
         return path if self.is_first else path.with_name(f"{path.stem}.{self.index}{path.suffix}")
 
-    def exchange(self, results: RowFile, rows: list[dict[str, Any]]) -> None:
+    def exchange(self, results: Rows, rows: list[dict[str, Any]]) -> None:
         """Give all processes the rows that each of them measured; the first writes them."""
         if self.count == 1:
             return

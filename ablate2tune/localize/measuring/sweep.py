@@ -74,6 +74,7 @@ class Sweep(Generic[P]):
         self._reseeded = self._open("reseeded.jsonl")
         self.followed_up = self._open("follow-up.jsonl")
         self._on_progress, self._planned = on_progress, 0.0
+        self._asked: dict[Condition, None] = {}
 
     def _open(self, name: str, by: str | None = None) -> Results:
         path, probe = self._folder / name, self.probe
@@ -266,6 +267,8 @@ class Sweep(Generic[P]):
         Returns:
             Addresses of conditions that could not be measured, with the reason.
         """
+        if into is None:
+            self._asked |= dict.fromkeys(conditions)
         into, by = into or self.results, by or self.probe.measure
         chunks = _chunks(wanted, self.probe.batch)
         new: list[Row] = []
@@ -356,7 +359,7 @@ class Sweep(Generic[P]):
     def finish(self) -> None:
         """Put the rows on disk in order, and say that all is done."""
         if self.processes.is_first:
-            self.results.begin_with([BASELINE])
+            self.results.begin_with(list(self._asked))
         for path in self._files:
             self.processes.close(path)
         self.plan(0)
@@ -364,7 +367,7 @@ class Sweep(Generic[P]):
 
     def _report(self) -> None:
         if self._on_progress:
-            done = self.probe.spent
+            done = round(self.probe.spent)
             self._on_progress(done, max(done, round(self._planned)))
 
 

@@ -184,7 +184,9 @@ class GenerateProbe(Probe[GenerateConfig]):
         if scenes and self.judge:
             seen = self.judge.detect(images[scenes], JUDGED_AT_ONCE)
             for place, detections in zip(scenes, seen, strict=True):
-                verdict = give_verdict(examples[place].prompt, detections)
+                prompt = examples[place].prompt
+                assert prompt is not None, "scenes have prompts"
+                verdict = give_verdict(prompt, detections)
                 found["target"][place] = bool(verdict.spatial)
                 found["objects"][place] = verdict.objects
                 if verdict.objects:
