@@ -70,10 +70,9 @@ class LocalizeConfig(MarginConfig):
     calibration_groups: Positive = 64
     """Contrast groups that mean activations are taken from; never the measured ones."""
     mode: str = "mean"
-    """What replaces the output of a sub-layer or head: its mean over calibration scenes, zero, or
-    its output for one calibration scene drawn for each example; blocks are skipped. patch: blocks,
-    sub-layers and heads get what they give for the same noised picture under its other caption,
-    and components are ranked by the share of the margin that this restores."""
+    """What becomes of the output of a sub-layer or head: the name of an ablation mode, of those in
+    docs/components.md or of an extension (mean: its mean over calibration scenes; zero; patch: what
+    it gives for the same noised picture under its other caption). The mode says what blocks get."""
     directions: Annotated[Path | None, Mark.CONTENT] = None
     """File of safetensors, a vector for each address, for a mode that takes directions out; without
     it they are learnt: mean activations under the captions minus those under the target foils."""

@@ -98,3 +98,20 @@ def test_channel_mean_is_swept_as_any_mode(tiny_flux, records, tmp_path):
     assert ranking.data["left_out"] == {}
     assert {row["mode"] for row in ranking.data["components"]} == {"skip", "channel-mean"}
     assert "head" in {row["level"] for row in ranking.data["components"]}
+
+
+def test_noise_is_a_row_s_own_whatever_the_batch(tiny_flux, records, tmp_path):
+    ours, found = favour(tiny_flux, records), []
+    for size in (18, 6):
+        config = EVERYTHING.model_copy(
+            update={"mode": "noise", "batch_size": size, "top_blocks": 1, "heads": True}
+        )
+        ranking = localize(tiny_flux, ours, config, SEED, tmp_path / str(size), cache=tmp_path)
+        assert {row["mode"] for row in ranking.data["components"]} == {"noise"}
+        found.append({row["address"]: row for row in ranking.data["components"]})
+    assert found[0].keys() == found[1].keys()
+    for address, row in found[0].items():
+        for figure in ("target", "quality"):
+            value = found[1][address][figure]["value"]
+            assert row[figure]["value"] == pytest.approx(value, abs=1e-6), address
+    assert any(abs(row["quality"]["value"]) > 1e-5 for row in found[0].values())
