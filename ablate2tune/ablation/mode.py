@@ -99,6 +99,7 @@ class Mode:
         return "restored by" if self.restores else "lost without"
 
 
+NEEDS: frozenset[str] = frozenset(get_args(Need))
 CALIBRATED: frozenset[Need] = frozenset({"means", "spreads", "directions", "donors"})
 """Needs that are taken from calibration examples."""
 MODES: Registry[Mode] = Registry("ablation mode", "ablate2tune.ablation.modes")

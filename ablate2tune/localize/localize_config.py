@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
 from ablate2tune.ablation import MODES
-from ablate2tune.ablation.mode import CALIBRATED
+from ablate2tune.ablation.mode import CALIBRATED, NEEDS
 from ablate2tune.errors import UserError
 from ablate2tune.localize.probes.generate_config import GenerateConfig
 from ablate2tune.localize.probes.margin_config import MarginConfig
@@ -128,6 +128,8 @@ class LocalizeConfig(MarginConfig):
             raise ValueError(str(error)) from error
         if "sublayer" not in mode.levels:
             raise ValueError(f"it acts on {', '.join(mode.levels)} alone; sub-layers need a mode")
+        if unknown := mode.needs - NEEDS:
+            raise ValueError(f"it needs {', '.join(sorted(unknown))}, which no sweep can supply")
         return name
 
     @model_validator(mode="after")

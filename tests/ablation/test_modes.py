@@ -1,5 +1,6 @@
 """What the modes declare: the documentation lists it, and sweeps go by it."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,13 @@ def test_a_first_order_estimate_is_of_one_whole_component_in_a_mode_that_allows_
     assert not can_screen(Condition(("blocks.0.attn",), "resample"))
     assert not can_screen(Condition(("blocks.0.attn[heads=0]",), "mean"))
     assert not can_screen(Condition(("blocks.0.attn", "blocks.0.ff"), "zero"))
+
+
+def test_a_mode_whose_needs_no_sweep_supplies_is_refused(monkeypatch):
+    strange = dataclasses.replace(MODES["zero"], needs=frozenset({"moon dust"}))
+    monkeypatch.setitem(MODES._things, "strange", strange)
+    with pytest.raises(ValidationError, match="needs moon dust, which no sweep can supply"):
+        LocalizeConfig(mode="strange")
 
 
 def test_a_generate_probe_takes_what_can_be_drawn():
