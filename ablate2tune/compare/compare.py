@@ -25,7 +25,9 @@ from ablate2tune.compare.judge_error import (
 from ablate2tune.compare.judges import JUDGED_AT_ONCE, Judge, load_judge
 from ablate2tune.compare.prompts import Prompt, plain_prompts, relation_prompts, trained_pairs
 from ablate2tune.compare.shown import ABOUT, Shown, detection_rows, read_shown, write_shown
+from ablate2tune.compare.shown import FILE as VERDICTS
 from ablate2tune.compare.verdicts import give_verdict
+from ablate2tune.identity import file_hash
 from ablate2tune.models import Denoiser
 from ablate2tune.pictures import read_images
 from ablate2tune.progress import Progress
@@ -76,18 +78,21 @@ def compare(
     plain = plain_prompts(scenes, config.plain_prompts, seed, trained)
     jobs = plan(relational, plain, config.seeds, seed)
 
+    whole = _whole(folder)
+    before = read_shown(folder) if VERDICTS in whole else {}
+
     # 1. What the judge's word is worth.
     judge, known, sizes = None, None, {}
     if config.judge is not None:
         labels = [f"{colour} {kind}" for colour in scenes.colours for kind in scenes.objects]
         judge, known = _judge(config, denoiser, labels, [*relational, *plain])
         tests = [record for record in records if record.split == "test"]
-        measured = _calibrate(judge, known, tests, config.calibration_images, seed, folder)
+        drawn = calibration_sample(tests, config.calibration_images, seed)
+        measured = _calibrate(judge, known, drawn, folder / CALIBRATION, CALIBRATION in whole)
         sizes = {"scenes": measured}
 
     # 2. The pictures, arm by arm.
     report = on_progress or (lambda done, total: None)
-    before = read_shown(folder)
     shown = {
         arm.name: [
             job.shown(folder / "images" / arm.name, content_hash(model, arm.content), config)
@@ -117,9 +122,22 @@ def compare(
         "judge": judge.describe() if judge else None,
         "sizes": {"pictures": [denoiser.config.width, denoiser.config.height], **sizes},
     }
-    runs.write_json(folder / ABOUT, about)
     write_shown(folder, shown)
+    names = [name for name in (VERDICTS, CALIBRATION) if (folder / name).is_file()]
+    about["files"] = {name: file_hash(folder / name) for name in names}
+    runs.write_json(folder / ABOUT, about)
     return shown
+
+
+def _whole(folder: Path) -> set[str]:
+    """The rows that are there as an earlier comparison wrote them, to the byte."""
+    path = folder / ABOUT
+    held = runs.read_json(path)["files"] if path.is_file() else {}
+    return {
+        name
+        for name, digest in held.items()
+        if (folder / name).is_file() and file_hash(folder / name) == digest
+    }
 
 
 def _judge(
@@ -135,15 +153,13 @@ def _judge(
 
 
 def _calibrate(
-    judge: Judge, known: str, records: list[SceneRecord], images: int, seed: int, folder: Path
+    judge: Judge, known: str, drawn: list[SceneRecord], path: Path, whole: bool
 ) -> list[int]:
     """Write what the judge says of rendered scenes, unless it is there; their width and height."""
-    path = folder / CALIBRATION
-    drawn = calibration_sample(records, images, seed)
     pictures = load_images(drawn) if drawn else np.zeros((0, 1, 1, 3), np.uint8)
     seen = hashlib.sha256(pictures.tobytes()).hexdigest()
     key = content_hash(known, [record.scene_id for record in drawn], seen)
-    held = runs.read_jsonl(path)
+    held = runs.read_jsonl(path) if whole else []
     if len(held) != len(drawn) or {row["key"] for row in held} != {key}:
         readings = read_scenes(judge, drawn, pictures, JUDGED_AT_ONCE)
         runs.write_jsonl(path, [{"key": key, **one.as_dict()} for one in readings])

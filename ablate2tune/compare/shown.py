@@ -17,7 +17,6 @@ from ablate2tune.pictures import read_images
 FILE, ABOUT = "verdicts.jsonl", "compared.json"
 """The rows, and what the arms and the judge are."""
 SCHEMA = "ablate2tune/verdict/2"
-MEND = "run compare again, which makes it anew"
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,9 @@ def read_shown(folder: Path) -> dict[str, list[Shown]]:
             arms.setdefault(row["arm"], []).append(_shown(folder, row))
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(
-                f"not a row of schema {SCHEMA}", where=f"{folder / FILE}:{number}", mend=MEND
+                f"not a row of schema {SCHEMA}",
+                where=f"{folder / FILE}:{number}",
+                mend="delete the file and run compare again",
             ) from error
     return arms
 

@@ -251,6 +251,20 @@ def test_what_was_read_is_not_read_again(comparison, config, judge_folder, monke
     assert {arm: more[arm] for arm in first} == first
 
 
+@pytest.mark.parametrize("name", ["verdicts.jsonl", "calibration.jsonl"])
+def test_rows_that_were_edited_are_made_again(whole, comparison, config, name):
+    comparison.run(config)
+    path = comparison.folder / name
+    text = path.read_text()
+    path.write_text(text.replace('"extra": 0', '"extra": 3').replace("true", "false"))
+    assert path.read_text() != text
+    comparison.run(config)
+    assert path.read_text() == text
+    path.write_text(text[:40] + "\n" + text)
+    comparison.run(config)
+    assert contents(comparison.folder) == contents(whole[0].folder)
+
+
 def test_arms_with_ablations(comparison, config, adapter):
     block = (Ablation("transformer_blocks.1", "skip"),)
     comparison.arms = [
