@@ -83,6 +83,27 @@ def test_a_mode_and_a_family(run, tmp_path: Path, tiny_flux_folder: Path) -> Non
     assert "half" in {json.loads(row)["mode"] for row in rows}
 
 
+def test_a_judge_and_a_metric_over_two_arms(run, tmp_path: Path) -> None:
+    added = [
+        "compare.arms={base: null, skipped: {ablate: [transformer_blocks.1=skip]}}",
+        "compare.judge={kind: nearest-colour, reach: 300}",
+    ]
+    assert "no judge 'nearest-colour'" in run("compare", *added, code=2, extended=False)
+    assert "verdict flipped" in run("compare", *added)
+    compared = tmp_path / "runs" / "tiny" / "compare"
+    scores = json.loads((compared / "scores.json").read_text())
+    assert scores["judge"]["kind"] == "nearest-colour"
+    assert "flipped" not in {*scores["arms"]["base"], *scores["difference"]["skipped"]}
+    rows = [json.loads(line) for line in (compared / "verdicts.jsonl").read_text().splitlines()]
+    right = {
+        arm: [row["verdict"]["spatial"] for row in rows if row["arm"] == arm and row["relation"]]
+        for arm in ("base", "skipped")
+    }
+    flipped = sum(a != b for a, b in zip(right["base"], right["skipped"], strict=True))
+    told = scores["arms"]["skipped"]["flipped"]
+    assert (told["value"], told["n"]) == (flipped / 6, 6)
+
+
 @pytest.mark.skipif(
     not (find_spec("bpy") or shutil.which("blender")), reason="no Blender on this machine"
 )

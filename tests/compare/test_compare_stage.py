@@ -1,19 +1,13 @@
-"""`ablate2tune compare` as a user types it: what is kept, what is shown anew, and extensions."""
+"""`ablate2tune compare` as a user types it: what is kept and what is shown anew."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from test_run_flux_recipe import SMALL, write_rendered
+from rendered_set import RECIPE, SMALL, write_rendered
 
 from ablate2tune.cli import main
 from ablate2tune.recipe import load_recipe
-
-HERE = Path(__file__).parent
-RECIPE = HERE.parents[1] / "recipes" / "flux1-dev.yaml"
 
 
 @pytest.fixture
@@ -113,38 +107,6 @@ def test_tracking_is_made_good_for(run, folder, monkeypatch):
     assert "inputs unchanged\n" in run(*few, "compare.wandb=offline", "compare.wandb_project=ab")
     assert len(list((folder / "wandb").glob("offline-run-*/*.wandb"))) == 1
     assert stamps(folder, "images/**/*.png") == made
-
-
-def test_a_judge_and_a_metric_from_outside_the_package(words, folder, tmp_path):
-    info = tmp_path / "site" / "examples-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: examples\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[ablate2tune]\nexample_judge = example_judge\nexample_metric = example_metric\n"
-    )
-    path = os.pathsep.join([str(tmp_path / "site"), str(HERE), os.environ.get("PYTHONPATH", "")])
-    words = [word for word in words if not word.startswith("compare.judge=")]
-    done = subprocess.run(
-        [sys.executable, "-m", "ablate2tune", "compare", *words,
-         "compare.judge={kind: nearest-colour, reach: 300}"],
-        env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True,
-        cwd=HERE.parents[1],
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "verdict flipped" in done.stdout
-    scores = json.loads((folder / "scores.json").read_text())
-    assert scores["judge"]["kind"] == "nearest-colour"
-    assert (
-        "flipped" not in scores["arms"]["base"] and "flipped" not in scores["difference"]["tuned"]
-    )
-    rows = [json.loads(line) for line in (folder / "verdicts.jsonl").read_text().splitlines()]
-    right = {
-        arm: [row["verdict"]["spatial"] for row in rows if row["arm"] == arm and row["relation"]]
-        for arm in ("base", "tuned")
-    }
-    flipped = [a != b for a, b in zip(right["base"], right["tuned"], strict=True)]
-    told = scores["arms"]["tuned"]["flipped"]
-    assert (told["value"], told["n"]) == (sum(flipped) / 6, 6)
 
 
 def test_a_judge_measured_at_another_size_is_no_secret(words, run):
