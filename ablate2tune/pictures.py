@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from ablate2tune import runs
-from ablate2tune.errors import UserError
 from ablate2tune.models import Denoiser
+from ablate2tune.models.out_of_memory import within_memory
 
 IDENTITY = "ablate2tune"
 """Keyword of the text in a PNG file that holds its picture's identity."""
@@ -47,7 +46,7 @@ def is_made(denoiser: Denoiser, batch: Sequence[Picture]) -> bool:
 def sample_batch(
     denoiser: Denoiser, batch: Sequence[Picture], steps: int, true_cfg_scale: float = 1.0
 ) -> np.ndarray:
-    """Sample one batch in one call; out of memory on CUDA, in two halves.
+    """Sample one batch in one call; out of memory on CUDA, in halves.
 
     Args:
         denoiser: the model as it now is, adapted or ablated.
@@ -59,30 +58,19 @@ def sample_batch(
         uint8, (batch, height, width, 3).
 
     Raises:
-        UserError: a single picture does not fit.
+        UserError: a single picture does not fit, or one is not finite.
     """
-    try:
+
+    def sample(rows: int) -> np.ndarray:
         return denoiser.sample(
             [picture.text for picture in batch],
             [picture.image_seed for picture in batch],
             steps=steps,
             true_cfg_scale=true_cfg_scale,
-            batch_size=len(batch),
+            batch_size=rows,
         )
-    except torch.OutOfMemoryError:
-        pass
-    # Outside the handler, so that the failed call's tensors are released.
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    if len(batch) == 1:
-        raise UserError(
-            "out of memory with a single picture",
-            where="model",
-            mend="use a smaller image size, model.dtype=bfloat16 or a larger device",
-        )
-    half = len(batch) // 2
-    parts = (batch[:half], batch[half:])
-    return np.concatenate([sample_batch(denoiser, part, steps, true_cfg_scale) for part in parts])
+
+    return within_memory(sample, len(batch), "model")
 
 
 def made_batch(

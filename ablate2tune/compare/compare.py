@@ -28,7 +28,7 @@ from ablate2tune.compare.shown import ABOUT, Shown, detection_rows, read_shown, 
 from ablate2tune.compare.shown import FILE as VERDICTS
 from ablate2tune.compare.verdicts import give_verdict
 from ablate2tune.identity import file_hash
-from ablate2tune.models import Denoiser
+from ablate2tune.models import Denoiser, check_fit
 from ablate2tune.pictures import read_images
 from ablate2tune.progress import Progress
 from ablate2tune.runs import content_hash
@@ -76,6 +76,9 @@ def compare(
     trained = trained_pairs(records)
     relational = relation_prompts(scenes, config.prompts, seed, trained)
     plain = plain_prompts(scenes, config.plain_prompts, seed, trained)
+    tests = [record for record in records if config.judge and record.split == "test"]
+    texts = [prompt.text for prompt in (*relational, *plain)]
+    check_fit(denoiser, [record.image_path for record in tests], texts)
     jobs = plan(relational, plain, config.seeds, seed)
 
     whole = _whole(folder)
@@ -86,7 +89,6 @@ def compare(
     if config.judge is not None:
         labels = [f"{colour} {kind}" for colour in scenes.colours for kind in scenes.objects]
         judge, known = _judge(config, denoiser, labels, [*relational, *plain])
-        tests = [record for record in records if record.split == "test"]
         drawn = calibration_sample(tests, config.calibration_images, seed)
         measured = _calibrate(judge, known, drawn, folder / CALIBRATION, CALIBRATION in whole)
         sizes = {"scenes": measured}

@@ -4,15 +4,15 @@ from typing import Any
 
 from ablate2tune.localize.evidence import needs, needs_scenes, rank
 from ablate2tune.localize.ranking.ranking_figures import table
-from ablate2tune.models import check_model_path, load_denoiser
+from ablate2tune.models import check_fit, check_model, load_denoiser
 from ablate2tune.recipe import Recipe
 from ablate2tune.scenes.dataset.records import data_identity, read_dataset
 from ablate2tune.stage import Job, Stage
 
 
 def check(recipe: Recipe) -> None:
-    """Refuse a model that is not there."""
-    check_model_path(recipe.model.path)
+    """Refuse a model or a device that is not there."""
+    check_model(recipe.model)
 
 
 def inputs(recipe: Recipe) -> dict[str, Any]:
@@ -35,6 +35,8 @@ def work(job: Job) -> None:
     scenes = needs_scenes(recipe.localize, recipe.compare)
     records = read_dataset(recipe.data_folder) if scenes else []
     denoiser = load_denoiser(recipe.model)
+    texts = [text for r in records for text in (r.text, r.foil, r.foil_colour)]
+    check_fit(denoiser, [record.image_path for record in records], texts)
     with job.terminal.bar("localize") as progress:
         rankings = rank(
             denoiser,

@@ -8,7 +8,9 @@ from ablate2tune.models.adapter_files import WEIGHTS, AdapterNote, read_note
 from ablate2tune.models.conditioning import Conditioning
 from ablate2tune.models.denoiser import FAMILIES, Denoiser, Progress, serves
 from ablate2tune.models.families.flux import FluxDenoiser
+from ablate2tune.models.fit_check import check_fit
 from ablate2tune.models.model_loading import (
+    check_model,
     check_model_path,
     check_trainable,
     family_of,
@@ -24,6 +26,8 @@ __all__ = [
     "Denoiser",
     "FluxDenoiser",
     "Progress",
+    "check_fit",
+    "check_model",
     "check_model_path",
     "check_trainable",
     "family_of",

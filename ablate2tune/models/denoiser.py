@@ -98,9 +98,14 @@ class Denoiser:
 
         The tokenizer's own where the stock call offers no choice (Stable Diffusion).
         """
-        if "max_sequence_length" not in self._defaults:
+        if not self.length_is_free:
             return self.pipe.tokenizer.model_max_length
         return self.config.max_sequence_length or self._defaults["max_sequence_length"]
+
+    @property
+    def length_is_free(self) -> bool:
+        """Whether the recipe's `max_sequence_length` counts: not where the encoder's is fixed."""
+        return "max_sequence_length" in self._defaults
 
     @torch.no_grad()
     def encode_prompts(
@@ -150,6 +155,12 @@ class Denoiser:
                 where="model.max_sequence_length",
             )
         return slice(first + tokens.offset, last + 1 + tokens.offset)
+
+    def token_count(self, prompt: str) -> tuple[int, int]:
+        """How many tokens a prompt has, its template's among them, and how many are not cut."""
+        tokens = self._tokenised(prompt)
+        encoding = tokens.tokenizer(tokens.text, truncation=False, verbose=False)
+        return len(encoding.input_ids), tokens.limit
 
     def _tokenised(self, prompt: str) -> Tokenised:
         return Tokenised(self.pipe.tokenizer, prompt, self.max_sequence_length)
@@ -346,6 +357,9 @@ class Denoiser:
 
         Returns:
             uint8, (batch, height, width, 3).
+
+        Raises:
+            UserError: a picture is not finite.
         """
         parts = []
         for start in range(0, len(prompts), batch_size):
@@ -366,6 +380,12 @@ class Denoiser:
                 **true_cfg,
                 **self._call_arguments(),
             ).images
+            if not np.isfinite(images).all():
+                raise UserError(
+                    "the sampled pictures are not finite",
+                    where=f"model.dtype = {self.config.dtype}",
+                    mend="use float32, or bfloat16 where float16 overflows",
+                )
             parts.append((images * 255).round().astype(np.uint8))
             if on_progress:
                 on_progress(min(start + batch_size, len(prompts)), len(prompts))

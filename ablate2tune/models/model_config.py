@@ -2,6 +2,8 @@
 
 from typing import Annotated, Literal
 
+from pydantic import Field
+
 from ablate2tune.settings import Mark, Positive, Settings
 
 
@@ -12,7 +14,8 @@ class ModelConfig(Settings):
     """A diffusers pipeline directory or a hub name ("black-forest-labs/FLUX.1-dev")."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Inference dtype of the frozen base; adapters are always float32."""
-    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Mark.STEERS] = "auto"
+    device: Annotated[str, Mark.STEERS, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    """auto, cpu, mps, cuda or cuda:N."""
     height: Positive = 64
     """Image height in pixels."""
     width: Positive = 64

@@ -1,5 +1,6 @@
 """Loading a recipe's pipeline, with one clear line for whatever stands against it."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -8,19 +9,20 @@ import torch
 import transformers
 from safetensors import SafetensorError, safe_open
 
-from ablate2tune.errors import UserError, did_you_mean, reason
+from ablate2tune.errors import UserError, reason
 from ablate2tune.models.denoiser import FAMILIES, Denoiser
 from ablate2tune.models.model_config import ModelConfig
+from ablate2tune.models.model_hub import NOT_GIVEN, ask_hub, check_is_hub_name, hub_error
 
 
 def load_denoiser(config: ModelConfig) -> Denoiser:
     """Load the recipe's pipeline and put it on its device.
 
     Raises:
-        UserError: the directory is missing, is not a pipeline, holds a damaged weight file, is of
-            a family without an adapter, or does not fit the recipe's image size.
+        UserError: what `check_model` raises, the weights cannot be loaded, or the recipe's image
+            size does not fit the family.
     """
-    check_model_path(config.path)
+    check_model(config)
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
     try:
@@ -30,8 +32,8 @@ def load_denoiser(config: ModelConfig) -> Denoiser:
             dtype=getattr(torch, config.dtype),
             trust_remote_code=config.trust_remote_code,
         )
-    except (ImportError, OSError, ValueError, SafetensorError, AttributeError) as error:
-        raise UserError(
+    except (*NOT_GIVEN, ImportError, SafetensorError, AttributeError) as error:
+        raise hub_error(config.path, error) or UserError(
             f"cannot load the pipeline ({reason(error)})", where=f"model.path = {config.path}"
         ) from error
     denoiser = family(pipe.to(resolve_device(config.device)), config)
@@ -45,16 +47,16 @@ def load_denoiser(config: ModelConfig) -> Denoiser:
 
 
 def family_of(config: ModelConfig) -> type[Denoiser]:
-    """The adapter of the recipe's model, from its model_index.json alone.
+    """The family of the recipe's model, from its model_index.json alone.
 
     Raises:
-        UserError: the directory is no pipeline, or is of a family without an adapter.
+        UserError: the directory is no pipeline, or its class is not served.
     """
     try:
         index: Any = diffusers.DiffusionPipeline.load_config(config.path)
         name = str(index["_class_name"])
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(
+    except (*NOT_GIVEN, KeyError) as error:
+        raise hub_error(config.path, error) or UserError(
             f"cannot read model_index.json ({reason(error)})",
             where=f"model.path = {config.path}",
         ) from error
@@ -65,13 +67,23 @@ def family_of(config: ModelConfig) -> type[Denoiser]:
     return FAMILIES[name]
 
 
+def check_model(config: ModelConfig) -> None:
+    """Refuse, before anything is loaded, a model that cannot be: its path and its device.
+
+    Raises:
+        UserError: what `check_model_path` and `resolve_device` raise.
+    """
+    check_model_path(config.path)
+    resolve_device(config.device)
+
+
 def check_trainable(config: ModelConfig, command: str) -> None:
     """Refuse a family that `command` does not serve, by the family's own declaration.
 
     Raises:
-        UserError: with the reason; or what `check_model_path` and `family_of` raise.
+        UserError: with the reason; or what `check_model` and `family_of` raise.
     """
-    check_model_path(config.path)
+    check_model(config)
     family = family_of(config)
     if family.train_obstacle is not None:
         raise UserError(
@@ -82,22 +94,23 @@ def check_trainable(config: ModelConfig, command: str) -> None:
 
 
 def check_model_path(path: str) -> None:
-    """Refuse a local path that is missing, is no pipeline, or holds damaged safetensors.
+    """Refuse a folder that is missing, unreadable, no pipeline, or holds damaged safetensors.
 
-    A name of the form "owner/name" that is no local folder is left to the hub.
+    What is no folder may be a name on the hub, "owner/name", which is asked about it.
+
+    Raises:
+        UserError: for all of these.
     """
-    folder = Path(path)
+    folder, where = Path(path), f"model.path = {path}"
     if not folder.exists():
-        if path.count("/") == 1 and not path.startswith((".", "/")) and not folder.parent.is_dir():
-            return
-        near = [str(p) for p in folder.parent.glob("*")] if folder.parent.is_dir() else []
-        raise UserError(
-            "no such model directory", where=f"model.path = {path}", mend=did_you_mean(path, near)
-        )
+        check_is_hub_name(path)
+        ask_hub(path)
+        return
+    for item in [folder, *sorted(folder.rglob("*"))]:
+        if not os.access(item, os.R_OK | (os.X_OK if item.is_dir() else 0)):
+            raise UserError("no permission to read it", where=str(item), mend="chmod u+rX")
     if not (folder / "model_index.json").exists():
-        raise UserError(
-            "not a diffusers pipeline: it has no model_index.json", where=f"model.path = {path}"
-        )
+        raise UserError("not a diffusers pipeline: it has no model_index.json", where=where)
     for file in sorted(folder.rglob("*.safetensors")):
         try:
             with safe_open(file, framework="pt"):
@@ -109,9 +122,24 @@ def check_model_path(path: str) -> None:
 
 
 def resolve_device(name: str) -> torch.device:
-    """ "auto" takes CUDA, then Apple's MPS, then the CPU."""
-    if name != "auto":
-        return torch.device(name)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    """ "auto" takes CUDA, then Apple's MPS, then the CPU.
+
+    Raises:
+        UserError: there is no such device here.
+    """
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if name == "auto":
+        return torch.device("cuda" if cuda else "mps" if mps else "cpu")
+    device, what = torch.device(name), None
+    if device.type == "mps" and not mps:
+        what = "there is no MPS device here (Apple's GPUs)"
+    elif device.type == "cuda" and not cuda:
+        built = torch.version.cuda or torch.version.hip
+        what = (
+            f"there is no CUDA device here{'' if built else ', and this PyTorch is built without'}"
+        )
+    elif device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        what = f"there are {torch.cuda.device_count()} CUDA devices here, counted from 0"
+    if what:
+        raise UserError(what, where=f"model.device = {name}", mend="set model.device=auto")
+    return device

@@ -92,7 +92,7 @@ def encode_examples(
         folder: holds the files, and what they were made of.
 
     Raises:
-        UserError: a picture is not of the model's size, or a file cannot be written.
+        UserError: a file cannot be written.
     """
     distinct, index = list(dict.fromkeys(captions)), folder / "index.json"
     settings = denoiser.config.model_dump(include=ENCODES)
@@ -102,9 +102,8 @@ def encode_examples(
             path.unlink()
         runs.write_json(index, {"key": key, "captions": distinct})
     for path, rows in _missing(folder, "latents", len(records)):
-        save_state(
-            path, {"latents": denoiser.encode_images(_pictures(denoiser, records[rows]))}, {}
-        )
+        latents = denoiser.encode_images(load_images(list(records[rows])))
+        save_state(path, {"latents": latents}, {})
     for path, rows in _missing(folder, "captions", len(distinct)):
         # Some families pad every prompt to the longest one, of all and not of a shard alone.
         save_state(path, denoiser.encode_prompts(distinct[rows], among=distinct).arguments(), {})
@@ -125,19 +124,6 @@ def data_key(records: Sequence[SceneRecord], captions: Sequence[str]) -> str:
             mend="render the data set again",
         ) from error
     return runs.content_hash(pictures, list(captions))
-
-
-def _pictures(denoiser: Denoiser, records: Sequence[SceneRecord]) -> Any:
-    images = load_images(list(records))
-    height, width = denoiser.config.height, denoiser.config.width
-    if images.shape[1:3] != (height, width):
-        raise UserError(
-            f"{images.shape[2]} x {images.shape[1]} pixels, but the model runs at "
-            f"{width} x {height}",
-            where=str(records[0].image_path),
-            mend="render the data set at the model's size (scenes.size)",
-        )
-    return images
 
 
 def _missing(folder: Path, kind: str, count: int) -> Iterator[tuple[Path, slice]]:

@@ -17,7 +17,7 @@ from torch import nn
 
 from ablate2tune import runs
 from ablate2tune.errors import UserError
-from ablate2tune.models import AdapterNote, Denoiser
+from ablate2tune.models import AdapterNote, Denoiser, check_fit
 from ablate2tune.models.adapter_files import adapter_file
 from ablate2tune.scenes.dataset.caption_rates import read_rates
 from ablate2tune.scenes.dataset.records import SceneRecord
@@ -130,6 +130,7 @@ def train(
     rates = read_rates(everything[0].folder)
     captions = [text for r in everything for text in step_plan.captions_of(r, config, rates)]
     data = data_key(everything, captions)
+    check_fit(denoiser, [record.image_path for record in everything], captions)
     if main:
         encode_examples(denoiser, everything, captions, data, folder / "cache")
     accelerator.wait_for_everyone()

@@ -130,7 +130,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(tiny_flux, batch, monkeypatc
     for condition in conditions:
         np.testing.assert_allclose(found[condition], expected[condition], rtol=1e-5)
     largest = 0
-    with pytest.raises(UserError, match="out of memory with a single latent"):
+    with pytest.raises(UserError, match="out of memory with a single row"):
         engine.losses(batch, conditions)
 
 

@@ -159,14 +159,6 @@ def test_masks_and_further_embeddings_are_kept(tmp_path: Path):
     assert told.mask is not None
 
 
-def test_pictures_of_another_size_are_refused(
-    tiny_flux: FluxDenoiser, records: list[SceneRecord], tmp_path: Path
-):
-    tiny_flux.config = tiny_flux.config.model_copy(update={"height": 64})
-    with pytest.raises(UserError, match=r"32 x 32 pixels, but the model runs at 32 x 64"):
-        encode(tiny_flux, records, ["a"], tmp_path / "cache")
-
-
 def test_a_missing_picture_is_named(tiny_flux: FluxDenoiser, make_records, tmp_path: Path):
     record = make_records(tmp_path, 1)[0]
     gone = dataclasses.replace(record, file_name="images/gone.png")

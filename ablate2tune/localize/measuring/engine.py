@@ -17,6 +17,7 @@ from ablate2tune.localize.margins.margin import Batch, batch_loss
 from ablate2tune.localize.measuring.condition import BASELINE, Condition
 from ablate2tune.localize.measuring.replay import Blocks, Trace
 from ablate2tune.models import Denoiser
+from ablate2tune.models.out_of_memory import within_memory
 
 
 class Engine:
@@ -87,31 +88,17 @@ class Engine:
         Raises:
             UserError: a single row does not fit, or a condition cannot be ablated.
         """
-        if len(batch) <= self._rows:
-            try:
-                return self._losses(batch, conditions)
-            except torch.OutOfMemoryError:
-                pass
-            # Outside the handler, so that the failed forward's tensors are released.
-            self._halve(batch)
-            return self.losses(batch, conditions)
-        parts = [
-            self.losses(batch[start : start + self._rows], conditions)
-            for start in range(0, len(batch), self._rows)
-        ]
-        return {c: np.concatenate([part[c] for part in parts]) for c in conditions}
 
-    def _halve(self, batch: Batch) -> None:
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        if len(batch) == 1 and self._rows == 1:
-            raise UserError(
-                "out of memory with a single latent",
-                where="localize",
-                mend="use a smaller image size, model.dtype=bfloat16 or a larger device",
-            )
-        self._rows = max(1, self._rows // 2)
-        self.halvings += 1
+        def run(rows: int) -> dict[Condition, np.ndarray]:
+            self.halvings += rows < self._rows
+            self._rows = rows
+            parts = [
+                self._losses(batch[start : start + rows], conditions)
+                for start in range(0, len(batch), rows)
+            ]
+            return {c: np.concatenate([part[c] for part in parts]) for c in conditions}
+
+        return within_memory(run, self._rows, "localize")
 
     def _losses(self, batch: Batch, conditions: Sequence[Condition]) -> dict[Condition, np.ndarray]:
         found: dict[Condition, np.ndarray] = {}

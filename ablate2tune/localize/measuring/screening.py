@@ -22,6 +22,7 @@ from ablate2tune.components import discover
 from ablate2tune.localize.margins.margin import Batch, batch_loss
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.measuring.engine import Engine
+from ablate2tune.models.out_of_memory import within_memory
 
 
 def can_screen(condition: Condition) -> bool:
@@ -43,16 +44,15 @@ def first_order_losses(
         batch: what to run.
         conditions: the baseline, or conditions for which `can_screen` holds.
     """
-    try:
-        return _estimate(engine, batch, conditions)
-    except torch.OutOfMemoryError:
-        if len(batch) == 1:
-            raise
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    half = len(batch) // 2
-    parts = [first_order_losses(engine, part, conditions) for part in (batch[:half], batch[half:])]
-    return {c: np.concatenate([part[c] for part in parts]) for c in conditions}
+
+    def run(rows: int) -> dict[Condition, np.ndarray]:
+        parts = [
+            _estimate(engine, batch[start : start + rows], conditions)
+            for start in range(0, len(batch), rows)
+        ]
+        return {c: np.concatenate([part[c] for part in parts]) for c in conditions}
+
+    return within_memory(run, len(batch), "localize")
 
 
 def _estimate(

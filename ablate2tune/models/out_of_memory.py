@@ -1,0 +1,38 @@
+"""Out of memory on an accelerator: the same work again, in smaller parts."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+
+from ablate2tune.errors import UserError
+
+T = TypeVar("T")
+
+
+def within_memory(work: Callable[[int], T], rows: int, where: str) -> T:
+    """What `work` returns with the largest number of rows at once that fits: half, a quarter, ...
+
+    Args:
+        work: does all of it, with at most so many rows at a time.
+        rows: tried first.
+        where: the section that the user could change.
+
+    Raises:
+        UserError: a single row does not fit.
+    """
+    while True:
+        try:
+            return work(rows)
+        except torch.OutOfMemoryError:
+            pass
+        # Outside the handler, so that the failed call's tensors are released.
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if rows == 1:
+            raise UserError(
+                "out of memory with a single row",
+                where=where,
+                mend="use a smaller image size, model.dtype=bfloat16 or a larger device",
+            )
+        rows = max(1, rows // 2)
