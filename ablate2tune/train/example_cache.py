@@ -102,8 +102,8 @@ def encode_examples(
             path.unlink()
         runs.write_json(index, {"key": key, "captions": distinct})
     for path, rows in _missing(folder, "latents", len(records)):
-        latents = denoiser.encode_images(load_images(list(records[rows])))
-        save_state(path, {"latents": latents}, {})
+        images = load_images(list(records[rows]))
+        save_state(path, {"latents": denoiser.encode_images(images)}, {})
     for path, rows in _missing(folder, "captions", len(distinct)):
         # Some families pad every prompt to the longest one, of all and not of a shard alone.
         save_state(path, denoiser.encode_prompts(distinct[rows], among=distinct).arguments(), {})
