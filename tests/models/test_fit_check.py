@@ -4,7 +4,6 @@ import dataclasses
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import yaml
@@ -92,15 +91,23 @@ def test_stages_refuse_before_any_work(
 def test_compare_refuses_before_any_picture(
     tiny_flux: Denoiser, make_records, tmp_path: Path, monkeypatch
 ) -> None:
+    from ablate2tune.compare.arms import Arm
     from ablate2tune.compare.compare import compare
     from ablate2tune.compare.compare_config import CompareConfig
     from ablate2tune.scenes.scenes_config import ScenesConfig
 
-    monkeypatch.setattr(Denoiser, "adapter_misfit", lambda *_, **__: None)
     monkeypatch.setattr(Denoiser, "sample", lambda *_, **__: pytest.fail("sampled"))
     records = make_records(1, 64, split="test")
-    config = CompareConfig(judge=tmp_path, prompts=6, plain_prompts=1)
+    config = CompareConfig(judge=tmp_path, prompts=6, plain_prompts=6)
     with pytest.raises(UserError, match="64 x 64 pixels, but the model runs at 32 x 32"):
-        compare(tiny_flux, tmp_path, ScenesConfig(), records, config, 0, tmp_path / "out")
+        compare(
+            tiny_flux,
+            [Arm("before")],
+            ScenesConfig(),
+            records,
+            config,
+            0,
+            tmp_path / "out",
+            model="content",
+        )
     assert not (tmp_path / "out").exists()
-    assert np.asarray(Image.open(records[0].image_path)).shape == (64, 64, 3)
