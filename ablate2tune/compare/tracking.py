@@ -163,8 +163,14 @@ def _log_training(run: Any, training: Path | None) -> None:
     run.define_metric("train/*", step_metric="train/step")
     for row in rows:
         assert training is not None
-        values = {"loss": row.get("loss"), "learning rate": row.get("lr")}
-        values["validation"] = (row.get("validation") or {}).get("mean")
+        held_out = row.get("validation", {})
+        values = {
+            "loss": row["loss"],
+            "gradient norm": row.get("grad_norm"),
+            "learning rate": row["lr"],
+            "validation": held_out.get("as_trained"),
+            **{f"validation at {sigma}": x for sigma, x in held_out.get("by_sigma", {}).items()},
+        }
         told = {f"train/{name}": value for name, value in values.items() if value is not None}
         grid = training / "samples" / f"step-{row['step']:06d}.png"
         if grid.exists():

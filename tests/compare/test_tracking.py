@@ -53,9 +53,14 @@ def run_folder(tmp_path) -> Path:
     Image.fromarray(np.full((30, 20, 3), 9, np.uint8)).save(folder / "compare" / "grid.png")
     (folder / "train" / "samples").mkdir(parents=True)
     rows = [
-        {"step": 0, "loss": None, "validation": {"mean": 0.5}, "lr": 0.0},
+        {
+            "step": 0,
+            "loss": None,
+            "validation": {"as_trained": 0.5, "by_sigma": {"0.9": 0.75}},
+            "lr": 0.0,
+        },
         {"step": 1, "loss": 0.25, "lr": 0.1},
-        {"step": 2, "loss": 0.125, "validation": {"mean": 0.375}, "lr": 0.1},
+        {"step": 2, "loss": 0.125, "validation": {"as_trained": 0.375}, "lr": 0.1},
     ]
     runs.write_jsonl(folder / "train" / "log.jsonl", rows)
     for step in (0, 2):
@@ -132,6 +137,7 @@ def test_an_offline_run_holds_everything_and_may_be_moved(run_folder, tmp_path):
     assert [row["train/step"] for row in curve] == [0, 1, 2]
     assert [row.get("train/loss") for row in curve] == [None, 0.25, 0.125]
     assert [row.get("train/validation") for row in curve] == [0.5, None, 0.375]
+    assert curve[0]["train/validation at 0.9"] == 0.75
     samples = [row for row in curve if "train/samples.path" in row]
     assert [row["train/samples.caption"] for row in samples] == ["step 0", "step 2"]
     defined = [r.metric for r in logged if r.HasField("metric")]
