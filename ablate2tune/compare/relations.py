@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ablate2tune.scenes.vocabulary import OPPOSITE
+
 ASIDE = 1.5
 """Side by side: |dx| exceeds this times |dy| (the scenes' own rule). Rendered: above 4."""
 ASIDE_OVERLAP = 0.10
@@ -33,9 +35,6 @@ STACK_GAP = 0.25
 """Stacked: the upper one is not farther away than the lower one by more than this (m). Rendered:
 it is 0.25 to 0.74 nearer, since the camera looks down. Between the two gaps lies the no man's land
 that is read as no relation."""
-
-KINDS = (("left of", "right of"), ("in front of", "behind"), ("on top of", "underneath"))
-"""Kinds of arrangement: the two relations of each differ in who stands where alone."""
 
 Box = tuple[float, float, float, float]
 
@@ -70,7 +69,7 @@ def right_kind(asked: str, read: str | None) -> bool:
     >>> right_kind("left of", "right of"), right_kind("left of", "behind")
     (True, False)
     """
-    return any(asked in kind and read in kind for kind in KINDS)
+    return read in (asked, OPPOSITE[asked])
 
 
 def read_relation(a: Detection, b: Detection) -> str | None:
