@@ -11,7 +11,7 @@ from ablate2tune.scenes.vocabulary import RELATIONS, caption, is_holdout, pair_c
 from ablate2tune.seeding import numpy_generator
 
 JUDGED = RELATIONS
-"""The relations that `relations.read_relation` reads from one image."""
+"""The relations that `read_relation` reads from one image."""
 
 Thing = tuple[str, str]
 """A coloured kind: ("red", "ball")."""

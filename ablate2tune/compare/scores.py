@@ -13,7 +13,7 @@ import numpy as np
 from ablate2tune import runs
 from ablate2tune.compare.judge_error import CALIBRATION, Reading, calibration_of
 from ablate2tune.compare.metrics import Metric, metrics
-from ablate2tune.compare.relations import right_kind
+from ablate2tune.compare.relation_reading import right_kind
 from ablate2tune.compare.shown import ABOUT, Shown
 from ablate2tune.errors import UserError
 from ablate2tune.statistics.rates import Counts, Difference, Rate, cluster_counts, difference, rate

@@ -9,7 +9,7 @@ import numpy as np
 
 from ablate2tune import runs
 from ablate2tune.compare.prompts import Prompt
-from ablate2tune.compare.relations import Detection
+from ablate2tune.compare.relation_reading import Detection
 from ablate2tune.compare.verdicts import Verdict
 from ablate2tune.errors import UserError
 from ablate2tune.pictures import read_images

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ablate2tune.compare.prompts import Prompt
-from ablate2tune.compare.relations import Detection, read_relation
+from ablate2tune.compare.relation_reading import Detection, read_relation
 
 
 @dataclass(frozen=True)

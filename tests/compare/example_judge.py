@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from ablate2tune.compare.judges import JUDGES, JudgeConfig
-from ablate2tune.compare.relations import Detection
+from ablate2tune.compare.relation_reading import Detection
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
 

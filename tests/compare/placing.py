@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ablate2tune.compare.relations import Detection
+from ablate2tune.compare.relation_reading import Detection
 
 SIZE = 64
 LABELS = [f"{colour} {kind}" for colour in ("red", "green", "blue") for kind in ("ball", "cube")]

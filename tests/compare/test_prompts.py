@@ -10,7 +10,7 @@ from ablate2tune.compare.prompts import (
     relation_prompts,
     trained_pairs,
 )
-from ablate2tune.compare.relations import read_relation
+from ablate2tune.compare.relation_reading import read_relation
 from ablate2tune.errors import UserError
 from ablate2tune.scenes.scenes_config import ScenesConfig
 from ablate2tune.scenes.vocabulary import KINDS, RELATIONS, is_holdout

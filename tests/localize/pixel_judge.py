@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ablate2tune.compare.relations import Detection
+from ablate2tune.compare.relation_reading import Detection
 from ablate2tune.scenes.vocabulary import COLOURS, KINDS
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ablate2tune.compare.relations import Box
+from ablate2tune.compare.relation_reading import Box
 
 NESTED = 0.8
 """A box of the same label that lies inside another by more than this part of its own area is a part
@@ -102,7 +102,7 @@ def relative_depth(inverse: np.ndarray, depth_range: float) -> np.ndarray:
     `depth_range`; scale and shift drop out. With the default range of 3 m and the true depth of 300
     rendered scenes, read inside `own_pixels` of the true boxes, one behind the other differ by 0.87
     to 2.2 m, side by side by 0.3 m at most, and the upper of two stacked is 0.03 to 0.63 m nearer:
-    the thresholds of `relations`, 0.6 m and 0.25 m, lie between.
+    the thresholds of `relation_reading`, 0.6 m and 0.25 m, lie between.
 
     Args:
         inverse: inverse depth, larger is nearer, (height, width).

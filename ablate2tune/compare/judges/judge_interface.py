@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import SerializeAsAny, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from ablate2tune.compare.relations import Detection
+from ablate2tune.compare.relation_reading import Detection
 from ablate2tune.errors import UserError, did_you_mean
 from ablate2tune.registry import Registry
 from ablate2tune.settings import Settings

@@ -14,7 +14,7 @@ from transformers import SegformerForSemanticSegmentation
 
 from ablate2tune import runs
 from ablate2tune.compare.judges.judge_interface import JUDGED_AT_ONCE, JUDGES, JudgeConfig
-from ablate2tune.compare.relations import Box, Detection
+from ablate2tune.compare.relation_reading import Box, Detection
 from ablate2tune.errors import UserError, reason
 from ablate2tune.settings import Mark
 

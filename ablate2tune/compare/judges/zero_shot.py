@@ -27,7 +27,7 @@ from transformers import (
 
 from ablate2tune.compare.judges.boxes import Choice, choose, own_pixels, relative_depth
 from ablate2tune.compare.judges.judge_interface import JUDGED_AT_ONCE, JUDGES, JudgeConfig
-from ablate2tune.compare.relations import Detection
+from ablate2tune.compare.relation_reading import Detection
 from ablate2tune.errors import UserError, did_you_mean, reason
 from ablate2tune.scenes.captions import with_article
 from ablate2tune.settings import Fraction, Mark, Positive

@@ -1,7 +1,7 @@
 """Pictures in which the right one stands in the right place, given the kind."""
 
 from ablate2tune.compare.metrics.metric import METRICS, Metric
-from ablate2tune.compare.relations import right_kind
+from ablate2tune.compare.relation_reading import right_kind
 from ablate2tune.compare.shown import Shown
 
 

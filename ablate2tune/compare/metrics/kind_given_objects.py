@@ -1,7 +1,7 @@
 """Pictures of the right kind of arrangement, whoever stands where, given both objects."""
 
 from ablate2tune.compare.metrics.metric import METRICS, Metric
-from ablate2tune.compare.relations import right_kind
+from ablate2tune.compare.relation_reading import right_kind
 from ablate2tune.compare.shown import Shown
 
 

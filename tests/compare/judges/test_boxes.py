@@ -3,7 +3,7 @@ import pytest
 
 from ablate2tune.compare.judges.boxes import Choice, choose, own_pixels, relative_depth
 from ablate2tune.compare.prompts import Prompt
-from ablate2tune.compare.relations import Detection
+from ablate2tune.compare.relation_reading import Detection
 from ablate2tune.compare.verdicts import give_verdict
 from ablate2tune.scenes.vocabulary import OPPOSITE, caption
 

@@ -1,7 +1,7 @@
 import pytest
 from placing import place
 
-from ablate2tune.compare.relations import read_relation
+from ablate2tune.compare.relation_reading import read_relation
 from ablate2tune.scenes.vocabulary import OPPOSITE
 
 # Subject, object as (left, top, right, bottom, depth): where they lie in rendered scenes.
