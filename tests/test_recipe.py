@@ -40,6 +40,11 @@ def test_on_and_off_need_no_quotes_in_yaml(tmp_path: Path, written: str, word: s
 @pytest.mark.parametrize(
     ("override", "words"),
     [
+        ("localize.race_top=4", ["localize.race_top is gone", "first 8 places"]),
+        ("localize.own.min_groups=4", ["localize.own.min_groups is gone", "fewer than 16"]),
+        ("localize.sigmas=[]", ["localize.sigmas"]),
+        ("localize.sigmas=[0.9, 0.8, 0.9]", ["a noise level comes twice"]),
+        ("localize.bootstrap=1", ["bootstrap = 1", "must be 40 or more"]),
         ("train.stepz=7", ["unknown key 'train.stepz'", "did you mean 'steps'"]),
         ("trian.steps=7", ["unknown key 'trian'", "did you mean 'train'"]),
         ("train.steps=many", ["train.steps = 'many'", "integer"]),

@@ -1,5 +1,6 @@
 """The section `localize`."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -56,6 +57,7 @@ class LocalizeConfig(MarginConfig):
 
     gone = {
         "race_top": "a race settles the first 8 places of each level",
+        "gradient_groups": "half of all groups choose the adapter's direction, half judge it",
         "follow_up_groups": "follow-ups are measured on 48 contrast groups at most",
         "strip_prompts": "strips show 4 captions",
         "strip_steps": "strips are drawn in 16 steps",
@@ -90,8 +92,6 @@ class LocalizeConfig(MarginConfig):
     also for a model without the skill, what an adapter on the component could gain."""
     report_gradient: bool = False
     """Measure that gain beside the other two, to see how the three agree."""
-    gradient_groups: Positive = 24
-    """Contrast groups that the gain is measured on."""
     racing: bool = True
     """Measure components on a share of the groups first, and on more only while their place among
     the best is open; otherwise every component on every group."""
@@ -112,6 +112,16 @@ class LocalizeConfig(MarginConfig):
     bootstrap: Positive = 2000
     """Bootstrap resamples of the contrast groups."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+
+    @model_validator(mode="after")
+    def _check_statistics(self) -> "LocalizeConfig":
+        fewest = math.ceil(2 / (1 - self.confidence) - 1e-9)
+        if self.bootstrap < fewest:
+            raise ValueError(
+                f"bootstrap = {self.bootstrap} draws no interval of confidence {self.confidence}: "
+                f"each tail must hold a resample, so it must be {fewest} or more"
+            )
+        return self
 
     @property
     def calibrated_groups(self) -> int:

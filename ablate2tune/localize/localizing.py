@@ -201,7 +201,7 @@ def _heads(sweep: Sweep[Any], block: Component) -> int:
     return sum(heads.count for heads in found if isinstance(heads, Heads))
 
 
-def _gains(sweep: Sweep[Any], measured: Measured) -> dict[str, float] | None:
+def _gains(sweep: Sweep[Any], measured: Measured) -> dict[str, np.ndarray] | None:
     if sweep.config.rank_by != "gradient" and not sweep.config.report_gradient:
         return None
     return sweep.gains([component for component, _ in measured])

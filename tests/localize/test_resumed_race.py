@@ -5,10 +5,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from test_localize import CONFIG, SEED, favour  # type: ignore
 
 from ablate2tune import runs
 from ablate2tune.components import discover
 from ablate2tune.localize.localize_config import LocalizeConfig
+from ablate2tune.localize.localizing import localize
 from ablate2tune.localize.measuring.condition import BASELINE, Condition
 from ablate2tune.localize.measuring.processes import Processes
 from ablate2tune.localize.measuring.sweep import Sweep
@@ -96,3 +98,20 @@ def test_a_race_killed_after_any_row_ends_as_one_that_was_not(run):
         again, measured, _ = run(f"killed after {kept}", rows[:kept])
         assert measured == known, f"killed after {kept} rows"
         assert json.dumps(again) == json.dumps(ranking)
+
+
+def test_on_a_real_model(tiny_flux, make_contrasts, tmp_path):
+    records = favour(tiny_flux, make_contrasts(24))
+    update = {"groups": 24, "mode": "zero", "bootstrap": 100, "budget": 0.3, "noise_floor": False}
+    config = CONFIG.model_copy(update=update)
+    whole = localize(tiny_flux, records, config, SEED, tmp_path / "whole")
+    identity = (tmp_path / "whole" / "identity.json").read_bytes()
+    rows = (tmp_path / "whole" / "results.jsonl").read_text().splitlines(keepends=True)
+    counts = {row["target"]["n"] for row in whole.data["components"]}
+    assert len(counts) > 1, "a race that measures all alike decides nothing"
+    for kept in (len(rows) // 3, len(rows) - 5):
+        folder = tmp_path / f"killed after {kept}"
+        folder.mkdir()
+        (folder / "identity.json").write_bytes(identity)
+        (folder / "results.jsonl").write_text("".join(rows[:kept]))
+        assert localize(tiny_flux, records, config, SEED, folder).data == whole.data

@@ -3,8 +3,7 @@ import pytest
 import torch
 
 from ablate2tune.ablation import collect_means
-from ablate2tune.localize.margins.gain import adapter_gain, weight_gradients
-from ablate2tune.localize.margins.margin import Batch, batch_loss, noised_batch
+from ablate2tune.localize.margins.margin import Batch, batch_loss
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.measuring.engine import BASELINE, Engine
 from ablate2tune.localize.ranking.interaction_gaps import interaction_gap
@@ -38,39 +37,6 @@ def test_interaction_gap_by_hand():
     assert additive is not None
     assert not additive.redundant
     assert interaction_gap("b", np.full(24, np.nan), parts, groups()) is None
-
-
-def test_adapter_gain_by_hand():
-    diagonal = torch.diag(torch.tensor([3.0, 2.0, 1.0]))
-    assert adapter_gain([diagonal], rank=2) == pytest.approx((9 + 4) / (2 * 6))
-    assert adapter_gain([diagonal, diagonal], rank=9) == pytest.approx(14 / 18)
-    assert adapter_gain([], rank=2) == 0.0
-
-
-def test_weight_gradients_against_finite_differences(tiny_flux):
-    generator = torch.Generator().manual_seed(1)
-    rows, columns = tiny_flux.latent_grid
-    latents, noise = (torch.randn(1, rows * columns, 16, generator=generator) for _ in range(2))
-    captions = ["a red cube left of a blue ball", "a red cube right of a blue ball", "a red cube"]
-    conditioning = tiny_flux.encode_prompts(captions)
-    batch = Batch(latents.repeat(3, 1, 1), noise.repeat(3, 1, 1), 0.6, 0, conditioning)
-    name = "single_transformer_blocks.0.proj_out"
-    engine = Engine(tiny_flux, 64)
-    gradient = weight_gradients(engine, [batch], [name])[name]
-    assert engine.evaluations == 2 * 4 * 3  # two captions, four blocks; forward and two backward
-    weight = tiny_flux.model.get_submodule(name).weight
-
-    @torch.no_grad()
-    def spatial_loss(step: float, place: tuple[int, int]) -> float:
-        weight[place] += step
-        velocity = noised_batch(tiny_flux, batch.latents, batch.noise, 0.6, conditioning).double()
-        weight[place] -= step
-        true, foil, _ = (velocity - (noise - latents).double()).square().mean((1, 2)).tolist()
-        return true - foil
-
-    place = divmod(int(gradient.abs().argmax()), gradient.shape[1])
-    slope = (spatial_loss(0.05, place) - spatial_loss(-0.05, place)) / 0.1
-    assert float(gradient[place]) == pytest.approx(slope, rel=0.05)
 
 
 BLOCKS = [

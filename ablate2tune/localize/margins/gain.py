@@ -5,19 +5,27 @@ where the target loss would fall fastest. A LoRA step of rank r on a weight with
 the loss, per unit of squared step length, by at most the sum of the r largest squared singular
 values of G (Eckart & Young 1936); that energy is divided by the adapter's parameters, so
 that modules of different width compare at equal cost.
+
+The energy of a gradient that was averaged over n groups holds the groups' variance / n beside the
+energy of the true gradient, and ranks modules by that: the order stays when captions and foils are
+exchanged at random. So one half of the groups chooses the step (the first r singular directions of
+its gradient), and its slope is measured on the other half, example by example. Without an effect
+that is zero on average, whatever the variance.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ablate2tune.localize.margins.margin import TEXTS, Batch, batch_loss
+from ablate2tune.localize.margins.margin import Batch, batch_loss
 from ablate2tune.localize.measuring.engine import Engine
 
 
 def weight_gradients(
-    engine: Engine, batches: Iterable[Batch], modules: Sequence[str], texts: int = TEXTS
+    engine: Engine, batches: Iterable[Batch], modules: Sequence[str], texts: int
 ) -> dict[str, Tensor]:
     """Gradient of the mean target margin, negated, in the weight of each Linear.
 
@@ -74,19 +82,81 @@ def _gradients(
     return found
 
 
-def adapter_gain(gradients: Sequence[Tensor], rank: int) -> float:
-    """First-order gain of adapters on some weights, per adapter parameter.
+class Step(NamedTuple):
+    """A step of low rank on a weight, left @ right.T, as long as the gradient that it follows."""
 
-    >>> adapter_gain([torch.diag(torch.tensor([3.0, 2.0, 1.0]))], rank=2)  # (9 + 4) / (2 * 6)
-    1.0833...
+    left: Tensor
+    """(out features, rank)."""
+    right: Tensor
+    """(in features, rank)."""
+
+    @property
+    def parameters(self) -> int:
+        """Of an adapter of this rank."""
+        return self.left.numel() + self.right.numel()
+
+
+def steepest(gradient: Tensor, rank: int) -> Step:
+    """The part of a gradient, (out, in), that an adapter of a rank can follow.
+
+    >>> left, right = steepest(torch.diag(torch.tensor([3.0, 2.0, 1.0])), rank=2)
+    >>> left @ right.T
+    tensor([[3., 0., 0.],
+            [0., 2., 0.],
+            [0., 0., 0.]])
+    """
+    left, values, right = torch.linalg.svd(gradient.float(), full_matrices=False)
+    kept = min(rank, len(values))
+    return Step(left[:, :kept] * values[:kept], right[:kept].T.contiguous())
+
+
+def slopes(
+    engine: Engine, batch: Batch, steps: Mapping[str, Step], texts: int
+) -> dict[str, np.ndarray]:
+    """How fast each picture's target margin rises along a step on each Linear, to first order.
+
+    The scalar product of the step and the gradient of that picture alone, from one backward pass
+    of the whole batch: the rows of a batch do not meet.
 
     Args:
-        gradients: (out, in) each; none gives 0.
-        rank: of the adapters.
+        engine: runs the denoiser; its counter counts the backward pass as one more evaluation.
+        batch: the true captions first, then the target foils.
+        steps: by the full name of a Linear.
+        texts: how many each picture has in the batch.
+
+    Returns:
+        Float64, (pictures,) per module; zero where the model did not use it.
     """
-    energy, parameters = 0.0, 0
-    for gradient in gradients:
-        kept = min(rank, *gradient.shape)
-        energy += float(torch.linalg.svdvals(gradient.float())[:kept].square().sum())
-        parameters += kept * sum(gradient.shape)
-    return energy / parameters if parameters else 0.0
+    pictures = len(batch) // texts
+    rows, model = 2 * pictures, engine.denoiser.model
+    sign = torch.ones(rows, device=batch.latents.device)
+    sign[pictures:] = -1
+    seen: list[tuple[str, Tensor, Tensor]] = []
+
+    def watch(name: str) -> Any:
+        def hook(_module: nn.Module, args: Any, output: Tensor) -> None:
+            seen.append((name, args[0].detach(), output.requires_grad_()))
+
+        return hook
+
+    handles = [model.get_submodule(name).register_forward_hook(watch(name)) for name in steps]
+    engine.means.sigma_index = batch.level
+    evaluations = engine.evaluations
+    try:
+        with torch.enable_grad(), engine.blocks.running():
+            loss = batch_loss(engine.denoiser, batch[:rows])
+            outputs = [output for _, _, output in seen]
+            gradients = torch.autograd.grad((sign * loss).sum(), outputs, allow_unused=True)
+    finally:
+        for handle in handles:
+            handle.remove()
+    engine.blocks.evaluations += engine.evaluations - evaluations
+    found = {name: torch.zeros(pictures, dtype=torch.float64) for name in steps}
+    for (name, x, _), gradient in zip(seen, gradients, strict=True):
+        if gradient is None:
+            continue
+        left, right = steps[name]
+        along = (gradient.float() @ left) * (x.float() @ right)
+        per_row = along.reshape(rows, -1).sum(1).double().cpu()
+        found[name] += per_row[:pictures] + per_row[pictures:]
+    return {name: slope.numpy() for name, slope in found.items()}

@@ -334,10 +334,22 @@ class Sweep(Generic[P]):
         self._measure([BASELINE], wanted, self._reseeded, self.probe.reseeded)
         return (self._target(self.results) - self._target(self._reseeded)).mean(1)
 
-    def gains(self, components: Sequence[Component]) -> dict[str, float]:
-        """First-order gain of an adapter on each component, per parameter, by address (`gain`)."""
-        wanted = self.of_groups(self.order()[: self.config.gradient_groups])
-        return self.probe.gains(components, wanted, lambda *_: self._report())
+    def gains(self, components: Sequence[Component]) -> dict[str, np.ndarray]:
+        """What an adapter could gain on each component, per parameter, by address.
+
+        Every second group of the race's order chooses the adapter's direction; the others judge it.
+
+        Returns:
+            (n,) each; nan for the examples that chose.
+        """
+        order = self.order()
+        choosing, judging = (self.of_groups(order[half::2]) for half in (0, 1))
+        found: dict[str, np.ndarray] = {}
+        gains = self.probe.gains(components, choosing, judging, lambda *_: self._report())
+        for address, values in gains.items():
+            found[address] = np.full(len(self), np.nan)
+            found[address][judging] = values
+        return found
 
     def calibrate(self, conditions: Sequence[Condition]) -> None:
         """Make the probe ready for the conditions that are not measured yet."""

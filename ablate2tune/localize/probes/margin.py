@@ -4,7 +4,7 @@ Forwards on noised pictures alone, without sampling (see `margins.margin`); cond
 share the blocks before the first that they ablate, and one backward pass estimates all of them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -15,7 +15,7 @@ from ablate2tune.ablation import Verification, verify
 from ablate2tune.components import Component, lora_targets
 from ablate2tune.errors import UserError
 from ablate2tune.localize.margins.examples import Examples, encode
-from ablate2tune.localize.margins.gain import adapter_gain, weight_gradients
+from ablate2tune.localize.margins.gain import Step, slopes, steepest, weight_gradients
 from ablate2tune.localize.margins.margin import (
     Batch,
     Donors,
@@ -74,6 +74,7 @@ class MarginProbe(Probe[MarginConfig]):
         )
         self.levels = setting.levels
         self.calibration = setting.calibration
+        self._slopes: dict[str, tuple[int, np.ndarray]] = {}
 
     @classmethod
     def needs(cls, config: MarginConfig, judged: bool) -> Needs:
@@ -182,30 +183,67 @@ class MarginProbe(Probe[MarginConfig]):
         return can_screen(condition)
 
     def gains(
-        self, components: Sequence[Component], wanted: Sequence[int], report: Progress | None = None
-    ) -> dict[str, float]:
-        """First-order gain of an adapter on each component, per parameter, by address (`gain`).
+        self,
+        components: Sequence[Component],
+        choosing: Sequence[int],
+        judging: Sequence[int],
+        report: Progress | None = None,
+    ) -> dict[str, np.ndarray]:
+        """First-order gain of an adapter on each component, per parameter (see `gain`).
+
+        Modules that were asked for before with the same examples are not measured again.
 
         Args:
             components: what an adapter would be put on.
-            wanted: places of the examples.
+            choosing: places of the examples that choose its direction.
+            judging: places of others, which tell what that gains.
             report: told (examples done, examples in all).
         """
-        modules = list(dict.fromkeys(name for part in components for name in lora_targets(part)))
+        wanted = dict.fromkeys(name for part in components for name in lora_targets(part))
+        missing = [name for name in wanted if name not in self._slopes]
+        if missing:
+            tell, total = report or (lambda *_: None), len(choosing) + len(judging)
+            steps = self._steps(missing, choosing, lambda done: tell(done, total))
+            slopes = self._slopes_along(
+                steps, judging, lambda done: tell(len(choosing) + done, total)
+            )
+            self._slopes |= {name: (steps[name].parameters, slopes[name]) for name in missing}
+        found: dict[str, np.ndarray] = {}
+        for part in components:
+            own = [self._slopes[name] for name in lora_targets(part)]
+            parameters = max(1, sum(count for count, _ in own))
+            along = np.zeros(len(judging)) + sum(slope for _, slope in own)
+            found[part.address] = along / parameters
+        return found
 
-        def every_batch() -> Iterator[Batch]:
-            for start in range(0, len(wanted), self.batch):
-                chunk = wanted[start : start + self.batch]
-                yield from batches(self.examples, self.levels, chunk, self.denoiser.device)
-                if report:
-                    report(min(start + self.batch, len(wanted)), len(wanted))
-
-        gradients = weight_gradients(self.engine, every_batch(), modules)
+    def _steps(
+        self, modules: Sequence[str], wanted: Sequence[int], tell: Callable[[int], None]
+    ) -> dict[str, Step]:
+        every = (batch for _, batch in self._batches_of(wanted, tell))
+        gradients = weight_gradients(self.engine, every, modules, len(self.examples.rows))
         rank = self.setting.config.adapter_rank
-        return {
-            part.address: adapter_gain([gradients[name] for name in lora_targets(part)], rank)
-            for part in components
-        }
+        return {name: steepest(gradient, rank) for name, gradient in gradients.items()}
+
+    def _slopes_along(
+        self, steps: dict[str, Step], wanted: Sequence[int], tell: Callable[[int], None]
+    ) -> dict[str, np.ndarray]:
+        """Mean over noise levels and draws, (wanted,) per module."""
+        found, texts = {name: np.zeros(len(wanted)) for name in steps}, len(self.examples.rows)
+        for start, batch in self._batches_of(wanted, tell):
+            for name, values in slopes(self.engine, batch, steps, texts).items():
+                found[name][start : start + len(values)] += values
+        draws = len(self.levels.sigmas) * self.levels.noises
+        return {name: values / draws for name, values in found.items()}
+
+    def _batches_of(
+        self, wanted: Sequence[int], tell: Callable[[int], None]
+    ) -> Iterator[tuple[int, Batch]]:
+        """All batches of some examples, each with the place of its first among them."""
+        for start in range(0, len(wanted), self.batch):
+            chunk = wanted[start : start + self.batch]
+            for batch in batches(self.examples, self.levels, chunk, self.denoiser.device):
+                yield start, batch
+            tell(min(start + self.batch, len(wanted)))
 
     def _small_batches(self) -> Iterator[Batch]:
         """A few rows at each noise level and draw."""

@@ -1,6 +1,8 @@
 """The keys of the margin probe; they lie in `localize` itself."""
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
 
 from ablate2tune.settings import Positive, Settings, Sigma
 
@@ -13,7 +15,7 @@ class MarginConfig(Settings):
     images: Literal["rendered", "own", "both"] = "rendered"
     """What the margins are measured on: rendered pictures; pictures that the model made of the
     same captions and `compare.judge` verified; or both, each ranked and their agreement told."""
-    sigmas: list[Sigma] = [0.95, 0.85, 0.7]
+    sigmas: Annotated[list[Sigma], Field(min_length=1)] = [0.95, 0.85, 0.7]
     """Noise levels of the margin probe."""
     noises: Positive = 1
     """Noise draws per example and noise level."""
@@ -28,3 +30,10 @@ class MarginConfig(Settings):
     alone, to see which positions it matters for."""
     adapter_rank: Positive = 16
     """Rank of the adapter whose gain is measured."""
+
+    @field_validator("sigmas")
+    @classmethod
+    def _check_sigmas(cls, sigmas: list[float]) -> list[float]:
+        if len(set(sigmas)) < len(sigmas):
+            raise ValueError("a noise level comes twice; raise localize.noises for more draws")
+        return sigmas

@@ -12,6 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
+import numpy as np
+
 from ablate2tune.ablation import Verification, verify
 from ablate2tune.components import Component
 from ablate2tune.localize.judging import Judging
@@ -224,11 +226,22 @@ class Probe(ABC, Generic[C]):
         raise NotImplementedError(f"probe {self.name} has one draw")
 
     def gains(
-        self, components: Sequence[Component], wanted: Sequence[int], report: Progress | None = None
-    ) -> dict[str, float]:
-        """What an adapter could gain on each component, by address, from some examples.
+        self,
+        components: Sequence[Component],
+        choosing: Sequence[int],
+        judging: Sequence[int],
+        report: Progress | None = None,
+    ) -> dict[str, np.ndarray]:
+        """What an adapter could gain on each component, by address.
 
-        `report` is told (examples done, examples in all).
+        Args:
+            components: what an adapter would be put on.
+            choosing: places of the examples that choose its direction.
+            judging: places of others, which tell what that gains.
+            report: told (examples done, examples in all).
+
+        Returns:
+            Gain per parameter of each judging example, (judging,).
         """
         raise NotImplementedError(f"probe {self.name} has no gradient")
 

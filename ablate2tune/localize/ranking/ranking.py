@@ -163,16 +163,16 @@ class Analysis:
     def rows(
         self,
         measured: Sequence[tuple[Component, Condition]],
-        gains: Mapping[str, float] | None = None,
+        gains: Mapping[str, np.ndarray] | None = None,
     ) -> list[Row]:
         """Components of one level, best first, with p-values corrected over them and labels.
 
         Args:
             measured: components with the conditions under which they were ablated.
-            gains: what an adapter could gain, by address, where that was measured.
+            gains: what an adapter could gain, by address, (n,); nan where it was not judged.
         """
         rows = [
-            replace(self._row(component, condition), gain=(gains or {}).get(component.address))
+            replace(self._row(component, condition), gain=self._gain(component, gains or {}))
             for component, condition in measured
         ]
         rows = [
@@ -191,9 +191,15 @@ class Analysis:
         by = {
             "impact": row.ranked["value"],
             "specificity": row.specificity,
-            "gradient": row.gain,
+            "gradient": row.gain and row.gain["value"],
         }[self.ranked_by]
         return -(by or 0.0), row.component.address
+
+    def _gain(self, component: Component, gains: Mapping[str, np.ndarray]) -> Interval | None:
+        gain = gains.get(component.address)
+        if gain is None:
+            return None
+        return self.groups.interval(self.groups.estimated_mean(gain, np.isfinite(gain)))
 
     def _row(self, component: Component, condition: Condition) -> Row:
         estimates = self._estimates(condition)

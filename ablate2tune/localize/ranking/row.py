@@ -26,8 +26,9 @@ class Row:
     patched: dict[str, Interval] | None = None
     """In mode patch, where the baseline has a margin: shares of it that are `recovered` in the
     foil's run and `corrupted` in the true caption's."""
-    gain: float | None = None
-    """First-order gain of an adapter per parameter, where it was measured."""
+    gain: Interval | None = None
+    """First-order gain of an adapter per parameter, where it was measured; on groups that did not
+    choose its direction, so that it is zero on average where there is nothing to gain."""
     values: Mapping[str, Interval] | None = None
     """The figures without the component, where the probe shows them."""
     p: float = 1.0

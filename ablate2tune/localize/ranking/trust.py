@@ -87,7 +87,7 @@ def _agreement(rows: Sequence[Row], level: str) -> dict[str, float]:
         {
             "impact": [row.ranked["value"] for row in ours],
             "specificity": [row.specificity for row in ours],
-            "gradient": [row.gain for row in ours],
+            "gradient": [row.gain and row.gain["value"] for row in ours],
         }
     )
 
