@@ -4,6 +4,7 @@ from typing import Any
 
 from ablate2tune.components.discovery import discover
 from ablate2tune.errors import UserError
+from ablate2tune.localize.ranking.ordering import doubts
 from ablate2tune.models import check_trainable, load_denoiser
 from ablate2tune.recipe import Recipe
 from ablate2tune.runs import content_hash, read_json
@@ -51,6 +52,9 @@ def work(job: Job) -> None:
             f"train: there is no skill to rank by; all {len(targets)} modules are trained"
         )
     rows = [row for row in ranking["components"] if set(row["lora_targets"]) & set(targets)]
+    chosen = [row["address"] for row in rows if row["level"] == "sublayer"]
+    for doubt in doubts(ranking, chosen) if recipe.train.targets == "top" else []:
+        job.terminal.say(f"warning: {doubt}")
     with job.terminal.bar("train") as progress:
         train(
             denoiser,

@@ -16,6 +16,7 @@ def row(address: str, rank: int, value: float) -> dict:
 RANKING = {
     "figures": [{"name": "target", "title": "margin over the target foil"}],
     "figure": "target",
+    "ranked_by": "impact",
     "confidence": 0.95,
     "trust": {"noise_floor": 0.5},
     "components": [row("blocks.1.attn", 2, 3.0), row("blocks.1", 1, 7.0)],

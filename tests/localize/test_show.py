@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from ablate2tune.localize.ranking.bars import bars_data
+from ablate2tune.localize.ranking.ordering import doubts
 from ablate2tune.localize.ranking.ranking_figures import heatmap_cells, table, write_csv
 
 BLOCKS = [f"single_transformer_blocks.{i}" for i in range(38)]
@@ -43,6 +45,8 @@ RANKING = {
     "figures": FIGURES,
     "figure": "target",
     "shows_values": False,
+    "rank_by": "impact",
+    "ranked_by": "impact",
     "baseline": {"target": interval(2e-4), "control": interval(4e-4), "quality": interval(-0.032)},
     "components": [
         row(BLOCKS[37], "block", 1, 1.5, "critical for everything"),
@@ -64,10 +68,10 @@ def test_table_fits_80_columns_and_starts_with_the_baseline():
     assert max(map(len, lines)) <= 80
     assert "…" not in "\n".join(lines)
     body = [line for line in lines if "single_" in line or "(baseline)" in line]
-    assert body[0].split()[:4] == ["(baseline)", "2.0e-4", "4.0e-4", "0.032"]
-    assert body[0].rstrip().endswith(" 95..105")  # (2e-4 -+ 1e-5) / 2e-4
-    assert body[1].split()[:4] == ["single_transformer_blocks.37", "+150%", "+25%", "+10%"]
-    assert body[1].rstrip().endswith("critical")
+    # (2e-4 -+ 1e-5) / 2e-4 = 95..105 %
+    assert body[0].split() == ["(baseline)", "2.0e-4", "95..105", "4.0e-4", "0.032"]
+    first = ["single_transformer_blocks.37", "+150%", "145..155", "+25%", "+10%", "critical"]
+    assert body[1].split() == first
     assert body[3].split()[0] == "single_transformer_blocks.37.proj_out"
     assert "-12%" in body[4]
     assert "-18..-8" in body[4]  # (-2.5e-5 -+ 1e-5) / 2e-4 = -17.5 % and -7.5 %
@@ -79,6 +83,69 @@ def test_table_without_a_control_margin():
         RANKING["components"][0] | {"relative": {"target": 1.0, "control": None, "quality": 0.0}}
     ]
     assert any("–" in line for line in printed(RANKING | {"components": components}))
+
+
+GAINS = [0.5, -0.25, 1.0, 2.0]
+BY_GAIN = RANKING | {
+    "rank_by": "gradient",
+    "ranked_by": "gradient",
+    "components": [
+        part | {"gain": {"value": gain, "low": gain - 1, "high": gain + 1, "n": 96}}
+        for part, gain in zip(RANKING["components"], GAINS, strict=True)
+    ],
+}
+
+
+def test_what_orders_the_table_is_shown_first():
+    lines = printed(BY_GAIN)
+    assert max(map(len, lines)) <= 80
+    assert "…" not in "\n".join(lines)
+    head = next(line for line in lines if "component" in line and "label" in line)
+    assert head.split() == [
+        "component",
+        "gain",
+        "interval",
+        "target",
+        "control",
+        "overall",
+        "label",
+    ]
+    assert any("ordered by gain" in line for line in lines)
+    body = [line.split() for line in lines if BLOCKS[37] in line]
+    # Of the largest gain, 2: 0.5 is 25 %, its interval -25 to 75 %.
+    assert body[0] == [BLOCKS[37], "+25%", "-25..75", "+150%", "+25%", "+10%", "critical"]
+    by_share = RANKING | {"ranked_by": "specificity"}
+    parts = [
+        p | {"specificity_interval": interval(p["specificity"])} for p in by_share["components"]
+    ]
+    lines = printed(by_share | {"components": parts})
+    head = next(line for line in lines if "component" in line and "label" in line)
+    assert head.split()[1:4] == ["specific", "interval", "target"]
+
+
+def test_csv_and_bars_show_what_orders_them(tmp_path):
+    write_csv(BY_GAIN, tmp_path / "ranking.csv")
+    with (tmp_path / "ranking.csv").open() as file:
+        read = csv.DictReader(file)
+        assert list(read.fieldnames or ())[6:10] == ["gain", "gain_low", "gain_high", "target"]
+        assert [float(r["gain"]) for r in read] == GAINS
+    data = bars_data(BY_GAIN | {"confidence": 0.95, "trust": {"noise_floor": 0.1}})
+    assert [bar["value"] for bar in data["bars"]] != sorted(GAINS)
+    assert {bar["value"] for bar in data["bars"]} == set(GAINS)
+    assert "adapter could gain" in data["figure"]
+    assert data["noise_floor"] is None  # of impacts
+
+
+def test_what_heads_a_ranking_is_doubted():
+    addresses = [part["address"] for part in BY_GAIN["components"]]
+    gain, negative = doubts(BY_GAIN, addresses)
+    assert gain.startswith("3 of the 4 that are ranked first have a gain that cannot be told")
+    assert negative.startswith("1 of the 4 that are ranked first have an impact below zero")
+    assert f"{BLOCKS[37]}.proj_mlp" in negative
+    assert doubts(RANKING, addresses[:3]) == []
+    neutral = [part | {"label": "neutral"} for part in RANKING["components"][:2]]
+    (line,) = doubts(RANKING | {"components": neutral}, addresses)
+    assert line.startswith("all 2 that are ranked first are neutral")
 
 
 def test_csv(tmp_path):

@@ -5,27 +5,30 @@ from typing import Any
 
 from ablate2tune import runs
 from ablate2tune.localize.ranking.figures import new_figure, write_figure
+from ablate2tune.localize.ranking.ordering import ordering
 from ablate2tune.localize.ranking.ranking_figures import effect
 
-SCHEMA = "ablate2tune/bars/1"
+SCHEMA = "ablate2tune/bars/2"
 SHOWN = 40
 """Components in the picture; the JSON holds all."""
 
 
 def bars_data(ranking: dict[str, Any]) -> dict[str, Any]:
-    """What the bars show: components of all levels, best first, with impact and interval.
+    """What the bars show: components of all levels, best first, with what they are ordered by.
 
     Args:
         ranking: the contents of ranking.json.
     """
     rows = sorted(ranking["components"], key=lambda row: row["rank"])
     keys = ("address", "level", "label", "rank")
+    by = ordering(ranking)
+    impact = by.key == ranking["figure"]
     return {
         "schema": SCHEMA,
-        "figure": effect(ranking),
+        "figure": effect(ranking) if impact else by.title,
         "confidence": ranking["confidence"],
-        "noise_floor": ranking["trust"]["noise_floor"],
-        "bars": [{key: row[key] for key in keys} | dict(row[ranking["figure"]]) for row in rows],
+        "noise_floor": ranking["trust"]["noise_floor"] if impact else None,
+        "bars": [{key: row[key] for key in keys} | dict(by.of(row)) for row in rows],
     }
 
 
@@ -36,7 +39,7 @@ def write_bars(ranking: dict[str, Any], folder: Path) -> None:
     figure, axes = new_figure(8, 1.6 + 0.26 * max(1, len(shown)))
     for place, bar in enumerate(shown):
         colour = "tab:blue" if bar["level"] == "block" else "tab:orange"
-        axes.barh(place, bar["value"], color=colour, alpha=0.7)
+        axes.barh(place, bar["value"] or 0.0, color=colour, alpha=0.7)
         if bar["low"] is not None:
             axes.plot([bar["low"], bar["high"]], [place, place], color="black", linewidth=1)
     if data["noise_floor"] is not None:

@@ -12,9 +12,12 @@ from rich.table import Table
 from ablate2tune import runs
 from ablate2tune.ablation import MODES
 from ablate2tune.localize.ranking import figures
+from ablate2tune.localize.ranking.ordering import Ordering, ordering
 
 BASELINE = "(baseline)"
 LEVELS = ("block", "sublayer", "head")
+SHORT = {"specificity": "specific"}
+"""Heads of columns that must fit 80 characters."""
 
 
 def is_patched(ranking: dict[str, Any]) -> bool:
@@ -45,56 +48,71 @@ def table(ranking: dict[str, Any], top: int | None = None) -> Table:
 def _losses_table(ranking: dict[str, Any], top: int | None = None) -> Table:
     """Components and what the model loses without them; fits 80 columns.
 
-    The baseline's row gives its margins and loss; the others are in percent of these: margin
-    lost, and loss gained under "overall". Intervals are of the target margin, in percent. Of a
-    ranking by patching: margin restored in the foil's run, and broken in the true caption's.
+    What they are ordered by comes first, with its interval: the gain in percent of the largest,
+    all else in percent of the baseline's row, which gives margins and loss: margin lost, and loss
+    gained under "overall". Of a ranking by patching: margin restored in the foil's run, and broken
+    in the true caption's.
     """
     patched = is_patched(ranking)
     lost = "what is lost without a component, % of the baseline's margin"
     restored = "what a component of the true caption's run restores, % of the margin"
     overall = "back: broken in the true caption's run" if patched else "overall: rise of the loss"
+    by = ordering(ranking)
     result = Table(
         title=restored if patched else lost,
-        caption=f"target, control: margins over the foils; {overall}",
+        caption=f"ordered by {by.column}: {by.title}\ntarget, control: margins over the foils; "
+        f"{overall}",
         box=box.SIMPLE_HEAD,
         padding=0,
         pad_edge=False,
         show_edge=False,
     )
     result.add_column("component", overflow="fold")
-    for name in ("target", "control", "back" if patched else "overall"):
+    names = ["target", "control", "back" if patched else "overall"]
+    first = SHORT.get(by.column, by.column)
+    for name in [first, "interval", *(name for name in names if name != by.column)]:
         result.add_column(name, justify="right", no_wrap=True)
-    result.add_column("interval", justify="right", no_wrap=True)
     result.add_column("label", no_wrap=True)
     base = ranking["baseline"]
-    margin = base["target"]["value"]
+    whole = _whole(ranking, by)
 
-    def interval(target: dict[str, float]) -> str:
-        if base["target"]["low"] <= 0:
-            return "–"
-        return f"{100 * target['low'] / margin:.0f}..{100 * target['high'] / margin:.0f}"
+    def ordered(found: dict[str, Any]) -> list[str]:
+        if whole is None or found["value"] is None:
+            return ["–", "–"]
+        value, low, high = (100 * found[end] / whole for end in ("value", "low", "high"))
+        return [f"{value:+.0f}%", f"{low:.0f}..{high:.0f}"]
 
-    result.add_row(
-        BASELINE,
-        _scientific(margin),
-        _scientific(base["control"]["value"]),
-        f"{-base['quality']['value']:.3f}",
-        interval(base["target"]),
-    )
+    margins = [_scientific(base["target"]["value"]), _scientific(base["control"]["value"])]
+    loss = f"{-base['quality']['value']:.3f}"
+    if by.column == "target":
+        result.add_row(BASELINE, margins[0], ordered(base["target"])[1], margins[1], loss)
+    else:
+        result.add_row(BASELINE, "", "", *margins, loss)
     for rows in _by_level(ranking):
         result.add_section()
         for row in rows[:top]:
             relative = row["relative"]
             back = row["patched"]["corrupted"]["value"] if row.get("patched") else None
+            target = [] if by.column == "target" else [_percent(relative["target"])]
             result.add_row(
                 row["address"],
-                _percent(relative["target"]),
+                *ordered(by.of(row)),
+                *target,
                 _percent(relative["control"]),
                 _percent(back if patched else relative["quality"]),
-                interval(row["target"]),
                 row["label"].removesuffix(" for everything"),
             )
     return result
+
+
+def _whole(ranking: dict[str, Any], by: Ordering) -> float | None:
+    """What is 100 %; None where nothing can be told of it."""
+    if by.key == "gain":
+        return max((abs(by.of(row)["value"]) for row in ranking["components"]), default=None)
+    if by.key == "specificity_interval":
+        return 1.0  # shares already
+    base = ranking["baseline"][by.key]
+    return base["value"] if base["low"] > 0 else None
 
 
 def _percent(fraction: float | None) -> str:
@@ -150,15 +168,21 @@ def write_csv(ranking: dict[str, Any], path: Path) -> None:
 
     A figure NAME has what is lost of it in NAME, NAME_low and NAME_high, its share of the
     baseline's in NAME_relative and, where the figures themselves are shown, the figure in
-    NAME_value, NAME_value_low and NAME_value_high; the baseline's row has these alone.
+    NAME_value, NAME_value_low and NAME_value_high; the baseline's row has these alone. What the
+    rows are ordered by comes before all other figures; a gain that was measured beside it, last.
     """
     names = [f["name"] for f in ranking["figures"] if f["name"] in ranking["baseline"]]
     shows_values = ranking["shows_values"]
+    by = ordering(ranking)
+    gained = any(row.get("gain") for row in ranking["components"])
     columns = ["rank", "rank_in_level", "address", "level", "mode", "label"]
+    columns += [] if by.column in names else _ends(by.column)
     for name in names:
         columns += [*_ends(name), f"{name}_relative"]
         columns += _ends(f"{name}_value") if shows_values else []
     columns += ["specificity", "p", "p_uncorrected", "parameters"]
+    columns += _ends("gain") if gained else []
+    columns = list(dict.fromkeys(columns))
     if is_patched(ranking):
         columns += [*_ends("recovered"), *_ends("corrupted")]
     text = io.StringIO()
@@ -173,6 +197,10 @@ def write_csv(ranking: dict[str, Any], path: Path) -> None:
             flat[f"{name}_relative"] = row["relative"].get(name)
         for name, share in row.get("patched", {}).items():
             flat |= _flat(name, share)
+        if gained:
+            flat |= _flat("gain", row["gain"])
+        if by.column not in names:
+            flat |= _flat(by.column, by.of(row))
         writer.writerow(flat | _values(row.get("values", {}), names))
     runs.write_text(path, text.getvalue())
 

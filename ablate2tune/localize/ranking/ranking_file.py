@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from ablate2tune import runs
+from ablate2tune.localize.measuring.racing import TOP
+from ablate2tune.localize.ranking.ordering import doubts
 
 SCHEMA = "ablate2tune/ranking/2"
 RANKED = "ranked"
@@ -52,7 +54,13 @@ class Ranking:
         for address, reason in self.data["left_out"].items():
             lines.append(f"left out: {address} ({reason})")
         lines += self.notes
-        return lines + [f"warning: {line}" for line in self.data["trust"]["warnings"]]
+        first = [row for row in self.data["components"] if row["level"] == "sublayer"]
+        first = sorted(first, key=lambda row: row["rank_in_level"])[:TOP]
+        warnings = [
+            *self.data["trust"]["warnings"],
+            *doubts(self.data, [row["address"] for row in first]),
+        ]
+        return lines + [f"warning: {line}" for line in warnings]
 
     def write(self, folder: Path) -> None:
         """Write ranking.json."""
