@@ -17,9 +17,9 @@ class Stability(NamedTuple):
 
     spearman: float
     """Mean over the halvings."""
-    low: float
-    high: float
-    """The middle 90 % of the halvings."""
+    middle_90: tuple[float, float]
+    """Between which the middle 90 % of the halvings lie. No confidence interval: the halvings share
+    their data, and each half has half of it."""
     top_shared: float
     """Mean fraction of one half's best `top` that are among the other's."""
     top: int
@@ -67,8 +67,7 @@ def split_half(
     low, high = np.quantile(correlations, [0.05, 0.95])
     return Stability(
         float(np.mean(correlations)),
-        float(low),
-        float(high),
+        (float(low), float(high)),
         float(np.mean(overlaps)),
         top,
         count,

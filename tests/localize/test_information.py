@@ -4,11 +4,15 @@ import torch
 from scipy.optimize import check_grad
 
 from ablate2tune.localize.findings.information import (
+    Information,
+    Readout,
     check_information,
     cross_validate,
+    decidable,
     fit_logistic,
 )
 from ablate2tune.models import Conditioning
+from ablate2tune.statistics.clusters import Clusters
 from ablate2tune.statistics.resampling import Resampling
 
 
@@ -121,6 +125,23 @@ def test_too_few_groups_are_not_probed(make_contrasts):
     assert [one.accuracy for one in information.readouts] == [None] * 7
     assert information.as_dict()["carried"] is None
     assert "needs at least 4" in information.message
+
+
+def test_a_perfect_readout_of_few_groups_is_undecided_and_nobody_s_fault():
+    """Clopper-Pearson for 5 of 5 at 95 %: the lower bound is .025 ** (1 / 5) = .48."""
+    for count, carried in ((4, None), (5, None), (6, True)):
+        clusters = Clusters([str(i // 2) for i in range(2 * count)], Resampling(0, 500, 0.95))
+        accuracy = clusters.accuracy(np.ones(2 * count, bool))
+        assert accuracy["low"] == pytest.approx(0.025 ** (1 / count))
+        information = Information([Readout("order", "tokens", accuracy, decidable(clusters))])
+        assert information.missing == []
+        assert information.as_dict()["carried"] is carried
+        assert ("too few contrast groups" in information.message) == (carried is None)
+        assert "text encoder" not in information.message
+    wrong = clusters.accuracy(np.arange(12) % 2 == 0)
+    information = Information([Readout("order", "tokens", wrong, decidable(clusters))])
+    assert information.missing == ["order"]
+    assert information.as_dict()["carried"] is False
 
 
 def test_token_span_of_a_real_tokenizer(tiny_flux):

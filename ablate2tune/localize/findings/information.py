@@ -39,12 +39,14 @@ class Readout:
     """Where it reads: "tokens" (mean over token embeddings), "pooled", or "phrase" (mean over the
     tokens of an object's noun phrase)."""
     accuracy: Interval | None
-    """Cross-validated; None where there are too few groups."""
+    """Cross-validated; None where there are too few groups to fit any."""
+    decidable: bool
+    """Whether there are enough groups that a readout which is always right is told from chance."""
 
     @property
     def above_chance(self) -> bool:
-        """Whether the accuracy's interval lies above chance."""
-        return self.accuracy is not None and self.accuracy["low"] > CHANCE
+        """Whether the accuracy's interval lies above chance, as far as that can be told."""
+        return self.decidable and self.accuracy is not None and self.accuracy["low"] > CHANCE
 
 
 @dataclass(frozen=True)
@@ -55,10 +57,24 @@ class Information:
 
     @property
     def missing(self) -> list[str]:
-        """Questions that no readout answers above chance."""
-        asked = [one for one in self.readouts if one.accuracy is not None]
-        answered = {one.question for one in asked if one.above_chance}
+        """Questions that no readout answers above chance, though it could be told."""
+        return self._unanswered(decidable=True)
+
+    @property
+    def undecided(self) -> list[str]:
+        """Questions that have too few groups to tell any readout from chance."""
+        return self._unanswered(decidable=False)
+
+    def _unanswered(self, decidable: bool) -> list[str]:
+        answered = {one.question for one in self.readouts if one.above_chance}
+        asked = [one for one in self.readouts if one.decidable == decidable]
         return [q for q in dict.fromkeys(one.question for one in asked) if q not in answered]
+
+    @property
+    def _carried(self) -> bool | None:
+        if self.missing or not self.readouts:
+            return False if self.missing else None
+        return None if self.undecided else True
 
     @property
     def message(self) -> str:
@@ -72,6 +88,12 @@ class Information:
                 "information check: the prompt embeddings do not tell "
                 f"{', '.join(self.missing)} apart (readout at chance); look at the text encoder, "
                 "no adapter in the denoiser can mend this"
+            )
+        if self.undecided:
+            return (
+                "information check: too few contrast groups to tell whether the prompt embeddings "
+                f"carry {', '.join(self.undecided)} (even a readout that is always right could be "
+                "chance); raise localize.groups"
             )
         best = min(
             max(p.accuracy["value"] for p in self.readouts if p.question == q and p.accuracy)
@@ -87,8 +109,9 @@ class Information:
         return {
             "schema": "ablate2tune/information/2",
             "chance": CHANCE,
-            "carried": not self.missing if any(p.accuracy for p in self.readouts) else None,
+            "carried": self._carried,
             "missing": self.missing,
+            "undecided": self.undecided,
             "message": self.message,
             "readouts": [vars(one) | {"above_chance": one.above_chance} for one in self.readouts],
         }
@@ -112,9 +135,10 @@ def check_information(
         question: str, kind: str, x: np.ndarray, y: np.ndarray, groups: list[str]
     ) -> Readout:
         if len(set(groups)) < MIN_GROUPS:
-            return Readout(question, kind, None)
+            return Readout(question, kind, None, decidable=False)
+        clusters = Clusters(groups, how)
         correct = cross_validate(x, y, groups, how.seed) == y
-        return Readout(question, kind, Clusters(groups, how).accuracy(correct))
+        return Readout(question, kind, clusters.accuracy(correct), decidable(clusters))
 
     readouts = []
     for axis, members in _axes(contrasts).items():
@@ -129,6 +153,15 @@ def check_information(
     if named:
         readouts.append(readout("subject or object", "phrase", *_roles(denoiser, named)))
     return Information(readouts)
+
+
+def decidable(clusters: Clusters) -> bool:
+    """Whether a readout that is always right would be told from chance with so few clusters.
+
+    By the exact interval (`Resampling.exact_rate`): at 95 %, from 6 clusters on.
+    """
+    low, _ = clusters.how.exact_rate(1.0, clusters.count)
+    return low > CHANCE
 
 
 def cross_validate(x: np.ndarray, y: np.ndarray, groups: Sequence[str], seed: int) -> np.ndarray:

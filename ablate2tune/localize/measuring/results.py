@@ -132,9 +132,10 @@ class Results(Rows):
         self.put_in_order(lambda row: order[_key(row)])
 
     def _take(self, row: Row) -> bool:
-        if row.get("schema") != SCHEMA:
+        schema = row.get("schema") if isinstance(row, dict) else None
+        if schema != SCHEMA:
             raise UserError(
-                f"a row is of {row.get('schema')!r}, not of {SCHEMA!r}",
+                f"a row is of {schema!r}, not of {SCHEMA!r}",
                 where=str(self.path),
                 mend="delete the stage's folder to measure again",
             )
@@ -151,9 +152,9 @@ class Results(Rows):
                 self._of_set[condition] = {x: row[x] for x in self._figures if x in row}
                 return True
             for name, values in self._values[condition].items():
-                found = row["by_sigma"][name] if self._parts else row.get(name)
-                values[place] = np.array(found, dtype=float)
-        except (KeyError, TypeError, ValueError) as error:
+                found = row["by_sigma"][name] if self._parts else [row.get(name)]
+                values[place] = _numbers(name, found, values.shape[1])
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UserError(
                 f"a row is not one of a sweep ({type(error).__name__}: {error})",
                 where=str(self.path),
@@ -191,6 +192,17 @@ class Results(Rows):
             "seconds": seconds,
             **({"by_sigma": parts} if self._parts else {}),
         }
+
+
+def _numbers(name: str, found: Any, count: int) -> np.ndarray:
+    """A row's values of a figure, (count,); nan for null.
+
+    Raises:
+        ValueError: they are others, or more or fewer.
+    """
+    if len(found) != count or any(isinstance(x, bool | str) for x in found):
+        raise ValueError(f"{name} is {found}, not {count} numbers")
+    return np.array(found, dtype=float)
 
 
 def _condition(row: Row) -> Condition:

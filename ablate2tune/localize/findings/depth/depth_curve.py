@@ -117,6 +117,8 @@ def _said(depth: Mapping[str, Any], question: str) -> str:
         f"{figure['value']:.0%} [{figure['low']:.0%}, {figure['high']:.0%}] after {best['block']} "
         f"at sigma {best['sigma']:g}, shuffled up to {best['shuffled']['highest']:.0%}"
     )
+    if not best["decidable"]:
+        return f"too few contrast groups to tell whether {name[question]} can be read"
     if not best["above_chance"]:
         return f"{name[question]} cannot be read from the {best['stream']} stream (best {shown})"
     first, last = _stretch(depth["blocks"], rows, best)

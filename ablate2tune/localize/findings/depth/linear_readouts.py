@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ablate2tune.localize.findings.information import CHANCE, group_folds
+from ablate2tune.localize.findings.information import CHANCE, decidable, group_folds
 from ablate2tune.seeding import numpy_generator
 from ablate2tune.statistics.clusters import Clusters, Interval
 
@@ -37,12 +37,14 @@ class Reading(NamedTuple):
     """Cross-validated."""
     shuffled: dict[str, float]
     """The same with shuffled answers: `mean` over the shuffles and the `highest`."""
+    decidable: bool = True
+    """Whether there are enough groups that a readout which is always right is told from chance."""
 
     @property
     def above_chance(self) -> bool:
         """Whether the interval lies above chance and the accuracy above every shuffled one."""
-        accuracy = self.accuracy
-        return accuracy["low"] > CHANCE and accuracy["value"] > self.shuffled["highest"]
+        above = self.accuracy["low"] > CHANCE and self.decidable
+        return above and self.accuracy["value"] > self.shuffled["highest"]
 
     def as_dict(self) -> dict[str, Any]:
         """As in `information.json`."""
@@ -79,7 +81,7 @@ def read_out(
     for own in np.split(correct, measured.y.shape[1], axis=1):
         rates = own[:, 1:].mean(0)
         shuffled = {"mean": float(rates.mean()), "highest": float(rates.max())}
-        readings.append(Reading(clusters.accuracy(own[:, 0]), shuffled))
+        readings.append(Reading(clusters.accuracy(own[:, 0]), shuffled, decidable(clusters)))
     return readings
 
 
