@@ -57,7 +57,7 @@ def ranked(tmp_path, rule: str, signs: np.ndarray, draw: int) -> list[int]:
 def gradients(index: int, signs: np.ndarray, draw: int) -> torch.Tensor:
     """Of one module, for every group: (groups, 8, 8)."""
     noise = numpy_generator(draw, "gradients", index).normal(0, SIZE[index], (GROUPS, 8, 8))
-    planted = 2.0 * np.outer(np.eye(8)[1], np.eye(8)[2]) * (index == PLANTED)
+    planted = 6.0 * np.outer(np.eye(8)[1], np.eye(8)[2]) * (index == PLANTED)
     return torch.tensor(signs[:, None, None] * (noise + planted))
 
 
@@ -98,12 +98,13 @@ def test_the_energy_of_a_mean_gradient_would_fail_it():
     assert agreement(*orders) > 0.9
 
 
-def test_the_gain_s_interval_tells_what_was_planted_from_nothing(tmp_path):
-    signs = np.ones(GROUPS)
-    told = [
-        index
-        for index in range(COMPONENTS)
-        for values in [gain(index, signs, 5)[1::2]]
-        if stats.ttest_1samp(values, 0, alternative="greater").pvalue < 0.05 / COMPONENTS
-    ]
-    assert told == [PLANTED]
+def test_the_gain_s_interval_tells_what_was_planted_from_nothing():
+    """One-sided at 2.5 %, over five draws: all that was planted, and so much of the rest."""
+
+    def low(index: int, draw: int) -> float:
+        judged = gain(index, np.ones(GROUPS), draw)[1::2]
+        return stats.ttest_1samp(judged, 0).confidence_interval().low
+
+    told = np.array([[low(i, draw) > 0 for i in range(COMPONENTS)] for draw in range(5)])
+    assert told[:, PLANTED].all()
+    assert np.delete(told, PLANTED, axis=1).mean() < 0.05

