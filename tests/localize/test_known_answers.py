@@ -17,6 +17,7 @@ from ablate2tune.localize.measuring.results import Results
 from ablate2tune.localize.probes.margin import MarginProbe
 from ablate2tune.localize.ranking.ranking import Analysis
 from ablate2tune.seeding import numpy_generator
+from ablate2tune.statistics.rank_stability import spearman
 
 COMPONENTS, GROUPS, PLANTED = 60, 48, 7
 CHANCE = 3.3 / (COMPONENTS - 1) ** 0.5
@@ -73,7 +74,7 @@ def gain(index: int, signs: np.ndarray, draw: int) -> np.ndarray:
 
 def agreement(first: list[int], second: list[int]) -> float:
     places = [np.argsort(order) for order in (first, second)]
-    return float(stats.spearmanr(*places).statistic)
+    return spearman(*places)
 
 
 @pytest.mark.parametrize("rule", ["impact", "specificity", "gradient"])

@@ -2,6 +2,7 @@
 
 import json
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -30,8 +31,9 @@ class MadeUpProbe(Probe):
         for role in ("target", "control", "quality")
     )
     ids = groups = tuple(f"{i:02d}" for i in range(GROUPS))  # type: ignore[assignment]
-    batch = 5
-    spent = 0
+    batch = 5  # type: ignore[assignment]
+    spent = 0  # type: ignore[assignment]
+    order: ClassVar[list[str]]
     races = True
 
     @classmethod
