@@ -107,7 +107,7 @@ def test_what_orders_the_table_is_shown_first():
         "interval",
         "target",
         "control",
-        "overall",
+        "loss",
         "label",
     ]
     assert any("ordered by gain" in line for line in lines)

@@ -61,8 +61,8 @@ def doubts(ranking: dict[str, Any], addresses: Sequence[str]) -> list[str]:
     if negative:
         found.append(
             f"{len(negative)} of the {len(rows)} that are ranked first have an impact below zero: "
-            f"the model does better without {', '.join(negative[:3])}"
-            f"{' and others' if len(negative) > 3 else ''}"
+            f"without {', '.join(negative[:3])}{' and others' if len(negative) > 3 else ''} the "
+            "model measures better"
         )
     if all(row["label"] == "neutral" for row in rows):
         found.append(

@@ -50,13 +50,13 @@ def _losses_table(ranking: dict[str, Any], top: int | None = None) -> Table:
 
     What they are ordered by comes first, with its interval: the gain in percent of the largest,
     all else in percent of the baseline's row, which gives margins and loss: margin lost, and loss
-    gained under "overall". Of a ranking by patching: margin restored in the foil's run, and broken
+    gained under "loss". Of a ranking by patching: margin restored in the foil's run, and broken
     in the true caption's.
     """
     patched = is_patched(ranking)
     lost = "what is lost without a component, % of the baseline's margin"
     restored = "what a component of the true caption's run restores, % of the margin"
-    overall = "back: broken in the true caption's run" if patched else "overall: rise of the loss"
+    overall = "back: broken in the true caption's run" if patched else "loss: its rise"
     by = ordering(ranking)
     result = Table(
         title=restored if patched else lost,
@@ -68,7 +68,7 @@ def _losses_table(ranking: dict[str, Any], top: int | None = None) -> Table:
         show_edge=False,
     )
     result.add_column("component", overflow="fold")
-    names = ["target", "control", "back" if patched else "overall"]
+    names = ["target", "control", "back" if patched else "loss"]
     first = SHORT.get(by.column, by.column)
     for name in [first, "interval", *(name for name in names if name != by.column)]:
         result.add_column(name, justify="right", no_wrap=True)
