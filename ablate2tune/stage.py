@@ -22,18 +22,6 @@ class Job:
     terminal: Terminal
 
 
-def _nothing(_: Any) -> None:
-    pass
-
-
-def _no_keys(_: Recipe) -> dict[str, Any]:
-    return {}
-
-
-def _presented(_: Job) -> bool:
-    return True
-
-
 @dataclass(frozen=True, kw_only=True)
 class Stage:
     """One stage of a recipe. It reads earlier stages' files, never their objects."""
@@ -46,14 +34,14 @@ class Stage:
     work: Callable[[Job], None]
     """Makes the results in the stage's folder, or goes on with what a killed run left there. What
     is there and whole is kept: the work is also done again where a part of it was lost."""
-    check: Callable[[Recipe], None] = _nothing
+    check: Callable[[Recipe], None] = lambda _: None
     """Raises UserError for what can be refused before any work, of earlier stages as well."""
-    presenting: Callable[[Recipe], dict[str, Any]] = _no_keys
+    presenting: Callable[[Recipe], dict[str, Any]] = lambda _: {}
     """The values that only say how results are shown (see `Settings.presenting`)."""
-    present: Callable[[Job], bool] = _presented
+    present: Callable[[Job], bool] = lambda _: True
     """Shows finished results anew from their files (figures, tracking); whether it succeeded: if
     not, the next run tries again."""
-    tell: Callable[[Job], None] = _nothing
+    tell: Callable[[Job], None] = lambda _: None
     """Says what the results are, from their files, and where."""
     several_processes: bool = False
     """Whether the processes of a launcher share the work; if not, the main one does it alone."""
