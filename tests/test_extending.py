@@ -69,7 +69,7 @@ def run(installed: Path, tmp_path: Path, tiny_flux_folder: Path):
     return command
 
 
-def test_a_mode_and_a_family(run, tmp_path: Path, tiny_flux_folder: Path) -> None:
+def test_a_mode_a_family_and_a_finding(run, tmp_path: Path, tiny_flux_folder: Path) -> None:
     model = tmp_path / "kontext"
     shutil.copytree(tiny_flux_folder, model)
     index = json.loads((model / "model_index.json").read_text())
@@ -81,6 +81,20 @@ def test_a_mode_and_a_family(run, tmp_path: Path, tiny_flux_folder: Path) -> Non
     run("localize", *added)
     rows = (tmp_path / "runs" / "tiny" / "localize" / "results.jsonl").read_text().splitlines()
     assert "half" in {json.loads(row)["mode"] for row in rows}
+    profile = json.loads((tmp_path / "runs" / "tiny" / "localize" / "profile.json").read_text())
+    assert profile["blocks"][0] == "transformer_blocks.0"
+
+
+def test_a_judge_and_a_metric(run, tmp_path: Path) -> None:
+    """Between two arms without an adapter, so that nothing need be trained first."""
+    added = [
+        "compare.arms={before: , without: {ablate: [transformer_blocks.0=skip]}}",
+        "compare.judge={kind: nearest-colour}",
+    ]
+    assert "no judge 'nearest-colour'" in run("compare", *added, code=2, extended=False)
+    assert "verdict flipped" in run("compare", *added)
+    scores = json.loads((tmp_path / "runs" / "tiny" / "compare" / "scores.json").read_text())
+    assert scores["judge"]["kind"] == "nearest-colour" and "flipped" in json.dumps(scores)
 
 
 def test_a_judge_and_a_metric_over_two_arms(run, tmp_path: Path) -> None:
