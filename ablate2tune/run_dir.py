@@ -122,7 +122,7 @@ class RunDir:
 
         Args:
             stage: the stage.
-            inputs: as it ended; a model that was fetched meanwhile is known by content now.
+            inputs: what its results depend on.
             scratch: names below its folder that are no part of its results and may go.
             more: further entries of its record.
         """

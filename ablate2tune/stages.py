@@ -2,9 +2,11 @@
 
 import os
 import time
+from typing import Any
 
 from ablate2tune.compare.stage import STAGE as COMPARE
 from ablate2tune.folder_lock import lock
+from ablate2tune.identity import NOT_HERE
 from ablate2tune.localize.stage import STAGE as LOCALIZE
 from ablate2tune.progress import Terminal
 from ablate2tune.recipe import Recipe
@@ -66,7 +68,7 @@ def run_stage(stage: Stage, recipe: Recipe, terminal: Terminal) -> None:
         presented = stage.present(job)
         run.finish(
             stage.name,
-            stage.inputs(recipe),
+            _now_known(inputs, stage.inputs(recipe)) if NOT_HERE in str(inputs) else inputs,
             stage.scratch,
             presenting=stage.presenting(recipe) if presented else None,
             **({} if done else spent(began)),
@@ -74,7 +76,7 @@ def run_stage(stage: Stage, recipe: Recipe, terminal: Terminal) -> None:
     stage.tell(job)
 
 
-def _do(stage: Stage, run: RunDir, job: Job, inputs: dict) -> None:
+def _do(stage: Stage, run: RunDir, job: Job, inputs: dict[str, Any]) -> None:
     """Claim the folder and do the work."""
     broken = run.broken(stage.name)
     free = run.claim(stage.name, inputs, results=stage.results, keyed=stage.keyed, free=stage.free)
@@ -88,6 +90,13 @@ def _do(stage: Stage, run: RunDir, job: Job, inputs: dict) -> None:
         job.terminal.say(f"{stage.name}: {job.folder / name} {wrong}{more}; made again")
         run.discard(stage.name, broken)
     stage.work(job)
+
+
+def _now_known(before: Any, after: Any) -> Any:
+    """The inputs that the work began with; what was fetched meanwhile is known by content now."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        return {key: _now_known(value, after.get(key)) for key, value in before.items()}
+    return after if before == NOT_HERE else before
 
 
 def _is_shown(stage: Stage, run: RunDir, recipe: Recipe) -> bool:

@@ -1,5 +1,6 @@
 """What the runner promises of every stage, on one that adds up two numbers."""
 
+import dataclasses
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ablate2tune.errors import UserError
+from ablate2tune.identity import NOT_HERE
 from ablate2tune.progress import Terminal
 from ablate2tune.recipe import Recipe, load_recipe
 from ablate2tune.run_dir import RunDir
@@ -137,6 +139,20 @@ def test_free_keys_keep_the_folder(tmp_path: Path, capsys: pytest.CaptureFixture
     assert (tmp_path / "x" / "add" / "sum").read_text() == "1"
     with pytest.raises(UserError, match=r"train\.rank was 16, is 1"):
         adder.run(tmp_path, "train.rank=1", "train.draw=3")
+
+
+def test_inputs_are_those_that_the_work_began_with(adder: Adder, tmp_path: Path) -> None:
+    """Another ranking meanwhile makes the adapter stale; a model fetched meanwhile is known now."""
+    found = {"ranking": "first", "model": NOT_HERE}
+
+    def work(job: Job) -> None:
+        adder.work(job)
+        found.update(ranking="second", model="content 12")
+
+    stage = dataclasses.replace(adder.stage, inputs=lambda _: {"of": dict(found)}, work=work)
+    run_stage(stage, recipe(tmp_path), Terminal())
+    record = RunDir(tmp_path / "x", {}).record("add")
+    assert record["inputs"] == {"of": {"ranking": "first", "model": "content 12"}}
 
 
 def test_one_process_at_a_time(adder: Adder, tmp_path: Path) -> None:
