@@ -118,6 +118,27 @@ def test_a_judge_and_a_metric_over_two_arms(run, tmp_path: Path) -> None:
     assert (told["value"], told["n"]) == (flipped / 6, 6)
 
 
+def test_a_probe(run, tmp_path: Path, tiny_clip_folder: Path) -> None:
+    added = [
+        "localize.probe=clip_one_step", "localize.clip_one_step.groups=4",
+        f"localize.clip_one_step.clip={tiny_clip_folder}", "localize.mode=zero",
+    ]  # fmt: skip
+    assert "clip_one_step" in run("localize", *added, code=2, extended=False)
+    said = " ".join(run("localize", *added).split())
+    assert "CLIP similarity of one forward, lost without the component" in said
+    folder = tmp_path / "runs" / "tiny" / "localize"
+    ranking = json.loads((folder / "ranking.json").read_text())
+    assert (ranking["probe"], ranking["figure"]) == ("clip_one_step", "target")
+    blocks = [row for row in ranking["components"] if row["level"] == "block"]
+    lost = [row["target"]["value"] for row in blocks]
+    assert lost == sorted(lost, reverse=True) and len(set(lost)) > 1
+    base = ranking["baseline"]["target"]["value"]
+    for row in blocks:
+        assert row["values"]["target"]["value"] == pytest.approx(base - row["target"]["value"])
+    wrong = run("localize", *added, "localize.clip_one_step.group=4", code=2)
+    assert "clip_one_step.group" in wrong
+
+
 @pytest.mark.skipif(
     not (find_spec("bpy") or shutil.which("blender")), reason="no Blender on this machine"
 )

@@ -272,7 +272,7 @@ def test_killed_and_resumed_equals_uninterrupted(
 def test_another_sweep_is_refused(swept, tiny_flux, records, config):
     folder, _, _ = swept
     other = config.model_copy(update={"generate": config.generate.model_copy(update={"steps": 3})})
-    with pytest.raises(UserError, match="results of another sweep: steps was 2, is 3"):
+    with pytest.raises(UserError, match=r"results of another sweep: section\.steps was 2, is 3"):
         localize(tiny_flux, records, other, SEED, folder, judging=JUDGE)
 
 

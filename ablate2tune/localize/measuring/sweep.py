@@ -300,6 +300,7 @@ class Sweep(Generic[P]):
         found = by(conditions, chunk)
         facts = self.probe.facts(conditions[0], chunk)
         rows = into.add(found, time.perf_counter() - began, chunk, facts)
+        self.probe.counted += sum(self.probe.cost(c, len(chunk)) for c in conditions)
         self._report()
         return rows
 

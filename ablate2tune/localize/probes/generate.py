@@ -12,10 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ablate2tune import runs
 from ablate2tune.compare.judges import JUDGED_AT_ONCE
 from ablate2tune.compare.verdicts import give_verdict
-from ablate2tune.contrasts.contrast import contrasts_hash
 from ablate2tune.errors import UserError
 from ablate2tune.localize.generate.clip import Clip
 from ablate2tune.localize.generate.examples import (
@@ -28,17 +26,13 @@ from ablate2tune.localize.generate.examples import (
 from ablate2tune.localize.generate.inception import INSTALL, Inception, installed
 from ablate2tune.localize.generate.pairs import read_pairs
 from ablate2tune.localize.generate.reference import FID, FRECHET_CLIP, Reference, reference
-from ablate2tune.localize.judging import judge_hash
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.measuring.results import Values
-from ablate2tune.localize.measuring.sweep_identity import SCHEMA
 from ablate2tune.localize.probes.figure import Figure
 from ablate2tune.localize.probes.generate_config import GenerateConfig
 from ablate2tune.localize.probes.probe import PROBES, Needs, Probe, Setting
 from ablate2tune.pictures import made_batch
 
-VERSION = "generate/2"
-"""Raised whenever the same inputs give other pictures or rows."""
 SCORE = "clip_score"
 
 
@@ -74,6 +68,7 @@ class GenerateProbe(Probe[GenerateConfig]):
                collapse="most pictures are of one colour"),
     )  # fmt: skip
     unit = "pictures"
+    version = 2
     title = "pictures drawn without a component"
 
     def __init__(self, setting: Setting[GenerateConfig]):
@@ -100,7 +95,6 @@ class GenerateProbe(Probe[GenerateConfig]):
         given |= {"target", "objects", "relation_given_objects"} if self.judge else set()
         given |= {SCORE, *self._reference.extractors} if self.pairs else set()
         self.figures = tuple(figure for figure in type(self).figures if figure.name in given)
-        self._drawn = 0
 
     @classmethod
     def needs(cls, config: GenerateConfig, judged: bool) -> Needs:
@@ -132,11 +126,6 @@ class GenerateProbe(Probe[GenerateConfig]):
         return [example.group for example in self.examples]
 
     @property
-    def spent(self) -> int:
-        """Pictures that were measured."""
-        return self._drawn
-
-    @property
     def batch(self) -> int:
         """Pictures per call of the pipeline."""
         return self.setting.config.batch_size
@@ -147,29 +136,7 @@ class GenerateProbe(Probe[GenerateConfig]):
 
     def identity(self) -> dict[str, Any]:
         """All that pictures and rows depend on."""
-        setting, config, judging = self.setting, self.setting.config, self.setting.judging
-        examples = [[e.name, e.group, e.text, e.image_seed] for e in self.examples]
-        return {
-            "schema": SCHEMA,
-            "probe": VERSION,
-            "model": setting.model,
-            "guidance_scale": self.denoiser.config.guidance_scale,
-            "steps": config.steps,
-            "true_cfg_scale": config.true_cfg_scale,
-            "examples": runs.content_hash(examples),
-            "pairs": runs.content_hash(*(pair.path for pair in self.pairs)),
-            "judge": judge_hash(judging) if judging else None,
-            "clip": self._reference.clip.describe() if self.pairs else None,
-            "fid": bool(self.pairs and self._reference.inception),
-            "inception": runs.content_hash(config.inception) if config.inception else None,
-            "calibration": contrasts_hash(setting.split.calibration),
-            "sigmas": list(setting.levels.sigmas),
-            "seed": setting.seed,
-        }
-
-    def cost(self, condition: Condition, examples: int) -> int:
-        """A picture each."""
-        return examples
+        return {**super().identity(), "fid": bool(self.pairs and self._reference.inception)}
 
     def measure(
         self, conditions: Sequence[Condition], chunk: Sequence[int]
@@ -196,7 +163,6 @@ class GenerateProbe(Probe[GenerateConfig]):
             features = self._reference.clip.image_features(list(images[pairs]))
             texts = [examples[place].text for place in pairs]
             found[SCORE][pairs] = self._reference.scores(texts, features)
-        self._drawn += len(chunk)
         return {condition: found}
 
     def measure_set(self, condition: Condition) -> dict[str, float]:

@@ -16,13 +16,14 @@ import numpy as np
 
 from ablate2tune.ablation import Verification, verify
 from ablate2tune.components import Component
-from ablate2tune.localize.judging import Judging
+from ablate2tune.localize.judging import Judging, judge_hash
 from ablate2tune.localize.margins.examples import Split
 from ablate2tune.localize.margins.margin import Levels
 from ablate2tune.localize.measuring.activation_means import Calibration
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.measuring.engine import Engine
 from ablate2tune.localize.measuring.results import Values
+from ablate2tune.localize.measuring.sweep_identity import sweep_identity
 from ablate2tune.localize.probes.figure import Figure
 from ablate2tune.localize.sampling import AblatedSampling, run_once
 from ablate2tune.models import Denoiser
@@ -31,6 +32,8 @@ from ablate2tune.registry import Registry
 from ablate2tune.settings import Settings
 
 C = TypeVar("C", bound=Settings, covariant=True)
+AT_ONCE = 50
+"""Examples that are measured at once, where a probe does not say."""
 
 
 class Needs(NamedTuple):
@@ -114,6 +117,8 @@ class Probe(ABC, Generic[C]):
     """Whether components can be measured on a part of the examples first."""
     values: ClassVar[bool] = True
     """Whether the figures themselves are shown, beside what is lost of them."""
+    version: ClassVar[int] = 1
+    """Raised whenever the same inputs give other rows."""
     parts: Sequence[float] = ()
     """Noise levels at which each figure is measured apart; none where there is one number."""
 
@@ -121,13 +126,7 @@ class Probe(ABC, Generic[C]):
         """Nothing is computed yet."""
         self.setting = setting
         self.denoiser = setting.denoiser
-
-    def impossible(self, conditions: Sequence[Condition]) -> dict[str, str]:
-        """Of conditions with one address each, those that cannot be measured, with the reason.
-
-        Conditions that share no work are found out one by one when they are measured.
-        """
-        return {}
+        self.counted = 0.0
 
     @classmethod
     @abstractmethod
@@ -143,32 +142,40 @@ class Probe(ABC, Generic[C]):
         """
 
     @property
-    @abstractmethod
     def ids(self) -> list[str]:
-        """Unique names of the examples."""
+        """Unique names of the examples; the contrasts' by default."""
+        return [example.id for example in self.setting.split.measured]
 
     @property
-    @abstractmethod
     def groups(self) -> list[str]:
-        """What each example is resampled with."""
+        """What each example is resampled with; its cluster by default."""
+        return [example.cluster for example in self.setting.split.measured]
 
     @property
-    @abstractmethod
     def spent(self) -> float:
-        """What was spent so far, in the probe's unit."""
+        """What was spent so far, in the probe's unit; the sweep adds to `counted`."""
+        return self.counted
 
     @property
-    @abstractmethod
     def batch(self) -> int:
         """Examples that are measured at once."""
+        return AT_ONCE
 
-    @abstractmethod
     def identity(self) -> dict[str, Any]:
         """All that its rows depend on, JSON-able; rows of another identity are refused."""
+        setting = self.setting
+        split, judging = setting.split, setting.judging
+        return {
+            **sweep_identity(setting.model, split.measured, split.calibration, setting.levels),
+            "probe": f"{self.name}/{self.version}",
+            "section": setting.config.decisive(),
+            "guidance_scale": self.denoiser.config.guidance_scale,
+            "judge": judge_hash(judging) if judging else None,
+        }
 
-    @abstractmethod
     def cost(self, condition: Condition, examples: int) -> int:
-        """What a condition takes on that many examples, in the probe's unit."""
+        """What a condition takes on that many examples, in the probe's unit; 1 each by default."""
+        return examples
 
     @abstractmethod
     def measure(
@@ -208,6 +215,13 @@ class Probe(ABC, Generic[C]):
         """Check that the ablations of the model do what they say, on noise without a picture."""
         sigma, seed = self.setting.levels.sigmas[0], self.setting.seed
         return verify(self.denoiser.model, lambda: run_once(self.denoiser, sigma, seed))
+
+    def impossible(self, conditions: Sequence[Condition]) -> dict[str, str]:
+        """Of conditions with one address each, those that cannot be measured, with the reason.
+
+        Conditions that share no work are found out one by one when they are measured.
+        """
+        return {}
 
     def can_screen(self, condition: Condition) -> bool:
         """Whether `first_order` can estimate a condition."""
