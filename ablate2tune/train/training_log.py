@@ -52,13 +52,12 @@ class TrainingLog:
             return None
         loss = row["validation"]["as_trained"]
         self._told["validation"] = f"{loss:.3f}"
-        if self._start is None:
-            self._start = loss
-        if self._warned or loss <= RISEN * self._start:
+        start = self._start = loss if self._start is None else self._start
+        if self._warned or loss <= RISEN * start:
             return None
         self._warned = True
         return (
-            f"warning: validation has risen from {self._start:.4g} to {loss:.4g} at step "
+            f"warning: validation has risen from {start:.4g} to {loss:.4g} at step "
             f"{row['step']}; if it does not fall again, lower train.learning_rate"
         )
 

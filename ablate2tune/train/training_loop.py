@@ -6,6 +6,7 @@ on several processes ends at the same weights up to float rounding.
 """
 
 import math
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from ablate2tune import runs
 from ablate2tune.errors import UserError
 from ablate2tune.models import AdapterNote, Denoiser, check_fit
 from ablate2tune.models.adapter_files import adapter_file
+from ablate2tune.models.out_of_memory import within_memory
 from ablate2tune.scenes.dataset.caption_rates import read_rates
 from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.seeding import seed_for
@@ -60,13 +62,10 @@ class TrainSummary(NamedTuple):
     """The adapted modules."""
     parameters: ParameterCount
     """`str` of it is the "trainable params" line."""
-    steps: int
     resumed_from: int
     """The step training went on from; 0 for a fresh run."""
     course: Course
     """Losses from where to where, and which step's weights were kept."""
-    seconds: float
-    """Wall time of this call."""
 
 
 def train(
@@ -78,7 +77,6 @@ def train(
     folder: Path,
     *,
     ranking_rows: Sequence[dict[str, Any]] = (),
-    sample_prompts: Sequence[str] | None = None,
     sample_steps: int = 16,
     on_progress: OnProgress | None = None,
     on_message: Callable[[str], None] | None = None,
@@ -100,8 +98,7 @@ def train(
         seed: fixes adapter, data order, captions, noise.
         folder: gets `adapter/`, `targets.json`, `log.jsonl`, `samples/`, `checkpoint/`, `cache/`.
         ranking_rows: the rows of the ranking that chose the targets, kept in `targets.json`.
-        sample_prompts: prompts of the sample grids; validation captions by default.
-        sample_steps: sampling steps of the grids.
+        sample_steps: sampling steps of the grids, whose prompts are captions of validation.
         on_progress: called with steps done, steps in all, and the losses now.
         on_message: called with lines: the count of trainable parameters, what memory and
             validation will cost, warnings, and the losses at the end.
@@ -110,8 +107,6 @@ def train(
         UserError: no images, a target that is no linear layer or too small for the rank, a folder
             of other settings, an unwritable folder, or a loss that is not finite.
     """
-    began = time.perf_counter()
-
     # 1. The processes that take part. float32 adapters need no loss scaling, so no autocast.
     accelerator = Accelerator(cpu=denoiser.device.type == "cpu", mixed_precision="no")
     main, world = accelerator.is_main_process, accelerator.num_processes
@@ -156,6 +151,7 @@ def train(
         "data": data,
         "model": denoiser.config.decisive(),
     }
+    backward = _Backward(denoiser, cache, config)
     checkpoint = folder / "checkpoint" / "state.safetensors"
     start = load_checkpoint(checkpoint, identity, parameters, optimizer)
     best = BestWeights(folder / "checkpoint" / "best.safetensors", parameters)
@@ -168,8 +164,7 @@ def train(
 
     shift = config.shift or denoiser.sigma_shift
     shares = bin_shares(LEVELS, config.timesteps, shift)
-    prompts = list(sample_prompts or dict.fromkeys(r.text for r in split.validation))
-    prompts = prompts[: config.sample_prompts]
+    prompts = list(dict.fromkeys(r.text for r in split.validation))[: config.sample_prompts]
 
     def validate(step: int) -> dict[str, Any]:
         first = len(split.train)
@@ -219,8 +214,7 @@ def train(
         )
         mine = whole.part(accelerator.process_index, world)
 
-        optimizer.zero_grad(set_to_none=True)
-        loss = _backward(denoiser, cache, mine, config)
+        loss = backward(mine, optimizer)
         loss = _sum_over_processes(accelerator, loss, parameters)
         norm = nn.utils.clip_grad_norm_(parameters.values(), MAX_GRADIENT_NORM).item()
         _check_finite(step, checkpoint, config, loss=loss, gradient=norm)
@@ -267,29 +261,40 @@ def train(
         adapter=adapter_file(denoiser.pipe, folder / "adapter"),
         injected=injected,
         parameters=count,
-        steps=config.steps,
         resumed_from=start,
         course=course,
-        seconds=time.perf_counter() - began,
     )
 
 
-def _backward(
-    denoiser: Denoiser, cache: ExampleCache, batch: step_plan.Batch, config: TrainConfig
-) -> torch.Tensor:
-    """This process's share of the global batch's mean loss, after its backward pass."""
-    if not batch.examples:
-        return torch.zeros((), device=denoiser.device)
-    losses = denoiser.denoising_loss(
-        cache.latents(batch.examples),
-        batch.noise,
-        batch.sigma,
-        cache.captions(batch.captions),
-        config.guidance,
-    )
-    loss = losses.sum() / config.batch_size
-    loss.backward()
-    return loss.detach()
+class _Backward:
+    """Backward passes, in as many parts as memory asks for."""
+
+    def __init__(self, denoiser: Denoiser, cache: ExampleCache, config: TrainConfig):
+        self._denoiser, self._cache, self._config = denoiser, cache, config
+        self._rows = config.batch_size
+
+    def __call__(self, batch: step_plan.Batch, optimizer: torch.optim.Optimizer) -> torch.Tensor:
+        """This process's share of the global batch's mean loss, and the gradients of that alone."""
+
+        def run(rows: int) -> torch.Tensor:
+            self._rows = rows
+            optimizer.zero_grad(set_to_none=True)  # what a part that did not fit has left
+            total = torch.zeros((), device=self._denoiser.device)
+            for start in range(0, len(batch.examples), rows):
+                part = slice(start, start + rows)
+                loss = self._denoiser.denoising_loss(
+                    self._cache.latents(batch.examples[part]),
+                    batch.noise[part],
+                    batch.sigma[part],
+                    self._cache.captions(batch.captions[part]),
+                    self._config.guidance,
+                ).sum()
+                loss = loss / self._config.batch_size
+                loss.backward()
+                total += loss.detach()
+            return total
+
+        return within_memory(run, self._rows, "train")
 
 
 def _sum_over_processes(
@@ -312,17 +317,16 @@ def _sum_over_processes(
 
 def _check_finite(step: int, checkpoint: Path, config: TrainConfig, **values: float) -> None:
     """Stop before a value that is not finite reaches the weights, and say how to start again."""
-    for name, value in values.items():
-        if math.isfinite(value):
-            continue
+    mend = "use model.dtype=float32"
+    if step:
         # With another rate it is another run, whose folder must be free of this one's weights.
-        again = f"`rm -r {checkpoint.parent}`, then " if checkpoint.parent.exists() else ""
-        raise UserError(
-            f"the {name} is {value} at step {step}",
-            where="train",
-            mend=f"to start again at a lower rate: {again}the same command with "
-            f"train.learning_rate={config.learning_rate / 10:g}; or use model.dtype=float32",
-        )
+        left = checkpoint.parent
+        again = f"`rm -r {shlex.quote(str(left))}`, then " if left.exists() else ""
+        rate = f"train.learning_rate={config.learning_rate / 10:g}"
+        mend = f"to start again at a lower rate: {again}the same command with {rate}; or {mend}"
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise UserError(f"the {name} is {value} at step {step}", where="train", mend=mend)
 
 
 def _memory(

@@ -1,5 +1,6 @@
 """Checkpoints: adapter and optimizer in one file, replaced whole; resuming is bit for bit."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +55,8 @@ def load_checkpoint(
         raise UserError(
             f"belongs to other settings: {'; '.join(differing[:3])}",
             where=str(path),
-            mend=f"`rm -r {path.parent}` to train again from the start, or give the recipe another "
-            "name",
+            mend=f"to train again from the start, `rm -r {shlex.quote(str(path.parent))}`; to keep "
+            "it, another folder",
         )
     with torch.no_grad():
         for name, parameter in parameters.items():

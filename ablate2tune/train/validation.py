@@ -49,7 +49,8 @@ def validation_losses(
     index, processes = accelerator.process_index, accelerator.num_processes
     mine = rows[index * len(rows) // processes : (index + 1) * len(rows) // processes]
     for start in range(0, len(mine), batch_size):
-        levels, places = map(list, zip(*mine[start : start + batch_size], strict=True))
+        part = mine[start : start + batch_size]
+        levels, places = [level for level, _ in part], [place for _, place in part]
         latents = cache.latents([examples[place] for place in places])
         noise = torch.stack(
             [

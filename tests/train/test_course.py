@@ -18,7 +18,8 @@ def course(start: float, best: float, last: float) -> Course:
     [
         (1.0, 0.8, 0.8, False),
         (1.0, 0.8, 0.85, False),  # a quarter of the gain is lost
-        (1.0, 0.8, 0.95, True),  # three quarters
+        (1.0, 0.8, 0.9, False),  # a half
+        (1.0, 0.8, 0.97, True),  # more than three quarters
         (1.0, 0.8, 3.0, True),
         (1.0, 1.2, 3.0, False),  # there never was a gain to go back to
         (1.0, 1.0, 1.0, False),
@@ -34,7 +35,7 @@ def test_what_must_not_go_unsaid():
     assert course(1.0, 0.8, 0.85).warning(0.1) is None
     harm = course(0.126, 2.0, 2.5).warning(100)
     assert harm is not None and "above its start, 0.126 -> 2.5" in harm and "now 100" in harm
-    back = course(1.0, 0.8, 0.95).warning(0.1)
+    back = course(1.0, 0.8, 0.97).warning(0.1)
     assert back is not None and "adapter/ holds the weights of step 6" in back
 
 

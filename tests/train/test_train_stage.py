@@ -119,3 +119,19 @@ def test_a_rank_that_layers_have_no_room_for(recipe: Path, capsys: pytest.Captur
     assert "rank 33 is more than transformer_blocks.1.attn.to_q can use" in error
     assert "set it to 32 or less" in error
     assert not (recipe.parent / "runs" / "job" / "train" / "cache").exists()
+
+
+@pytest.mark.parametrize(
+    "override, words",
+    [
+        ("model.max_sequence_length=4", "has 9 tokens, and the model is given 4: it would be cut"),
+        ("model.height=64", "32 x 32 pixels, but the model runs at 32 x 64"),
+    ],
+)
+def test_what_does_not_fit_the_model_is_refused_before_any_work(
+    recipe: Path, capsys: pytest.CaptureFixture[str], override: str, words: str
+):
+    assert run(recipe, override) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and words in error
+    assert not (recipe.parent / "runs" / "job" / "train" / "cache").exists()

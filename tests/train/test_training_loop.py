@@ -15,7 +15,7 @@ from ablate2tune.errors import UserError
 from ablate2tune.models import FluxDenoiser, load_denoiser
 from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.scenes.dataset.records import SceneRecord, load_images
-from ablate2tune.train import TrainSummary, train
+from ablate2tune.train import TrainSummary, train, training_loop
 from ablate2tune.train.train_config import TrainConfig
 
 TARGETS = ["transformer_blocks.1.attn.to_q", "single_transformer_blocks.0.proj_out"]
@@ -300,3 +300,47 @@ def test_blocks_before_the_first_target_build_no_graph(
     assert (True, True) in grads["single_transformer_blocks.0"]
     for name in ("transformer_blocks.0", "transformer_blocks.1"):
         assert grads[name] == {(True, False), (False, False)}
+
+
+def test_the_best_weights_are_kept_where_the_last_fell_behind(
+    tiny_flux: FluxDenoiser, records: list[SceneRecord], config: TrainConfig, tmp_path: Path,
+    monkeypatch,
+):  # fmt: skip
+    validations = iter([1.0, 0.5, 0.9])  # before step 1, after steps 3 and 6
+    monkeypatch.setattr(training_loop, "validation_losses", lambda *_: [next(validations)] * 8)
+    name, seen, lines = f"{TARGETS[0]}.lora_B.default.weight", {}, []
+
+    def look(done: int, total: int, note: str) -> None:
+        seen[done] = tiny_flux.model.get_parameter(name).detach().clone()
+
+    train(
+        tiny_flux, records, TARGETS, config, 3, tmp_path, sample_steps=1,
+        on_progress=look, on_message=lines.append,
+    )  # fmt: skip
+    key = f"transformer.{TARGETS[0]}.lora_B.weight"
+    assert torch.equal(weights_of(tmp_path)[key], seen[3])
+    last = load_file(tmp_path / "adapter-last" / "pytorch_lora_weights.safetensors")
+    assert torch.equal(last[key], seen[6]) and not torch.equal(seen[3], seen[6])
+    assert lines[-2].endswith("validation 1 -> 0.9 (best 0.5 at step 3)")
+    assert lines[-1].startswith("warning: validation ended at 0.9, after 0.5 at step 3; adapter/")
+
+
+def test_a_step_that_does_not_fit_is_taken_in_parts(
+    tiny_flux: FluxDenoiser, records: list[SceneRecord], config: TrainConfig, whole_run,
+    tmp_path: Path, monkeypatch,
+):  # fmt: skip
+    loss, sizes = tiny_flux.denoising_loss, []
+
+    def small(latents, *rest):
+        if torch.is_grad_enabled() and len(latents) > 1:
+            sizes.append(len(latents))
+            loss(latents[:1], *(x[:1] for x in rest[:3]), rest[3]).sum().backward()
+            raise torch.OutOfMemoryError
+        return loss(latents, *rest)
+
+    monkeypatch.setattr(tiny_flux, "denoising_loss", small)
+    train(tiny_flux, records, TARGETS, config, 3, tmp_path, sample_steps=1)
+    # Once for four rows and once for two, and not tried again in later steps.
+    assert sizes == [4, 2]
+    for name, weight in weights_of(whole_run.folder).items():
+        torch.testing.assert_close(weights_of(tmp_path)[name], weight, rtol=0, atol=1e-6)
