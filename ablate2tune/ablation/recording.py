@@ -19,7 +19,7 @@ from ablate2tune.components import discover
 def collect_means(
     model: nn.Module,
     addresses: Sequence[str],
-    run: Callable[[Means], None],
+    run: Callable[[Means], object],
     spreads: bool = False,
 ) -> Means:
     """Mean activations of components over calibration examples; for blocks, of what they add.

@@ -6,6 +6,7 @@ width, its parameters) is the Linear's.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 from torch import nn
 
@@ -13,8 +14,8 @@ from torch import nn
 def without_adapter(module: nn.Module) -> nn.Module:
     """The module that PEFT wrapped, for a layer, a module saved whole or a model; else itself."""
     for name in ("get_base_model", "get_base_layer"):
-        base = getattr(module, name, None)
-        if callable(base):
+        base: Any = getattr(module, name, None)
+        if base is not None:
             return base()
     return getattr(module, "original_module", module)
 
