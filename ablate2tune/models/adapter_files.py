@@ -6,9 +6,11 @@ safetensors file, in whose header stands what the adapter was trained on.
 """
 
 import json
+import logging
 import re
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +124,8 @@ def load(pipe: Any, part: str, folder: Path) -> None:
         )
     try:
         if has_loader(pipe):
-            pipe.load_lora_weights(str(folder), weight_name=path.name)
+            with _without_warnings():
+                pipe.load_lora_weights(str(folder), weight_name=path.name)
         else:
             inject_adapter_in_model(LoraConfig.from_pretrained(str(folder)), model, NAME)
             weights = load_file(path).items()
@@ -198,6 +201,18 @@ def read_note(path: Path) -> AdapterNote | None:
         raise UserError(
             "its note cannot be read", where=str(path), mend="train it again"
         ) from error
+
+
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """diffusers warns of each text encoder that has no LoRA; what matters `misfit` has said."""
+    logger = logging.getLogger("diffusers.loaders.lora_base")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _opened(path: Path) -> Any:
