@@ -67,6 +67,10 @@ class LocalizeConfig(MarginConfig):
     """What components are ranked by. margin: margins between captions and foils, without sampling;
     generate: pictures that are sampled without each component and judged; or what an extension
     adds."""
+    contrasts: Annotated[Path | None, Mark.CONTENT] = None
+    """Folder of examples that state a capability by a true text and a foil: pictures and a
+    contrasts.jsonl of your own (docs/contrasts.md), or another rendered set; by default the
+    rendered scenes of the recipe."""
     own: OwnImagesConfig = OwnImagesConfig()
     """The model's own pictures."""
     calibration_groups: Positive = 64

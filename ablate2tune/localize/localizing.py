@@ -8,6 +8,7 @@ import numpy as np
 
 from ablate2tune import runs
 from ablate2tune.ablation import MODES
+from ablate2tune.compare.judges.judging import Judging
 from ablate2tune.components import Component
 from ablate2tune.components.heads import Heads
 from ablate2tune.contrasts.contrast import TRAINING, Contrast
@@ -15,10 +16,9 @@ from ablate2tune.localize.findings.explore import explore
 from ablate2tune.localize.findings.finding import Finding, Ranked
 from ablate2tune.localize.findings.head_table import head_conditions
 from ablate2tune.localize.findings.information import check_information
-from ablate2tune.localize.judging import Judging
 from ablate2tune.localize.localize_config import LocalizeConfig
 from ablate2tune.localize.margins.examples import Split, split_groups
-from ablate2tune.localize.margins.margin import Levels
+from ablate2tune.localize.margins.margin import TEXTS, Levels
 from ablate2tune.localize.margins.phrases import of_equal_length
 from ablate2tune.localize.measuring.activation_means import check_mode
 from ablate2tune.localize.measuring.condition import Condition
@@ -165,7 +165,8 @@ def open_sweep(
 ) -> Sweep[Any]:
     """The sweep of the recipe's probe in a folder; arguments as for `localize`."""
     processes = Processes(denoiser)
-    levels = Levels(config.sigmas, config.noises, seed, config.batch_size)
+    texts = len(split.measured[0].texts) if split.measured else TEXTS
+    levels = Levels(config.sigmas, config.noises, seed, config.batch_size, texts)
     model = model_hash(denoiser)
     section, directions = config.section(), config.directions
     setting = Setting(denoiser, split, section, levels, model, folder, judging, cache, directions)

@@ -1,53 +1,102 @@
 """The stage localize: components ranked by the evidence that the recipe asks for."""
 
+from pathlib import Path
 from typing import Any
 
-from ablate2tune.localize.evidence import needs, needs_scenes, rank
+from ablate2tune.compare.judges.judging import judging
+from ablate2tune.contrasts.contrast import TRAINING
+from ablate2tune.contrasts.makers.rendered_scenes import scene_contrasts
+from ablate2tune.contrasts.reading import read_contrasts
+from ablate2tune.errors import UserError
+from ablate2tune.localize.localizing import localize
+from ablate2tune.localize.own.stage import localize_on_own
+from ablate2tune.localize.probes.probe import PROBES, Needs
 from ablate2tune.localize.ranking.ranking_figures import table
+from ablate2tune.localize.ranking.ranking_file import Ranking
 from ablate2tune.models import check_fit, check_model, load_denoiser
+from ablate2tune.progress import Progress
 from ablate2tune.recipe import Recipe
 from ablate2tune.scenes.dataset.records import data_identity, read_dataset
 from ablate2tune.stage import Job, Stage
+from ablate2tune.statistics.resampling import Resampling
+
+
+def needs(recipe: Recipe) -> Needs:
+    """What the recipe's probe needs.
+
+    Raises:
+        UserError: nothing could be measured.
+    """
+    config = recipe.localize
+    return PROBES[config.probe].needs(config.section(), recipe.compare.judge is not None)
+
+
+def needs_scenes(recipe: Recipe) -> bool:
+    """Whether rendered scenes are read: measured, calibrated on, or shown to the judge."""
+    asked, config = needs(recipe), recipe.localize
+    measured = bool(asked.groups) or config.calibrated_groups > 0
+    return asked.judge or (measured and config.contrasts is None)
 
 
 def check(recipe: Recipe) -> None:
-    """Refuse a model or a device that is not there."""
+    """Refuse a model, a device or a folder of contrasts that is not there."""
     check_model(recipe.model)
+    folder = recipe.localize.contrasts
+    if folder and not folder.is_dir():
+        raise UserError("no such folder", where=f"localize.contrasts = {folder}")
 
 
 def inputs(recipe: Recipe) -> dict[str, Any]:
-    """Seed, model, scenes, settings, and the judge where pictures are judged."""
+    """Seed, model, examples, settings, and the judge where pictures are judged."""
     held = {
         "seed": recipe.seed,
         "model": recipe.model.decisive(),
         "localize": recipe.localize.decisive(),
     }
-    if needs_scenes(recipe.localize, recipe.compare):
+    if needs_scenes(recipe):
         held["data"] = data_identity(recipe.data_folder)
-    if needs(recipe.localize, recipe.compare).judge:
+    if needs(recipe).judge:
         held["judge"] = recipe.compare.decisive()["judge"]
     return held
 
 
+def rank(recipe: Recipe, folder: Path, on_progress: Progress | None = None) -> list[Ranking]:
+    """Rank the model's components by the evidence that the recipe asks for.
+
+    Args:
+        recipe: the model, the contrasts, the probe, and the judge where it needs one.
+        folder: of the stage.
+        on_progress: told (done, in all).
+
+    Returns:
+        The ranking in ranking.json; then that of the model's own pictures, if both were asked for.
+
+    Raises:
+        UserError: what reading and judging the examples, `localize` and `localize_on_own` raise.
+    """
+    config, compare, seed = recipe.localize, recipe.compare, recipe.seed
+    records = read_dataset(recipe.data_folder) if needs_scenes(recipe) else []
+    given = config.contrasts
+    contrasts = read_contrasts(given) if given else scene_contrasts(records)
+    denoiser = load_denoiser(recipe.model)
+    texts = [text for example in contrasts.examples for text in example.texts.values()]
+    check_fit(denoiser, [example.payload for example in contrasts.examples], texts)
+    judge = None
+    if needs(recipe).judge:
+        how = Resampling(seed, config.bootstrap, config.confidence)
+        judge = judging(compare.judge, records, compare.calibration_images, how, denoiser.device)
+    arguments = denoiser, contrasts.of(TRAINING), config, seed, folder
+    if config.images == "rendered":
+        return [localize(*arguments, on_progress, recipe.means_folder, judge)]
+    assert judge is not None, "own pictures are judged"
+    found = localize_on_own(*arguments, judge, on_progress, recipe.means_folder)
+    return [found.primary, *([found.own] if found.own else [])]
+
+
 def work(job: Job) -> None:
     """Rank, and say what was found."""
-    recipe = job.recipe
-    scenes = needs_scenes(recipe.localize, recipe.compare)
-    records = read_dataset(recipe.data_folder) if scenes else []
-    denoiser = load_denoiser(recipe.model)
-    texts = [text for r in records for text in (r.text, r.foil, r.foil_colour)]
-    check_fit(denoiser, [record.image_path for record in records], texts)
     with job.terminal.bar("localize") as progress:
-        rankings = rank(
-            denoiser,
-            records,
-            recipe.localize,
-            recipe.compare,
-            recipe.seed,
-            job.folder,
-            progress,
-            cache=recipe.means_folder,
-        )
+        rankings = rank(job.recipe, job.folder, progress)
     for ranking in rankings:
         job.terminal.say(table(ranking.data))
         for message in ranking.messages():

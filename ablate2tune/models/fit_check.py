@@ -18,6 +18,10 @@ class Payload(Protocol):
         ...
 
 
+ORIENTATION, SIDEWAYS = 0x0112, (5, 6, 7, 8)
+"""The EXIF tag of a camera's turn, and its values that exchange width and height."""
+
+
 def check_fit(denoiser: Denoiser, pictures: Iterable[Payload], texts: Iterable[str]) -> None:
     """Refuse pictures of another size than the model runs at, and texts that it would cut.
 
@@ -55,6 +59,8 @@ def check_fit(denoiser: Denoiser, pictures: Iterable[Payload], texts: Iterable[s
 def _size(picture: Payload) -> tuple[int, int]:
     try:
         with Image.open(io.BytesIO(picture.read_bytes())) as image:
-            return image.size
+            width, height = image.size
+            turned = image.getexif().get(ORIENTATION, 1) in SIDEWAYS
+            return (height, width) if turned else (width, height)
     except (OSError, SyntaxError, ValueError) as error:
         raise UserError("the picture is missing or damaged", where=str(picture)) from error

@@ -11,7 +11,8 @@ from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel
 from ablate2tune.errors import UserError
 from ablate2tune.localize.generate import inception
 from ablate2tune.localize.generate.clip import Clip, clip_scores, processor_of
-from ablate2tune.localize.generate.pairs import read_pairs, read_picture
+from ablate2tune.localize.generate.pairs import read_pairs
+from ablate2tune.picture_reading import read_picture
 
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073])
 STD = np.array([0.26862954, 0.26130258, 0.27577711])
@@ -106,15 +107,15 @@ def test_bad_pairs(make_pairs, tmp_path):
     with pytest.raises(UserError, match="holds 3 pairs, 4 are needed"):
         read_pairs(folder, 4, 0)
     (folder / "001.png").write_bytes(b"no picture")
-    with pytest.raises(UserError, match=r"001.png: the picture is damaged"):
+    with pytest.raises(UserError, match=r"001.png: is no picture of a known format"):
         read_pairs(folder, None, 0)
     (folder / "001.png").unlink()
     with pytest.raises(UserError, match=r"001.png: no such picture"):
         read_pairs(folder, None, 0)
     for row, reason in (
         ({"file_name": "000.png"}, "'text' is missing"),
-        ({"file_name": "000.png", "text": " "}, "the caption is empty"),
-        ({"file_name": "000.png", "text": ["a", "b"]}, "'text' is missing or no text"),
+        ({"file_name": "000.png", "text": " "}, "'text' is empty"),
+        ({"file_name": "000.png", "text": ["a", "b"]}, "'text' is no text"),
     ):
         (folder / "metadata.jsonl").write_text(json.dumps(row) + "\n")
         with pytest.raises(UserError, match=rf"metadata.jsonl:1: {reason}"):

@@ -11,13 +11,13 @@ from PIL import Image
 from pixel_judge import PixelJudge  # type: ignore[import-not-found]
 from pydantic import ValidationError
 
+from ablate2tune.compare.judges.judging import Judging
 from ablate2tune.compare.verdicts import give_verdict
 from ablate2tune.contrasts.makers.rendered_scenes import scene_contrasts
 from ablate2tune.errors import UserError
 from ablate2tune.localize.generate.clip import Clip
 from ablate2tune.localize.generate.examples import pair_examples, prompt_of, scene_examples
-from ablate2tune.localize.generate.pairs import read_pairs, read_picture
-from ablate2tune.localize.judging import Judging
+from ablate2tune.localize.generate.pairs import read_pairs
 from ablate2tune.localize.localize_config import LocalizeConfig
 from ablate2tune.localize.localizing import localize
 from ablate2tune.localize.margins.examples import split_groups
@@ -26,7 +26,7 @@ from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.probes.generate_config import GenerateConfig
 from ablate2tune.localize.ranking.ranking_figures import table
 from ablate2tune.models import load_denoiser
-from ablate2tune.picture_reading import read_pictures
+from ablate2tune.picture_reading import read_picture, read_pictures
 from ablate2tune.scenes.vocabulary import caption
 
 SEED = 11

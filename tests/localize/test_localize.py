@@ -16,6 +16,7 @@ from ablate2tune.contrasts.contrast import Contrast
 from ablate2tune.errors import UserError
 from ablate2tune.localize.localize_config import LocalizeConfig
 from ablate2tune.localize.localizing import localize
+from ablate2tune.localize.margins.examples import encode
 from ablate2tune.localize.margins.margin import noise_for
 from ablate2tune.models import FluxDenoiser, load_denoiser
 
@@ -364,3 +365,10 @@ def test_bad_input(tiny_flux, skilled, tmp_path):
     tiny_flux.model.transformer_blocks[0].ff.net[2].weight.fill_(torch.nan)
     with pytest.raises(UserError, match="baseline: the loss is not finite"):
         run(skilled)
+
+
+def test_texts_that_the_model_cannot_tell_apart(tiny_flux, make_contrasts):
+    one = make_contrasts(1)[0]
+    unknown = {**one.texts, "true": f"{one.text} qwx", "target": f"{one.text} zvk"}
+    with pytest.raises(UserError, match=r"the target foil are the same to the model: '.* zvk'"):
+        encode(tiny_flux, [dataclasses.replace(one, texts=unknown, spans={})])

@@ -12,10 +12,10 @@ from scipy import stats
 from test_localize import SEED, SIGMAS, favour, plain_margins  # type: ignore[import-not-found]
 
 from ablate2tune import runs
+from ablate2tune.compare.judges.judging import Judging
 from ablate2tune.compare.relation_reading import Detection
 from ablate2tune.errors import UserError
 from ablate2tune.localize.generate.examples import prompt_of, scene_examples
-from ablate2tune.localize.judging import Judging
 from ablate2tune.localize.localize_config import LocalizeConfig, OwnImagesConfig
 from ablate2tune.localize.margins.examples import split_groups
 from ablate2tune.localize.measuring.processes import Processes

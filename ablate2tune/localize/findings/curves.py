@@ -14,6 +14,8 @@ SCHEMA = "ablate2tune/curves/2"
 STEPS = 10
 ORDERS = {"least": "least important first", "most": "most important first"}
 
+STYLES = {"target": "-", "control": "--"}
+
 
 def cumulative_sets(order: Sequence[str]) -> list[tuple[str, ...]]:
     """What is ablated at 0 %, 10 %, ... 100 %; rounded half up, equal steps once.
@@ -95,7 +97,8 @@ def draw_curves(data: dict[str, Any], path: Path) -> None:
     colours = {"least": "tab:blue", "most": "tab:red"}
     for name, curve in data["curves"].items():
         x = [100 * point["fraction"] for point in curve["points"]]
-        for figure_name, style in (("target", "-"), ("control", "--")):
+        measured = [name for name in STYLES if name in curve["points"][0]]
+        for figure_name, style in ((name, STYLES[name]) for name in measured):
             value, low, high = bounds_of([point[figure_name] for point in curve["points"]])
             label = f"{figure_name}, {ORDERS[name]}"
             axes.plot(x, value, style, color=colours[name], marker="o", markersize=3, label=label)

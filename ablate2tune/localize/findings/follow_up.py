@@ -71,7 +71,8 @@ class FollowUp:
     def margins(self, condition: Condition) -> Margins:
         """Figures of a measured condition, mean over noise levels: (n,); nan elsewhere."""
         found = self._sweep.followed_up[condition]
-        return Margins(**{name: values.mean(1) for name, values in found.items()})
+        unmeasured = {"control": np.full(len(self._sweep), np.nan)}
+        return Margins(**unmeasured | {name: values.mean(1) for name, values in found.items()})
 
     def impacts(self, condition: Condition) -> Margins:
         """Baseline minus ablated, (n,) each; nan where not measured."""
@@ -92,8 +93,9 @@ class FollowUp:
         return self._groups.interval(self._groups.estimated_mean(values, mask))
 
     def means(self, margins: Margins) -> dict[str, Interval | None]:
-        """The three figures' means with intervals, by name."""
-        return {name: self.mean(values) for name, values in margins._asdict().items()}
+        """The means of the figures that were measured, with intervals, by name."""
+        names = [figure.name for figure in self._sweep.probe.figures]
+        return {name: self.mean(getattr(margins, name)) for name in names}
 
     def share(
         self, values: np.ndarray, whole: np.ndarray, groups: Sequence[str] | None = None

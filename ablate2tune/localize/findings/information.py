@@ -21,6 +21,8 @@ from ablate2tune.statistics.resampling import Resampling
 
 CHANCE = 0.5
 FOLDS = 5
+ROLE = "subject or object"
+"""The question who stands where."""
 MIN_GROUPS = 4
 """Contrast groups that a readout needs at least."""
 RIDGE = 1.0
@@ -95,12 +97,18 @@ class Information:
                 f"carry {', '.join(self.undecided)} (even a readout that is always right could be "
                 "chance); raise localize.groups"
             )
+        roles = any(one.question == ROLE for one in self.readouts)
+        carried = (
+            "carry the relation and who stands where"
+            if roles
+            else "tell the texts from their foils"
+        )
         best = min(
             max(p.accuracy["value"] for p in self.readouts if p.question == q and p.accuracy)
             for q in {p.question for p in self.readouts if p.accuracy}
         )
         return (
-            "information check: the prompt embeddings carry the relation and who stands where "
+            f"information check: the prompt embeddings {carried} "
             f"(the weaker readout is right in {best:.0%}, chance {CHANCE:.0%})"
         )
 
@@ -151,7 +159,7 @@ def check_information(
             readouts.append(readout(" / ".join(axis), "pooled", pooled, y, groups))
     named = [c for c in contrasts if {"subject", "object"} <= c.spans.get("true", {}).keys()]
     if named:
-        readouts.append(readout("subject or object", "phrase", *_roles(denoiser, named)))
+        readouts.append(readout(ROLE, "phrase", *_roles(denoiser, named)))
     return Information(readouts)
 
 

@@ -107,17 +107,33 @@ def encode(denoiser: Denoiser, contrasts: Sequence[Contrast]) -> Examples:
     """Encode pictures and their texts; equal texts are encoded once.
 
     Raises:
-        UserError: a picture cannot be read, or has another size than the first.
+        UserError: a picture cannot be read, or has another size than the first; a text is the same
+            to the text encoder as its foil.
     """
     place: dict[str, int] = {}
     for example in contrasts:
         for text in example.texts.values():
             place.setdefault(text, len(place))
-    roles = contrasts[0].texts if contrasts else {}
+    conditioning = denoiser.encode_prompts(list(place))
+    for example in contrasts:
+        for role, text in example.texts.items():
+            same = _equal(conditioning, place[text], place[example.text])
+            if role != "true" and same:
+                raise UserError(
+                    f"the text and the {role} foil are the same to the model: {text!r}",
+                    where=f"example {example.id}",
+                    mend="use words that its tokenizer tells apart",
+                )
+    pictures = read_pictures([example.payload for example in contrasts])
+    roles = contrasts[0].texts
     return Examples(
         ids=[example.id for example in contrasts],
         groups=[example.cluster for example in contrasts],
-        latents=denoiser.encode_images(read_pictures([e.payload for e in contrasts])).float(),
-        conditioning=denoiser.encode_prompts(list(place)),
+        latents=denoiser.encode_images(pictures).float(),
+        conditioning=conditioning,
         rows={role: [place[example.texts[role]] for example in contrasts] for role in roles},
     )
+
+
+def _equal(conditioning: Conditioning, one: int, other: int) -> bool:
+    return all(torch.equal(x[one], x[other]) for x in conditioning.arguments().values())

@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 from ablate2tune import runs
 from ablate2tune.compare.judges import JUDGED_AT_ONCE
+from ablate2tune.compare.judges.judging import Judging, judge_hash
 from ablate2tune.compare.prompts import Prompt
 from ablate2tune.compare.relation_reading import Detection
 from ablate2tune.compare.verdicts import give_verdict
 from ablate2tune.contrasts.contrast import Contrast
 from ablate2tune.localize.generate.examples import check_judgeable, scene_examples
-from ablate2tune.localize.judging import Judging, judge_hash
 from ablate2tune.localize.localize_config import OwnImagesConfig
 from ablate2tune.localize.measuring.processes import Processes
 from ablate2tune.localize.measuring.row_file import Row, Rows

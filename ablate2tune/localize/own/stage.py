@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ablate2tune import runs
+from ablate2tune.compare.judges.judging import Judging
 from ablate2tune.contrasts.contrast import Contrast
 from ablate2tune.errors import UserError
-from ablate2tune.localize.judging import Judging
 from ablate2tune.localize.localize_config import LocalizeConfig
 from ablate2tune.localize.localizing import localize
 from ablate2tune.localize.margins.examples import Split, split_groups

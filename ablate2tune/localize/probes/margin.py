@@ -17,6 +17,7 @@ from ablate2tune.errors import UserError
 from ablate2tune.localize.margins.examples import Examples, encode
 from ablate2tune.localize.margins.gain import Step, slopes, steepest, weight_gradients
 from ablate2tune.localize.margins.margin import (
+    TEXTS,
     Batch,
     Donors,
     Levels,
@@ -73,6 +74,8 @@ class MarginProbe(Probe[MarginConfig]):
             setting.denoiser, config.batch_size, config.prefix_reuse, config.batch_conditions
         )
         self.levels = setting.levels
+        if self.levels.texts < TEXTS:  # nothing tells what is lost beside the target
+            self.figures = tuple(f for f in self.figures if f.role != "control")
         self.calibration = setting.calibration
         self._slopes: dict[str, tuple[int, np.ndarray]] = {}
 
@@ -168,7 +171,8 @@ class MarginProbe(Probe[MarginConfig]):
             self.denoiser.device,
             self._donors(conditions),
         )
-        return {condition: margins._asdict() for condition, margins in found.items()}
+        names = [figure.name for figure in self.figures]
+        return {c: {name: getattr(margins, name) for name in names} for c, margins in found.items()}
 
     def _donors(self, conditions: Sequence[Condition]) -> Donors | None:
         """A calibration example for each measured one, if any condition needs one."""

@@ -25,9 +25,9 @@ class MarginConfig(Settings):
     """Compute the blocks before an ablated one once per batch."""
     batch_conditions: bool = True
     """Let small batches of several conditions share a forward."""
-    tokens: list[Literal["relation", "subject", "object"]] = []
-    """Phrases of the caption: each block is also skipped at the text positions of each of these
-    alone, to see which positions it matters for."""
+    tokens: list[str] = []
+    """Named phrases of the captions (of rendered scenes: relation, subject, object): each block is
+    also skipped at the text positions of each of these alone, to see which it matters for."""
     adapter_rank: Positive = 16
     """Rank of the adapter whose gain is measured."""
 

@@ -15,8 +15,8 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 import numpy as np
 
 from ablate2tune.ablation import Verification, verify
+from ablate2tune.compare.judges.judging import Judging, judge_hash
 from ablate2tune.components import Component
-from ablate2tune.localize.judging import Judging, judge_hash
 from ablate2tune.localize.margins.examples import Split
 from ablate2tune.localize.margins.margin import Levels
 from ablate2tune.localize.measuring.activation_means import Calibration

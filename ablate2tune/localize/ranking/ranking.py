@@ -261,7 +261,7 @@ class Analysis:
         measured = self._results.measured(condition)
         base, ablated = self._results[Condition()], self._results[condition]
         found: dict[str, list[Interval]] = {}
-        for name in ("target", "control"):
+        for name in (x for x in ("target", "control") if x in self._base):
             whole, part = base[name], ablated[name]
             found[name] = [
                 self.groups.interval(

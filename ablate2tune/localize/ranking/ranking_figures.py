@@ -58,17 +58,18 @@ def _losses_table(ranking: dict[str, Any], top: int | None = None) -> Table:
     restored = "what a component of the true caption's run restores, % of the margin"
     overall = "back: broken in the true caption's run" if patched else "loss: its rise"
     by = ordering(ranking)
+    measured = [name for name in ("target", "control") if name in ranking["baseline"]]
     result = Table(
         title=restored if patched else lost,
-        caption=f"ordered by {by.column}: {by.title}\ntarget, control: margins over the foils; "
-        f"{overall}",
+        caption=f"ordered by {by.column}: {by.title}\n"
+        f"{', '.join(measured)}: margins over the foils; {overall}",
         box=box.SIMPLE_HEAD,
         padding=0,
         pad_edge=False,
         show_edge=False,
     )
     result.add_column("component", overflow="fold")
-    names = ["target", "control", "back" if patched else "loss"]
+    names = [*measured, "back" if patched else "loss"]
     first = SHORT.get(by.column, by.column)
     for name in [first, "interval", *(name for name in names if name != by.column)]:
         result.add_column(name, justify="right", no_wrap=True)
@@ -82,10 +83,10 @@ def _losses_table(ranking: dict[str, Any], top: int | None = None) -> Table:
         value, low, high = (100 * found[end] / whole for end in ("value", "low", "high"))
         return [f"{value:+.0f}%", f"{low:.0f}..{high:.0f}"]
 
-    margins = [_scientific(base["target"]["value"]), _scientific(base["control"]["value"])]
+    margins = [_scientific(base[name]["value"]) for name in measured]
     loss = f"{-base['quality']['value']:.3f}"
     if by.column == "target":
-        result.add_row(BASELINE, margins[0], ordered(base["target"])[1], margins[1], loss)
+        result.add_row(BASELINE, margins[0], ordered(base["target"])[1], *margins[1:], loss)
     else:
         result.add_row(BASELINE, "", "", *margins, loss)
     for rows in _by_level(ranking):
@@ -93,12 +94,11 @@ def _losses_table(ranking: dict[str, Any], top: int | None = None) -> Table:
         for row in rows[:top]:
             relative = row["relative"]
             back = row["patched"]["corrupted"]["value"] if row.get("patched") else None
-            target = [] if by.column == "target" else [_percent(relative["target"])]
+            shown = [name for name in measured if name != by.column]
             result.add_row(
                 row["address"],
                 *ordered(by.of(row)),
-                *target,
-                _percent(relative["control"]),
+                *(_percent(relative[name]) for name in shown),
                 _percent(back if patched else relative["quality"]),
                 row["label"].removesuffix(" for everything"),
             )

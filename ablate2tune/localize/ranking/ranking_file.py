@@ -46,6 +46,11 @@ class Ranking:
                 f"[{found['low']:.2e}, {found['high']:.2e}] over {found['n']} images, "
                 "which is not above zero; nothing was ablated"
             )
+        elif "control" not in self.data["baseline"] and self.data["probe"] == "margin":
+            lines.append(
+                "there are no control foils, so specificity is unmeasured: what a component serves "
+                "beside the target is not told"
+            )
         elif self.data["ranked_by"] != self.data["rank_by"]:
             lines.append(
                 "the model's control cannot be told from zero, so specificity is not defined and "

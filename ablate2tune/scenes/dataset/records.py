@@ -13,6 +13,7 @@ from ablate2tune import runs
 from ablate2tune.errors import UserError
 from ablate2tune.identity import identity_of
 from ablate2tune.scenes.dataset.shards import Member, Sample, shard_rows, shards_in
+from ablate2tune.user_rows import read_user_rows
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,8 @@ def read_dataset(folder: Path) -> list[SceneRecord]:
 
     Raises:
         UserError: the folder or its metadata.jsonl is missing or empty, a row lacks a column, a
-            caption is empty, or an image, a sidecar in a shard or a shard is missing or damaged.
+            caption is empty, two rows have one scene_id, or an image, a sidecar in a shard or a
+            shard is missing or damaged.
     """
     if not folder.is_dir():
         raise UserError("no such data set", where=str(folder), mend=MEND)
@@ -124,7 +126,15 @@ def read_dataset(folder: Path) -> list[SceneRecord]:
         columns = {column: row[column] for column in COLUMNS}
         more = {column: value for column, value in row.items() if column not in COLUMNS}
         records.append(SceneRecord(**columns, folder=folder, more=more, members=members))
+    ids: set[str] = set()
     for record in records:
+        if record.scene_id in ids:
+            raise UserError(
+                f"two rows have the scene_id {record.scene_id!r}",
+                where=str(folder),
+                mend="take one of them out",
+            )
+        ids.add(record.scene_id)
         _read(record.image_path, "RGB")
     return records
 
@@ -157,10 +167,10 @@ def _rows(folder: Path) -> list[tuple[str, dict[str, Any], Sample | None]]:
     metadata = folder / "metadata.jsonl"
     if not metadata.exists() and shards_in(folder):
         return list(shard_rows(folder))
-    rows = runs.read_jsonl(metadata)
+    rows = read_user_rows(metadata) if metadata.exists() else []
     if not rows:
         raise UserError("missing or empty", where=str(metadata), mend=MEND)
-    return [(f"{metadata}:{number}", row, None) for number, row in enumerate(rows, start=1)]
+    return [(row.where, row.values, None) for row in rows]
 
 
 def load_images(records: list[SceneRecord]) -> np.ndarray:

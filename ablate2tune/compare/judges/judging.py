@@ -1,4 +1,4 @@
-"""A judge and its own error, for the evidence of `localize` that rests on sampled pictures."""
+"""A judge and its own error, for whoever rests on judged pictures."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
