@@ -34,7 +34,8 @@ from ablate2tune.localize.ranking.ranking_figures import write_csv, write_heatma
 from ablate2tune.localize.ranking.ranking_file import NO_SKILL, RANKED, SCHEMA, Ranking
 from ablate2tune.localize.ranking.row import Row
 from ablate2tune.localize.ranking.trust import trust
-from ablate2tune.models import Denoiser, Progress
+from ablate2tune.models import Denoiser
+from ablate2tune.progress import Progress
 
 
 def localize(

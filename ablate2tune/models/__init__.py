@@ -6,8 +6,9 @@ between families (see docs/models.md).
 
 from ablate2tune.models.adapter_files import WEIGHTS, AdapterNote, read_note
 from ablate2tune.models.conditioning import Conditioning
-from ablate2tune.models.denoiser import FAMILIES, Denoiser, Progress, serves
+from ablate2tune.models.denoiser import Denoiser
 from ablate2tune.models.families.flux import FluxDenoiser
+from ablate2tune.models.family_registry import FAMILIES, serves
 from ablate2tune.models.fit_check import check_fit
 from ablate2tune.models.model_loading import (
     check_model,
@@ -25,7 +26,6 @@ __all__ = [
     "Conditioning",
     "Denoiser",
     "FluxDenoiser",
-    "Progress",
     "check_fit",
     "check_model",
     "check_model_path",

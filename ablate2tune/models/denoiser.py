@@ -1,7 +1,6 @@
 """The base of all families: a stock text-to-image pipeline behind one interface."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -14,9 +13,8 @@ from ablate2tune.models import adapter_files
 from ablate2tune.models.conditioning import Conditioning
 from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.models.one_step import call_defaults, encode_as_called, predict_once
-from ablate2tune.models.schedules import Schedule, schedule_of, squared_error
+from ablate2tune.models.schedules import Schedule, sampler_shift, schedule_of, squared_error
 from ablate2tune.progress import Progress
-from ablate2tune.registry import Registry
 
 MOVING = "a picture token's position depends on the prompt's length"
 """A `mean_obstacle`."""
@@ -232,18 +230,7 @@ class Denoiser:
         conditioning: Conditioning,
         guidance: float | None = None,
     ) -> Tensor:
-        """The prediction for clean latents that are noised to these levels.
-
-        Args:
-            latents: clean, (batch, ...).
-            noise: the shape of `latents`.
-            sigma: noise levels in [0, 1], (batch,).
-            conditioning: one row per latent.
-            guidance: see `predict`.
-
-        Returns:
-            The shape of `latents`.
-        """
+        """The prediction for clean latents that are noised to these levels: `denoising_loss`'s."""
         noised = self.schedule.add_noise(latents, noise, self._told(sigma))
         return self.predict(noised, self._told(sigma), conditioning, guidance)
 
@@ -329,16 +316,10 @@ class Denoiser:
     def sigma_shift(self) -> float:
         """Shift s of the sampler's noise levels, sigma' = s*sigma / (1 + (s - 1)*sigma).
 
-        FLUX's scheduler sets s = e^mu with mu linear in the number of image tokens
-        (`calculate_shift` in diffusers); other schedulers hold a constant.
+        See `schedules.sampler_shift`.
         """
-        config = self.pipe.scheduler.config
-        if not config.get("use_dynamic_shifting", False):
-            return float(config.get("shift", 1.0))
         rows, columns = self.latent_grid
-        low, high = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)
-        base, top = config.get("base_shift", 0.5), config.get("max_shift", 1.15)
-        return math.exp(base + (top - base) * (rows * columns - low) / (high - low))
+        return sampler_shift(self.pipe.scheduler.config, rows * columns)
 
     @torch.no_grad()
     def sample(
@@ -414,18 +395,3 @@ class Denoiser:
     def adapter_misfit(self, folder: Path, base: str | None = None) -> str | None:
         """Why an adapter does not belong to this model, in one line (`adapter_files.misfit`)."""
         return adapter_files.misfit(self.pipe, self.part, folder, base)
-
-
-FAMILIES: Registry[type[Denoiser]] = Registry("pipeline class", "ablate2tune.models.families")
-"""Families by the names of their pipeline classes."""
-
-
-def serves(*pipelines: str) -> Callable[[type[Denoiser]], type[Denoiser]]:
-    """Register a family under the names of the diffusers pipeline classes that it serves."""
-
-    def register(family: type[Denoiser]) -> type[Denoiser]:
-        for pipeline in pipelines:
-            FAMILIES.add(pipeline, family)
-        return family
-
-    return register

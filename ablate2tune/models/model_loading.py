@@ -10,7 +10,8 @@ import transformers
 from safetensors import SafetensorError, safe_open
 
 from ablate2tune.errors import UserError, reason
-from ablate2tune.models.denoiser import FAMILIES, Denoiser
+from ablate2tune.models.denoiser import Denoiser
+from ablate2tune.models.family_registry import FAMILIES
 from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.models.model_hub import NOT_GIVEN, ask_hub, check_is_hub_name, hub_error
 

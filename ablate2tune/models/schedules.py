@@ -7,6 +7,7 @@ sigma_t * noise with alpha_t^2 + sigma_t^2 = 1; there the recipe's level stands 
 whose sigma_t / (alpha_t + sigma_t) is nearest to it.
 """
 
+import math
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -133,6 +134,19 @@ def schedule_of(scheduler: Any) -> Schedule:
             mend="use a model that predicts epsilon, v or flow",
         )
     return DiscreteSchedule(products, kind == "v_prediction")
+
+
+def sampler_shift(config: Any, tokens: int) -> float:
+    """Shift of the noise levels that a pipeline's scheduler samples along.
+
+    FLUX's sets e^mu with mu linear in the number of image tokens (`calculate_shift` in diffusers);
+    other schedulers hold a constant.
+    """
+    if not config.get("use_dynamic_shifting", False):
+        return float(config.get("shift", 1.0))
+    low, high = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)
+    base, top = config.get("base_shift", 0.5), config.get("max_shift", 1.15)
+    return math.exp(base + (top - base) * (tokens - low) / (high - low))
 
 
 def _over_rows(values: Tensor, like: Tensor) -> Tensor:

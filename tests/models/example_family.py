@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from ablate2tune.models.denoiser import serves
 from ablate2tune.models.families.flux import FluxDenoiser
+from ablate2tune.models.family_registry import serves
 
 
 @serves("FluxKontextPipeline")

@@ -23,7 +23,7 @@ from ablate2tune.localize.probes.figure import of_role
 from ablate2tune.localize.probes.probe import Measure, Probe
 from ablate2tune.localize.ranking.ranking import Analysis
 from ablate2tune.localize.sampling import ObstacleError
-from ablate2tune.models import Progress
+from ablate2tune.progress import Progress
 
 P = TypeVar("P", bound=Probe[Any])
 T = TypeVar("T")

@@ -17,7 +17,8 @@ from ablate2tune.localize.measuring.sweep_identity import model_hash
 from ablate2tune.localize.own.agreement import agreement, draw_agreement, line
 from ablate2tune.localize.own.own_pictures import OwnImages, draw_own
 from ablate2tune.localize.ranking.ranking_file import Ranking
-from ablate2tune.models import Denoiser, Progress
+from ablate2tune.models import Denoiser
+from ablate2tune.progress import Progress
 from ablate2tune.statistics.resampling import Resampling
 
 SCHEMA = "ablate2tune/own-images/1"

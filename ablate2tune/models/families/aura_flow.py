@@ -1,6 +1,7 @@
 """AuraFlow."""
 
-from ablate2tune.models.denoiser import ONE_TIMESTEP, Denoiser, serves
+from ablate2tune.models.denoiser import ONE_TIMESTEP, Denoiser
+from ablate2tune.models.family_registry import serves
 
 
 @serves("AuraFlowPipeline")

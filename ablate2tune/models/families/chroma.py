@@ -2,7 +2,8 @@
 
 from torch import Tensor
 
-from ablate2tune.models.denoiser import Denoiser, serves
+from ablate2tune.models.denoiser import Denoiser
+from ablate2tune.models.family_registry import serves
 
 
 @serves("ChromaPipeline")

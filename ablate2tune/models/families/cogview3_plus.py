@@ -1,6 +1,7 @@
 """CogView3+."""
 
-from ablate2tune.models.denoiser import Denoiser, serves
+from ablate2tune.models.denoiser import Denoiser
+from ablate2tune.models.family_registry import serves
 
 
 @serves("CogView3PlusPipeline")

@@ -1,7 +1,8 @@
 """CogView4."""
 
 from ablate2tune.models.conditioning import Conditioning
-from ablate2tune.models.denoiser import Denoiser, serves
+from ablate2tune.models.denoiser import Denoiser
+from ablate2tune.models.family_registry import serves
 
 
 @serves("CogView4Pipeline")

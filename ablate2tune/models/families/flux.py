@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from ablate2tune.models.conditioning import Conditioning
-from ablate2tune.models.denoiser import Denoiser, Tokenised, serves
+from ablate2tune.models.denoiser import Denoiser, Tokenised
+from ablate2tune.models.family_registry import serves
 
 
 @serves("FluxPipeline")

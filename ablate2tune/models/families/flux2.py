@@ -5,7 +5,8 @@ from typing import Any
 from torch import Tensor
 
 from ablate2tune.models.conditioning import Conditioning
-from ablate2tune.models.denoiser import Denoiser, Tokenised, serves
+from ablate2tune.models.denoiser import Denoiser, Tokenised
+from ablate2tune.models.family_registry import serves
 
 
 @serves("Flux2KleinPipeline")

@@ -3,7 +3,8 @@
 from typing import Any
 
 from ablate2tune.models.conditioning import Conditioning
-from ablate2tune.models.denoiser import ONE_TIMESTEP, Denoiser, Tokenised, serves
+from ablate2tune.models.denoiser import ONE_TIMESTEP, Denoiser, Tokenised
+from ablate2tune.models.family_registry import serves
 from ablate2tune.models.one_step import encode_as_called
 
 

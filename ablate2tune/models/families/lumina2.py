@@ -1,6 +1,7 @@
 """Lumina-Image 2."""
 
-from ablate2tune.models.denoiser import MOVING, Denoiser, Tokenised, serves
+from ablate2tune.models.denoiser import MOVING, Denoiser, Tokenised
+from ablate2tune.models.family_registry import serves
 
 
 @serves("Lumina2Pipeline")

@@ -1,6 +1,7 @@
 """PixArt-alpha and PixArt-Sigma."""
 
-from ablate2tune.models.denoiser import Denoiser, serves
+from ablate2tune.models.denoiser import Denoiser
+from ablate2tune.models.family_registry import serves
 
 
 @serves("PixArtAlphaPipeline", "PixArtSigmaPipeline")

@@ -7,7 +7,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from ablate2tune.models.conditioning import Conditioning
-from ablate2tune.models.denoiser import Denoiser, Tokenised, serves
+from ablate2tune.models.denoiser import Denoiser, Tokenised
+from ablate2tune.models.family_registry import serves
 from ablate2tune.models.one_step import encode_as_called
 
 

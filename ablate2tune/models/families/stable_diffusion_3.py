@@ -1,6 +1,7 @@
 """Stable Diffusion 3 and 3.5."""
 
-from ablate2tune.models.denoiser import Denoiser, Tokenised, serves
+from ablate2tune.models.denoiser import Denoiser, Tokenised
+from ablate2tune.models.family_registry import serves
 
 
 @serves("StableDiffusion3Pipeline")

@@ -6,7 +6,8 @@ import torch
 from torch.nn.functional import pad
 
 from ablate2tune.models.conditioning import Conditioning
-from ablate2tune.models.denoiser import MOVING, Denoiser, Tokenised, serves
+from ablate2tune.models.denoiser import MOVING, Denoiser, Tokenised
+from ablate2tune.models.family_registry import serves
 from ablate2tune.models.one_step import encode_as_called
 
 
