@@ -56,7 +56,8 @@ class ClipOneStep(Probe[ClipOneStepConfig]):
         seeds = [seed_for(self.setting.seed, "one step", index) % 2**32 for index in chunk]
         with self.setting.sampling.under(condition):
             images = self.denoiser.sample(texts, seeds, steps=1, batch_size=len(texts))
-        pictures, captions = self.clip.image_features(images), self.clip.text_features(texts)
+        pictures = self.clip.image_features(list(images))
+        captions = self.clip.text_features(texts)
         return {condition: {"target": clip_scores(pictures, captions)}}
 
 

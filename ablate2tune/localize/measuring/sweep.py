@@ -1,8 +1,7 @@
 """The sweep: measures conditions on examples, keeps what is on disk, counts what it takes."""
 
-import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -13,20 +12,18 @@ from ablate2tune.ablation import MODES
 from ablate2tune.components import Catalogue, Component, discover
 from ablate2tune.errors import UserError
 from ablate2tune.localize.localize_config import LocalizeConfig
+from ablate2tune.localize.measuring.chunks import Chunks
 from ablate2tune.localize.measuring.condition import BASELINE, Condition
 from ablate2tune.localize.measuring.processes import Processes
 from ablate2tune.localize.measuring.racing import TOP, Standing, race, spread_order
 from ablate2tune.localize.measuring.results import Results
-from ablate2tune.localize.measuring.row_file import Row
 from ablate2tune.localize.measuring.sweep_identity import claim
 from ablate2tune.localize.probes.figure import of_role
 from ablate2tune.localize.probes.probe import Measure, Probe
 from ablate2tune.localize.ranking.ranking import Analysis
-from ablate2tune.localize.sampling import ObstacleError
 from ablate2tune.progress import Progress
 
 P = TypeVar("P", bound=Probe[Any])
-T = TypeVar("T")
 Measured = list[tuple[Component, Condition]]
 NOT_FINITE = "the loss without it is not finite"
 RESEEDED_GROUPS = 12
@@ -36,11 +33,7 @@ SCREEN_FROM = 48
 
 
 class Sweep(Generic[P]):
-    """Runs what is not on disk yet, examples in the outer loop and conditions in the inner one.
-
-    The examples of a batch share their baseline run with all conditions. Batches are the same
-    whatever was measured before, so a resumed sweep gives the same figures.
-    """
+    """Runs what is not on disk yet; a resumed sweep gives the same figures."""
 
     def __init__(
         self,
@@ -75,6 +68,7 @@ class Sweep(Generic[P]):
         self.followed_up = self._open("follow-up.jsonl")
         self._on_progress, self._planned = on_progress, 0.0
         self._asked: dict[Condition, None] = {}
+        self._chunks = Chunks(probe, processes, self._report)
 
     def _open(self, name: str, by: str | None = None) -> Results:
         path, probe = self._folder / name, self.probe
@@ -252,11 +246,7 @@ class Sweep(Generic[P]):
         into: Results | None = None,
         by: Measure | None = None,
     ) -> dict[str, str]:
-        """Measure conditions on examples; a chunk with any row missing is run again whole.
-
-        Chunks are about equally large (a small one would share its forwards between conditions
-        that start at different blocks) and the same for any number of processes. These are dealt
-        the chunks in turn or, where conditions share nothing, the conditions.
+        """Measure conditions on examples, as `Chunks.measure` does.
 
         Args:
             conditions: what to measure.
@@ -269,46 +259,8 @@ class Sweep(Generic[P]):
         """
         if into is None:
             self._asked |= dict.fromkeys(conditions)
-        into, by = into or self.results, by or self.probe.measure
-        chunks = _chunks(wanted, self.probe.batch)
-        new: list[Row] = []
-        failed: list[tuple[str, str]] = []
-        if self.probe.shares:
-            for chunk in self._own(chunks):
-                new += self._measure_chunk(conditions, chunk, into, by)
-        else:
-            for condition in self._own(conditions):
-                try:
-                    for chunk in chunks:
-                        new += self._measure_chunk([condition], chunk, into, by)
-                    new += self._measure_set(condition, into)
-                except ObstacleError as error:
-                    failed.append((condition.addresses[0], str(error)))
-        self.processes.exchange(into, new)
-        return dict(self.processes.gather(failed))
-
-    def _own(self, work: Sequence[T]) -> Iterator[T]:
-        """The part of some work that is this process's."""
-        return (part for number, part in enumerate(work) if self.processes.owns(number))
-
-    def _measure_chunk(
-        self, conditions: Sequence[Condition], chunk: list[int], into: Results, by: Measure
-    ) -> list[Row]:
-        if all(into.measured(condition)[chunk].all() for condition in conditions):
-            return []
-        began = time.perf_counter()
-        found = by(conditions, chunk)
-        facts = self.probe.facts(conditions[0], chunk)
-        rows = into.add(found, time.perf_counter() - began, chunk, facts)
-        self.probe.counted += sum(self.probe.cost(c, len(chunk)) for c in conditions)
-        self._report()
-        return rows
-
-    def _measure_set(self, condition: Condition, into: Results) -> list[Row]:
-        if into.of_set(condition) is not None:
-            return []
-        found = self.probe.measure_set(condition)
-        return into.add_set(condition, found) if found else []
+        by = by or self.probe.measure
+        return self._chunks.measure(conditions, wanted, into or self.results, by)
 
     def screen(self, conditions: Sequence[Condition]) -> bool:
         """First-order estimates of the conditions that allow one, on all examples.
@@ -382,10 +334,3 @@ class Sweep(Generic[P]):
         if self._on_progress:
             done = round(self.probe.spent)
             self._on_progress(done, max(done, round(self._planned)))
-
-
-def _chunks(wanted: Sequence[int], size: int) -> list[list[int]]:
-    """As few parts of at most that size as there can be, about equally large."""
-    count = max(1, math.ceil(len(wanted) / size))
-    step = max(1, math.ceil(len(wanted) / count))
-    return [list(wanted[start : start + step]) for start in range(0, len(wanted), step)]

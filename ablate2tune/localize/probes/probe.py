@@ -126,7 +126,7 @@ class Probe(ABC, Generic[C]):
         """Nothing is computed yet."""
         self.setting = setting
         self.denoiser = setting.denoiser
-        self.counted = 0.0
+        self.counted: float = 0
 
     @classmethod
     @abstractmethod
