@@ -82,3 +82,16 @@ def test_bad_rows(set_by_hand, change, message):
     metadata.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(UserError, match=message):
         read_dataset(set_by_hand)
+
+
+def test_every_row_of_a_file_written_by_hand_counts(set_by_hand):
+    metadata = set_by_hand / "metadata.jsonl"
+    lines = metadata.read_text().splitlines()
+    metadata.write_text("\n\n".join(lines))  # blank lines, and no newline at the end
+    assert [record.scene_id for record in read_dataset(set_by_hand)] == ["g000000-a", "g000000-b"]
+    metadata.write_text("\n".join([*lines, lines[0]]))
+    with pytest.raises(UserError, match=r"metadata.jsonl:3: says the same as line 1"):
+        read_dataset(set_by_hand)
+    metadata.write_text("\n".join([*lines, lines[0].replace('"seed": ', '"seed": 1')]))
+    with pytest.raises(UserError, match="two rows have the scene_id 'g000000-a'"):
+        read_dataset(set_by_hand)
