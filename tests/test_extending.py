@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from rendered_set import RECIPE, SMALL, write_rendered
 
+from ablate2tune.errors import UserError
 from ablate2tune.recipe import load_recipe
 from ablate2tune.scenes.rendering.render import render_dataset
 
@@ -56,7 +57,11 @@ def run(installed: Path, tmp_path: Path, tiny_flux_folder: Path):
     render_dataset(recipe.scenes, recipe.seed, recipe.data_folder)  # writes the index
 
     def command(name: str, *more: str, code: int = 0, extended: bool = True) -> str:
-        paths = [str(TESTS.parent), *([str(installed)] if extended else [])]
+        if not extended:  # here, where the package is not on the path
+            with pytest.raises(UserError) as refused:
+                load_recipe(RECIPE, [*settings, *more])
+            return str(refused.value)
+        paths = [str(TESTS.parent), str(installed)]
         done = subprocess.run(
             [sys.executable, "-m", "ablate2tune", name, str(RECIPE), *settings, *more],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
@@ -77,7 +82,7 @@ def test_a_mode_a_family_and_a_finding(run, tmp_path: Path, tiny_flux_folder: Pa
         json.dumps(index | {"_class_name": "FluxKontextPipeline"})
     )
     added = [f"model.path={model}", "localize.mode=half", "localize.rank_by=gradient"]
-    assert "half" in run("localize", *added, code=2, extended=False)
+    assert "half" in run("localize", *added, extended=False)
     run("localize", *added)
     rows = (tmp_path / "runs" / "tiny" / "localize" / "results.jsonl").read_text().splitlines()
     assert "half" in {json.loads(row)["mode"] for row in rows}
@@ -91,7 +96,7 @@ def test_a_judge_and_a_metric(run, tmp_path: Path) -> None:
         "compare.arms={before: , without: {ablate: [transformer_blocks.0=skip]}}",
         "compare.judge={kind: nearest-colour}",
     ]
-    assert "no judge 'nearest-colour'" in run("compare", *added, code=2, extended=False)
+    assert "no judge 'nearest-colour'" in run("compare", *added, extended=False)
     assert "verdict flipped" in run("compare", *added)
     scores = json.loads((tmp_path / "runs" / "tiny" / "compare" / "scores.json").read_text())
     assert scores["judge"]["kind"] == "nearest-colour" and "flipped" in json.dumps(scores)
@@ -102,7 +107,7 @@ def test_a_judge_and_a_metric_over_two_arms(run, tmp_path: Path) -> None:
         "compare.arms={base: null, skipped: {ablate: [transformer_blocks.1=skip]}}",
         "compare.judge={kind: nearest-colour, reach: 300}",
     ]
-    assert "no judge 'nearest-colour'" in run("compare", *added, code=2, extended=False)
+    assert "no judge 'nearest-colour'" in run("compare", *added, extended=False)
     assert "verdict flipped" in run("compare", *added)
     compared = tmp_path / "runs" / "tiny" / "compare"
     scores = json.loads((compared / "scores.json").read_text())
@@ -123,7 +128,7 @@ def test_a_probe(run, tmp_path: Path, tiny_clip_folder: Path) -> None:
         "localize.probe=clip_one_step", "localize.clip_one_step.groups=4",
         f"localize.clip_one_step.clip={tiny_clip_folder}", "localize.mode=zero",
     ]  # fmt: skip
-    assert "clip_one_step" in run("localize", *added, code=2, extended=False)
+    assert "clip_one_step" in run("localize", *added, extended=False)
     said = " ".join(run("localize", *added).split())
     assert "CLIP similarity of one forward, lost without the component" in said
     folder = tmp_path / "runs" / "tiny" / "localize"
@@ -149,6 +154,6 @@ def test_an_asset(run, tmp_path: Path) -> None:
         "scenes.holdout=0", "scenes.workers=1",
         f"scenes.folder={tmp_path}/posts",
     ]  # fmt: skip
-    assert "'post'" in run("render-data", *added, code=2, extended=False)
+    assert "'post'" in run("render-data", *added, extended=False)
     run("render-data", *added)
     assert "post" in (tmp_path / "posts" / "metadata.jsonl").read_text()
