@@ -1,8 +1,8 @@
 """The pictures of an arm: which prompts and seeds, and making those that are not yet there."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 
 from ablate2tune.compare.compare_config import CompareConfig
@@ -14,47 +14,30 @@ from ablate2tune.runs import content_hash
 from ablate2tune.seeding import seed_for
 
 
-@dataclass(frozen=True)
-class Job:
-    """One picture to make: the same in every arm."""
-
-    prompt: Prompt
-    repeat: int
-    """Which of the prompt's images, from 0."""
-    image_seed: int
-    """Seed of the picture's noise, 32 bits: `torch.Generator().manual_seed(image_seed)`."""
-
-    @property
-    def file_name(self) -> str:
-        """Name inside an arm's folder."""
-        kind = "plain" if self.prompt.relation is None else "relation"
-        return f"{kind}-{self.prompt.index:04d}-{self.repeat}.png"
-
-    def shown(self, folder: Path, content: str, config: CompareConfig) -> Shown:
-        """The picture of an arm.
-
-        Args:
-            folder: the arm's own folder.
-            content: what the model is and what the arm does with it.
-            config: how it is sampled.
-        """
-        picture = content_hash(
-            content, self.prompt.text, self.image_seed, config.steps, config.true_cfg_scale
-        )
-        path = folder / self.file_name
-        return Shown(self.prompt, self.repeat, self.image_seed, path, picture)
-
-
 def plan(
-    relational: Sequence[Prompt], plain: Sequence[Prompt], repeats: int, seed: int
-) -> list[Job]:
-    """All pictures of an arm, relation prompts first, each prompt's images side by side."""
-    return [
-        Job(prompt, repeat, seed_for(seed, purpose, prompt.index, repeat) % 2**32)
-        for prompts, purpose in ((relational, "image"), (plain, "plain image"))
-        for prompt in prompts
-        for repeat in range(repeats)
-    ]
+    folder: Path,
+    content: str,
+    relational: Sequence[Prompt],
+    plain: Sequence[Prompt],
+    config: CompareConfig,
+    seed: int,
+) -> list[Shown]:
+    """All pictures of an arm, relation prompts first, each prompt's images side by side.
+
+    `content` is what the model is and what the arm does with it; prompts and noise are the same in
+    every arm.
+    """
+    planned = []
+    for prompts, name, purpose in (
+        (relational, "relation", "image"),
+        (plain, "plain", "plain image"),
+    ):
+        for prompt, repeat in itertools.product(prompts, range(config.seeds)):
+            noise = seed_for(seed, purpose, prompt.index, repeat) % 2**32
+            path = folder / f"{name}-{prompt.index:04d}-{repeat}.png"
+            picture = content_hash(content, prompt.text, noise, config.steps, config.true_cfg_scale)
+            planned.append(Shown(prompt, repeat, noise, path, picture))
+    return planned
 
 
 def make_pictures(
@@ -64,14 +47,10 @@ def make_pictures(
     applied: AbstractContextManager[None],
     on_made: Callable[[int], None],
 ) -> None:
-    """Make the pictures that are not yet there; whole ones of the same content are kept.
+    """Make the pictures of an arm that are not yet there; whole ones of the same content are kept.
 
-    Args:
-        denoiser: the model as it is.
-        shown: all pictures of the arm, in one folder.
-        config: sampling settings.
-        applied: makes the model what the arm says; entered only if there is anything to make.
-        on_made: called with the number of pictures that are there, after each batch.
+    `applied`, which makes the model what the arm says, is entered only if there is anything to
+    make; `on_made` is called with the number of pictures that are there.
     """
     folder = shown[0].path.parent
     folder.mkdir(parents=True, exist_ok=True)

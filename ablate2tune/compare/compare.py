@@ -7,7 +7,7 @@ tracking are derived from the files afterwards (`scores`, `grid`, `tracking`).
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from ablate2tune.compare.judge_error import (
 )
 from ablate2tune.compare.judges import JUDGED_AT_ONCE, Judge, load_judge
 from ablate2tune.compare.prompts import Prompt, plain_prompts, relation_prompts, trained_pairs
-from ablate2tune.compare.shown import ABOUT, Shown, detection_rows, read_shown, write_shown
+from ablate2tune.compare.shown import ABOUT, Shown, detection_row, read_shown, write_shown
 from ablate2tune.compare.shown import FILE as VERDICTS
 from ablate2tune.compare.verdicts import give_verdict
 from ablate2tune.identity import file_hash
@@ -56,7 +56,7 @@ def compare(
     Args:
         denoiser: the base model, without adapters.
         arms: what is compared.
-        scenes: objects, colours, relations and hold-out the prompts are drawn from.
+        scenes: what the prompts are drawn from.
         records: the data set: its training scenes show what no prompt may ask for, and on its
             test scenes the judge is measured.
         config: numbers of prompts and images, sampler, judge.
@@ -64,9 +64,6 @@ def compare(
         folder: the stage's folder.
         model: hash of the model and of how it computes: part of what a picture is.
         on_progress: called with (images there, images of all arms).
-
-    Returns:
-        The pictures of each arm.
 
     Raises:
         UserError: an arm or the judge does not fit, there are not enough held-out pairs, there is
@@ -79,7 +76,6 @@ def compare(
     tests = [record for record in records if config.judge and record.split == "test"]
     texts = [prompt.text for prompt in (*relational, *plain)]
     check_fit(denoiser, [record.image_path for record in tests], texts)
-    jobs = plan(relational, plain, config.seeds, seed)
 
     whole = _whole(folder)
     before = read_shown(folder) if VERDICTS in whole else {}
@@ -96,15 +92,19 @@ def compare(
     # 2. The pictures, arm by arm.
     report = on_progress or (lambda done, total: None)
     shown = {
-        arm.name: [
-            job.shown(folder / "images" / arm.name, content_hash(model, arm.content), config)
-            for job in jobs
-        ]
+        arm.name: plan(
+            folder / "images" / arm.name,
+            content_hash(model, arm.content),
+            relational,
+            plain,
+            config,
+            seed,
+        )
         for arm in arms
     }
-    total = len(arms) * len(jobs)
+    total = sum(map(len, shown.values()))
     for number, arm in enumerate(arms):
-        first = number * len(jobs)
+        first = number * total // len(arms)
         make_pictures(
             denoiser,
             shown[arm.name],
@@ -164,7 +164,7 @@ def _calibrate(
     held = runs.read_jsonl(path) if whole else []
     if len(held) != len(drawn) or {row["key"] for row in held} != {key}:
         readings = read_scenes(judge, drawn, pictures, JUDGED_AT_ONCE)
-        runs.write_jsonl(path, [{"key": key, **one.as_dict()} for one in readings])
+        runs.write_jsonl(path, [{"key": key, **asdict(one)} for one in readings])
     return [pictures.shape[2], pictures.shape[1]]
 
 
@@ -179,7 +179,7 @@ def _judged(
         replace(
             one,
             judge=known,
-            detections=detection_rows(seen),
+            detections=[detection_row(detection) for detection in seen],
             verdict=give_verdict(one.prompt, seen),
         )
         for one, seen in zip(shown, found, strict=True)

@@ -48,17 +48,6 @@ class Calibration:
     per_relation: dict[str, Rate]
     """`relation_error` by true relation."""
 
-    def as_dict(self) -> dict[str, Any]:
-        """As in the result files."""
-        return {
-            name: {key: rate.as_dict() for key, rate in value.items()}
-            if isinstance(value, dict)
-            else value.as_dict()
-            if isinstance(value, Rate)
-            else value
-            for name, value in vars(self).items()
-        }
-
 
 @dataclass(frozen=True)
 class Reading:
@@ -72,10 +61,6 @@ class Reading:
     """Objects that it saw."""
     verdict: Verdict
     """On the true caption."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """A JSON-able row."""
-        return {**vars(self), "verdict": self.verdict.as_dict()}
 
     @classmethod
     def of(cls, row: dict[str, Any]) -> "Reading":
@@ -93,12 +78,7 @@ def calibrate(
 ) -> Calibration:
     """Run a judge on rendered scenes and compare what it says with what was rendered.
 
-    Args:
-        judge: the judge.
-        records: the scenes.
-        images: their pictures, uint8 (n, height, width, 3).
-        how: resampling of the contrast groups.
-        batch_size: images per forward pass.
+    Images are uint8 (n, height, width, 3), the records' own.
 
     Raises:
         UserError: there is no scene, or the judge does not know an object of the scenes.
@@ -130,21 +110,17 @@ def read_scenes(
 
 
 def calibration_of(readings: Sequence[Reading], how: Resampling) -> Calibration:
-    """The error rates of what a judge said of rendered scenes.
-
-    Args:
-        readings: one per scene.
-        how: resampling of the contrast groups.
-    """
+    """The error rates of what a judge said of rendered scenes; contrast groups are resampled."""
     verdicts = [reading.verdict for reading in readings]
     groups = np.array([reading.group for reading in readings])
 
     def share(hits: ArrayLike, trials: ArrayLike) -> Rate:
         return rate(*cluster_counts(np.asarray(hits), np.asarray(trials), groups), how)
 
+    relations = np.array([reading.relation for reading in readings])
     right = [v.subject_found + v.object_found for v in verdicts]
-    both = [v.objects for v in verdicts]
-    wrong = [v.objects and not v.relation_right for v in verdicts]
+    both = np.array([v.objects for v in verdicts])
+    wrong = np.array([v.objects and not v.relation_right for v in verdicts])
     missed = [not v.spatial for v in verdicts]
     accepted = [
         one.verdict.objects and one.verdict.relation_read == OPPOSITE[one.relation]
@@ -162,11 +138,8 @@ def calibration_of(readings: Sequence[Reading], how: Resampling) -> Calibration:
         accepted=share(accepted, ones),
         verdict_error=share(np.add(missed, accepted, dtype=int), 2 * ones),
         per_relation={
-            relation: share(
-                [w and one.relation == relation for w, one in zip(wrong, readings, strict=True)],
-                [b and one.relation == relation for b, one in zip(both, readings, strict=True)],
-            )
-            for relation in sorted({reading.relation for reading in readings})
+            str(name): share(wrong & (relations == name), both & (relations == name))
+            for name in np.unique(relations)
         },
     )
 
@@ -209,11 +182,7 @@ def check_label(judge: Judge, label: str) -> None:
 
 
 def large_error(calibration: dict[str, Any]) -> str | None:
-    """What to say of a judge whose error is large; None if it is not.
-
-    Args:
-        calibration: as `Calibration.as_dict` gives it and `scores.json` holds it.
-    """
+    """What to say of a judge whose `calibration` in `scores.json` is large; None if it is not."""
     error = calibration["verdict_error"]["value"]
     if error is None or error <= LARGE_ERROR:
         return None

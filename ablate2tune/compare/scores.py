@@ -4,7 +4,7 @@ Derived from the files that a comparison left, whenever they are to be shown.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,6 @@ SCHEMA = "ablate2tune/scores/2"
 DRAWN: tuple[str, ...] = ("right", "opposite", "other kind", "unclear", "missing")
 """What a picture shows of the relation that was asked for: it; its opposite; another kind of
 arrangement; none that can be read; or an object is missing."""
-PER_RELATION, COUNTS = "per_relation", "drawn"
 
 
 @dataclass(frozen=True)
@@ -40,22 +39,21 @@ class Figures:
 
     def as_dict(self) -> dict[str, Any]:
         """As in the result file."""
-        told: dict[str, Any] = {key: value.as_dict() for key, value in self.overall.items()}
-        told[PER_RELATION] = {
-            relation: {key: value.as_dict() for key, value in by_metric.items()}
-            for relation, by_metric in self.per_relation.items()
-        }
-        return {**told, COUNTS: self.drawn} if self.drawn else told
+        told = asdict(self)
+        if not self.drawn:
+            del told["drawn"]
+        return {**told.pop("overall"), **told}
 
     @classmethod
     def of(cls, told: Mapping[str, Any], kind: type[Rate]) -> "Figures":
         """Figures as a result file holds them."""
-        overall = {k: kind(**v) for k, v in told.items() if k not in (PER_RELATION, COUNTS)}
-        relations = {
-            relation: {key: kind(**value) for key, value in by_metric.items()}
-            for relation, by_metric in told[PER_RELATION].items()
-        }
-        return cls(overall, relations, told.get(COUNTS, {}))
+
+        def read(rates: Mapping[str, Any]) -> dict[str, Rate]:
+            return {key: kind(**rate) for key, rate in rates.items()}
+
+        overall = read({k: v for k, v in told.items() if k not in ("per_relation", "drawn")})
+        relations = {relation: read(rates) for relation, rates in told["per_relation"].items()}
+        return cls(overall, relations, told.get("drawn", {}))
 
 
 @dataclass(frozen=True)
@@ -81,13 +79,10 @@ class Scores:
 
     def as_dict(self) -> dict[str, Any]:
         """As in the result file."""
-        return {
-            "schema": SCHEMA,
-            **{key: value for key, value in vars(self).items() if not isinstance(value, Mapping)},
-            "arms": {arm: figures.as_dict() for arm, figures in self.arms.items()},
-            "difference": {arm: figures.as_dict() for arm, figures in self.difference.items()},
-            "judge": self.judge,
-        }
+        told: dict[str, Any] = {"schema": SCHEMA, **vars(self)}
+        for part in ("arms", "difference"):
+            told[part] = {arm: figures.as_dict() for arm, figures in told.pop(part).items()}
+        return {**told, "judge": told.pop("judge")}
 
 
 def score(
@@ -95,10 +90,7 @@ def score(
 ) -> tuple[dict[str, Figures], dict[str, Figures]]:
     """Figures of every arm, and of the difference of every other one from the reference.
 
-    Args:
-        arms: the same prompts and seeds in each.
-        reference: the arm with which the others are compared.
-        how: resampling of the pairs of objects.
+    The arms show the same prompts and seeds; pairs of objects are resampled.
     """
     base = arms[reference]
     judged = all(one.verdict is not None for one in base)
@@ -131,14 +123,7 @@ def derive_scores(
 ) -> Scores | None:
     """Write the scores of a comparison below its folder.
 
-    Args:
-        folder: the stage's folder.
-        arms: its pictures.
-        reference: the arm with which the others are compared.
-        how: resampling of the pairs of objects, and of contrast groups for the judge's own error.
-
-    Returns:
-        The scores; None if no judge has read the pictures and no metric does without.
+    None if no judge has read the pictures and no metric does without.
     """
     (folder / FILE).unlink(missing_ok=True)
     figures, differences = score(arms, reference, how)
@@ -147,7 +132,7 @@ def derive_scores(
     shown, judge = arms[reference], runs.read_json(folder / ABOUT)["judge"]
     if judge is not None:
         readings = [Reading.of(row) for row in runs.read_jsonl(folder / CALIBRATION)]
-        judge = {**judge, "calibration": calibration_of(readings, how).as_dict()}
+        judge = {**judge, "calibration": asdict(calibration_of(readings, how))}
     first = [one for one in shown if one.repeat == 0]
     scores = Scores(
         reference,

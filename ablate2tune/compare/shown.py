@@ -1,7 +1,7 @@
 """What a comparison shows: one row of verdicts.jsonl for each picture of each arm."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ class Shown:
     repeat: int
     """Which of the prompt's pictures, from 0."""
     seed: int
-    """Of its noise."""
+    """Of its noise, 32 bits: `torch.Generator().manual_seed(seed)`."""
     path: Path
     picture: str
     """Hash of what decides the picture: prompt, seed, sampler, model and the arm's content."""
@@ -84,11 +84,6 @@ def read_shown(folder: Path) -> dict[str, list[Shown]]:
     return arms
 
 
-def detection_rows(found: Sequence[Detection]) -> list[dict[str, Any]]:
-    """A picture's detections as rows."""
-    return [_detection_row(detection) for detection in found]
-
-
 def _row(folder: Path, arm: str, shown: Shown) -> dict[str, Any]:
     prompt = shown.prompt
     return {
@@ -105,7 +100,7 @@ def _row(folder: Path, arm: str, shown: Shown) -> dict[str, Any]:
         "picture": shown.picture,
         "judge": shown.judge,
         "detections": shown.detections,
-        "verdict": None if shown.verdict is None else shown.verdict.as_dict(),
+        "verdict": shown.verdict and asdict(shown.verdict),
     }
 
 
@@ -128,7 +123,8 @@ def _shown(folder: Path, row: dict[str, Any]) -> Shown:
     )
 
 
-def _detection_row(detection: Detection) -> dict[str, Any]:
+def detection_row(detection: Detection) -> dict[str, Any]:
+    """A detection in a row of verdicts."""
     row: dict[str, Any] = {
         "label": detection.label,
         "box": list(detection.box),

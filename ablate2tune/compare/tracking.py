@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -257,10 +257,10 @@ def _figure_table(scores: Scores) -> Any:
             everything.append((relation, own, gap.per_relation[relation] if gap else {}))
         for relation, own, changes in everything:
             for key, figure in own.items():
-                change = changes[key].as_dict() if key in changes else {}
+                change = asdict(changes[key]) if key in changes else {}
                 title = METRICS[key].title.strip() if key in METRICS else key
                 table.add_data(
-                    title, relation, arm, *figure.as_dict().values(),
+                    title, relation, arm, *astuple(figure),
                     *(change.get(name) for name in ("value", "low", "high", "p")),
                 )  # fmt: skip
     return table

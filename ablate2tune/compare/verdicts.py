@@ -1,7 +1,6 @@
 """Verdicts: whether one image shows what its prompt says."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from ablate2tune.compare.prompts import Prompt
 from ablate2tune.compare.relation_reading import Detection, read_relation
@@ -26,10 +25,6 @@ class Verdict:
     """Objects and relation are right; None for a prompt without a relation."""
     extra: int
     """Detections beyond one subject and one object: other things and duplicates."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """A JSON-able row."""
-        return asdict(self)
 
 
 def give_verdict(prompt: Prompt, found: list[Detection]) -> Verdict:

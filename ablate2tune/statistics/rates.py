@@ -1,7 +1,6 @@
 """Rates over clusters with intervals, and paired differences between two arms."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -23,10 +22,6 @@ class Rate:
     n: int
     """Observations: images, or objects where the figure counts objects."""
 
-    def as_dict(self) -> dict[str, Any]:
-        """As in the result files."""
-        return {"value": self.value, "low": self.low, "high": self.high, "n": self.n}
-
 
 @dataclass(frozen=True)
 class Difference(Rate):
@@ -34,10 +29,6 @@ class Difference(Rate):
 
     p: float | None
     """Two-sided, for no difference; not corrected for the number of figures."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """As in the result files."""
-        return {**super().as_dict(), "p": self.p}
 
 
 def cluster_counts(hits: np.ndarray, trials: np.ndarray, names: np.ndarray) -> Counts:

@@ -4,18 +4,11 @@ from ablate2tune.compare.metrics import METRICS, Metric
 from ablate2tune.compare.shown import Shown
 
 
-class Flipped(Metric):
-    """Pictures with another verdict than the reference's of the same prompt and seed."""
-
-    title = "verdict flipped"
-    of_two = True
-    by_relation = True
-
-    def value(self, shown: Shown, reference: Shown) -> float | None:
-        """1 or 0; None without a relation."""
-        if shown.prompt.relation is None:
-            return None
-        return float(shown.read.spatial != reference.read.spatial)
+def flipped(shown: Shown, reference: Shown) -> float | None:
+    """1 or 0; None without a relation."""
+    if shown.prompt.relation is None:
+        return None
+    return float(shown.read.spatial != reference.read.spatial)
 
 
-METRICS.add("flipped", Flipped())
+METRICS.add("flipped", Metric("verdict flipped", flipped, of_two=True, by_relation=True))

@@ -1,3 +1,4 @@
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +66,7 @@ def test_error_rates_by_hand():
     assert (result.verdict_error.value, result.verdict_error.n) == (3 / 8, 8)
     assert result.per_relation["left of"].value == 0 and result.per_relation["left of"].n == 1
     assert result.per_relation["right of"].value == 1 / 2
-    assert set(result.as_dict()["verdict_error"]) == {"value", "low", "high", "n"}
+    assert set(asdict(result)["verdict_error"]) == {"value", "low", "high", "n"}
 
 
 def test_a_large_error_is_said():

@@ -1,6 +1,7 @@
 """A judge and its own error, for whoever rests on judged pictures."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import torch
@@ -23,7 +24,7 @@ class Judging(NamedTuple):
 
     def as_dict(self) -> dict[str, Any]:
         """As in the result files."""
-        known = None if self.calibration is None else self.calibration.as_dict()
+        known = self.calibration and asdict(self.calibration)
         return {**self.judge.describe(), "calibration": known}
 
     def line(self) -> str:

@@ -5,18 +5,10 @@ from ablate2tune.compare.relation_reading import right_kind
 from ablate2tune.compare.shown import Shown
 
 
-class KindGivenObjects(Metric):
-    """Pictures of the right kind of arrangement, whoever stands where, given both objects."""
-
-    title = "  kind, given objects"
-    place = 4
-    by_relation = True
-
-    def value(self, shown: Shown, reference: Shown) -> float | None:
-        """1 or 0; None without a relation or without both objects."""
-        if shown.prompt.relation is None or not shown.read.objects:
-            return None
-        return float(right_kind(shown.prompt.relation, shown.read.relation_read))
+def _value(shown: Shown, reference: Shown) -> float | None:
+    if shown.prompt.relation is None or not shown.read.objects:
+        return None
+    return float(right_kind(shown.prompt.relation, shown.read.relation_read))
 
 
-METRICS.add("kind_given_objects", KindGivenObjects())
+METRICS.add("kind_given_objects", Metric("  kind, given objects", _value, 4, by_relation=True))
