@@ -28,11 +28,8 @@ def grid_told(model: nn.Module, means: Means) -> Iterator[None]:
     def tell(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         means.begin_forward(latent_grid(module, args, kwargs))
 
-    handle = model.register_forward_pre_hook(tell, with_kwargs=True)
-    try:
+    with model.register_forward_pre_hook(tell, with_kwargs=True):
         yield
-    finally:
-        handle.remove()
 
 
 def latent_grid(

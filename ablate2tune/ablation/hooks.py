@@ -5,6 +5,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from ablate2tune.errors import UserError
 
@@ -27,10 +28,7 @@ def hooked(
 ) -> Iterator[dict[str, int]]:
     """Register hooks by module path, count their firings, and take them off again.
 
-    Args:
-        model: the model.
-        hooks: module path and hook.
-        side: whether the value is the module's output or its first input.
+    `side` says whether their value is the module's "output" or its first "input".
 
     Raises:
         UserError: an address comes twice, or on leaving, a hook never fired.
@@ -49,7 +47,7 @@ def hooked(
             if address in firings:
                 raise UserError("the address comes twice", where=address, mend="name it once")
             firings[address] = 0
-            stack.callback(register(model, address, side, counted(address, hook)).remove)
+            stack.enter_context(register(model, address, side, counted(address, hook)))
         yield firings
         refuse_silence(firings)
 
@@ -69,7 +67,7 @@ def refuse_silence(firings: Mapping[str, int]) -> None:
             )
 
 
-def register(model: nn.Module, address: str, side: str, hook: Hook) -> Any:
+def register(model: nn.Module, address: str, side: str, hook: Hook) -> RemovableHandle:
     """Register a hook on the output or the first input of a module; returns torch's handle."""
     module = model.get_submodule(address)
     if side == "output":

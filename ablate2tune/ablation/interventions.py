@@ -8,7 +8,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,10 +16,8 @@ from torch import Tensor, nn
 from ablate2tune.ablation.edits import Ablation, Edit
 from ablate2tune.ablation.grids import grid_told
 from ablate2tune.ablation.hooks import Hook, refuse_silence, register
-from ablate2tune.ablation.means import Means
-from ablate2tune.ablation.mode import MODES, Need
-from ablate2tune.ablation.sites import Site, sites_of
-from ablate2tune.ablation.streams import bound_arguments, stream_lengths
+from ablate2tune.ablation.mode import MODES
+from ablate2tune.ablation.sites import sites_of
 from ablate2tune.ablation.support import Support
 from ablate2tune.components import Catalogue, discover
 from ablate2tune.errors import UserError
@@ -30,7 +27,6 @@ from ablate2tune.errors import UserError
 def ablated(
     model: nn.Module,
     ablations: Sequence[Ablation],
-    means: Means | None = None,
     support: Support | None = None,
 ) -> Iterator[dict[str, int]]:
     """Ablate several components at once; on exit the model is as before, bit for bit.
@@ -40,8 +36,7 @@ def ablated(
     Args:
         model: the model.
         ablations: what to ablate, each address once.
-        means: calibrated means, for mode mean.
-        support: what the other modes need; its means count if `means` is not given.
+        support: what modes and addresses need, such as calibrated means.
 
     Yields:
         How often each address fired so far.
@@ -50,7 +45,7 @@ def ablated(
         UserError: an address is no component or comes twice, a mode does not fit it or lacks what
             it needs, or on leaving, a hook never fired, so that the ablation did nothing.
     """
-    with ablated_rows(model, [ablations], means, support) as firings:
+    with ablated_rows(model, [ablations], support) as firings:
         yield firings
 
 
@@ -58,7 +53,6 @@ def ablated(
 def ablated_rows(
     model: nn.Module,
     conditions: Sequence[Sequence[Ablation]],
-    means: Means | None = None,
     support: Support | None = None,
     catalogue: Catalogue | None = None,
 ) -> Iterator[dict[str, int]]:
@@ -71,7 +65,6 @@ def ablated_rows(
     Args:
         model: the model.
         conditions: what to ablate in each run of rows, in their order.
-        means: as for `ablated`.
         support: as for `ablated`.
         catalogue: the model's, where it is known; found anew by default.
 
@@ -82,10 +75,8 @@ def ablated_rows(
         UserError: as for `ablated`, or a batch is not a multiple of the number of conditions.
     """
     support = support or Support()
-    if means is not None:
-        support = replace(support, means=means)
     catalogue = catalogue or discover(model)
-    edits: list[tuple[str, Site, Edit]] = []
+    edits: list[Edit] = []
     for place, condition in enumerate(conditions):
         seen: set[str] = set()
         for ablation in condition:
@@ -96,16 +87,31 @@ def ablated_rows(
             seen.add(ablation.address)
             sites = sites_of(model, catalogue, ablation.address)
             check_mode(catalogue, ablation, support)
-            edits += [
-                (ablation.address, site, Edit(site, ablation, support, place, len(conditions)))
-                for site in sites
-            ]
+            edits += [Edit(site, ablation, support, place, len(conditions)) for site in sites]
+    firings = {edit.ablation.address: 0 for edit in edits}
+
+    def counted(edit: Edit) -> Hook:
+        address = edit.ablation.address
+
+        def hook(module: nn.Module, args: tuple, kwargs: dict[str, Any], value: Any) -> Any:
+            result = edit(module, args, kwargs, value)
+            firings[address] = min(e.fired for e in edits if e.ablation.address == address)
+            return result
+
+        return hook
+
     with ExitStack() as stack:
         if support.means is not None:
             stack.enter_context(grid_told(model, support.means))
         stack.enter_context(_late_backward_refused(model))
-        stack.enter_context(_lengths_of_streams(model, edits))
-        yield stack.enter_context(_registered(model, edits))
+        for edit in edits:
+            site = edit.site
+            if site.block is not None:
+                before = model.get_submodule(site.block).register_forward_pre_hook
+                stack.enter_context(before(edit.note_lengths, with_kwargs=True))
+            stack.enter_context(register(model, site.address, site.side, counted(edit)))
+        yield firings
+        refuse_silence(firings)
 
 
 def check_mode(catalogue: Catalogue, ablation: Ablation, support: Support) -> None:
@@ -126,55 +132,16 @@ def check_mode(catalogue: Catalogue, ablation: Ablation, support: Support) -> No
             where=address,
             mend=f"it acts on levels {', '.join(mode.levels)}",
         )
-    for need in sorted(mode.needs):
-        lack = _lack(need, address, support)
-        if lack:
-            what, mend = lack
+    uncalibrated, seedless = support.means is None, not support.row_seeds
+    # Activations of other runs are missed later, by the sites that they are for.
+    for lacking, need, what, mend in (
+        (address not in support.directions, "directions", "a direction", "call learn_directions"),
+        (uncalibrated, "means", "calibrated means", "call collect_means"),
+        (seedless, "row_seeds", "a seed for each row", "pass Support(row_seeds=...)"),
+        (uncalibrated, "spreads", "calibrated spreads", "call collect_means with spreads=True"),
+    ):
+        if lacking and need in mode.needs:
             raise UserError(f"mode {ablation.mode!r} needs {what}", where=address, mend=mend)
-
-
-def _lack(need: Need, address: str, support: Support) -> tuple[str, str] | None:
-    """What the support lacks and how to get it. Activations of other runs are missed later, by
-    the sites that they are for."""
-    if need == "means" and support.means is None:
-        return "calibrated means", "call collect_means"
-    if need == "spreads" and support.means is None:
-        return "calibrated spreads", "call collect_means with spreads=True"
-    if need == "row_seeds" and not support.row_seeds:
-        return "a seed for each row", "pass Support(row_seeds=...)"
-    if need == "directions" and address not in support.directions:
-        return "a direction", "call learn_directions"
-    return None
-
-
-@contextmanager
-def _registered(
-    model: nn.Module, edits: Sequence[tuple[str, Site, Edit]]
-) -> Iterator[dict[str, int]]:
-    """Register edits, count their firings by address, and take them off again."""
-    firings = {address: 0 for address, _, _ in edits}
-    counts: dict[tuple[str, str, int], int] = {
-        (address, site.key, edit.place): 0 for address, site, edit in edits
-    }
-
-    def counted(address: str, site: Site, edit: Edit) -> Hook:
-        key = (address, site.key, edit.place)
-
-        def hook(module: nn.Module, args: tuple, kwargs: dict[str, Any], value: Any) -> Any:
-            result = edit(module, args, kwargs, value)
-            if result is not None:
-                counts[key] += 1
-                firings[address] = min(n for (name, *_), n in counts.items() if name == address)
-            return result
-
-        return hook
-
-    with ExitStack() as stack:
-        for address, site, edit in edits:
-            handle = register(model, site.address, site.side, counted(address, site, edit))
-            stack.callback(handle.remove)
-        yield firings
-        refuse_silence(firings)
 
 
 @contextmanager
@@ -202,27 +169,8 @@ def _late_backward_refused(model: nn.Module) -> Iterator[None]:
                 if isinstance(value, Tensor) and value.requires_grad:
                     value.register_hook(refuse)
 
-    handle = model.register_forward_hook(watch)
     try:
-        yield
+        with model.register_forward_hook(watch):
+            yield
     finally:
-        handle.remove()
         left = True
-
-
-@contextmanager
-def _lengths_of_streams(
-    model: nn.Module, edits: Sequence[tuple[str, Site, Edit]]
-) -> Iterator[None]:
-    """Tell the edits that need it how many text and image tokens their block was called with."""
-    with ExitStack() as stack:
-        for _, site, edit in edits:
-            if site.block is None:
-                continue
-            block = model.get_submodule(site.block)
-
-            def note(module: nn.Module, args: tuple, kwargs: dict[str, Any], edit: Edit = edit):
-                edit.lengths = stream_lengths(module, bound_arguments(module, args, kwargs))
-
-            stack.callback(block.register_forward_pre_hook(note, with_kwargs=True).remove)
-        yield

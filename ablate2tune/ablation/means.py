@@ -1,6 +1,7 @@
 """Mean activations: what a component outputs on average, per position and noise level."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,6 +13,29 @@ Shapes = tuple[torch.Size, ...]
 Grid = tuple[int, ...]
 """Rows and columns of the latents that the denoiser was called with (see `grids`)."""
 CALIBRATE = "calibrate at the same picture size and prompt length"
+
+
+@dataclass(frozen=True)
+class Moments:
+    """What is known of a site's tensors, one per stream, at one noise level and shape."""
+
+    count: int
+    """Examples."""
+    sums: list[Tensor]
+    squares: list[Tensor]
+    """Sums of squared deviations from the mean; empty where they are not kept."""
+
+    def joined(self, other: "Moments") -> "Moments":
+        """Those of both (Chan, Golub & LeVeque 1983)."""
+        share = self.count * other.count / (self.count + other.count)
+        squares = [
+            one + two + share * (b / other.count - a / self.count).square()
+            for one, two, a, b in zip(
+                self.squares, other.squares, self.sums, other.sums, strict=False
+            )
+        ]
+        sums = [a + b for a, b in zip(self.sums, other.sums, strict=True)]
+        return Moments(self.count + other.count, sums, squares)
 
 
 class Means:
@@ -26,10 +50,7 @@ class Means:
         """No means yet; one noise level unless the caller says otherwise."""
         self.sigma_index = 0
         self._spreads = spreads
-        self._sums: dict[tuple[str, int], dict[Shapes, list[Tensor]]] = {}
-        self._squares: dict[tuple[str, int], dict[Shapes, list[Tensor]]] = {}
-        """Sums of squared deviations from the mean."""
-        self._counts: dict[tuple[str, int, Shapes], int] = {}
+        self._held: dict[tuple[str, int], dict[Shapes, Moments]] = {}
         self._grids: dict[tuple[str, Shapes], Grid] = {}
         self._seen: set[tuple[str, Shapes]] = set()
         self._grid: Grid = ()
@@ -58,29 +79,16 @@ class Means:
         self._seen.add((site, shapes))
         self._grids.setdefault((site, shapes), self._grid)
         self._refuse_other_grid(site, shapes)
-        wide = [tensor.detach().float() for tensor in tensors]
-        sums = [x.sum(0) for x in wide]
-        key = (site, self.sigma_index, shapes)
-        seen, new = self._counts.get(key, 0), len(tensors[0])
-        known = self._sums.setdefault((site, self.sigma_index), {})
+        count, wide = len(tensors[0]), [tensor.detach().float() for tensor in tensors]
+        sums, squares = [x.sum(0) for x in wide], []
         if self._spreads:
-            squares = [
-                (x - total / new).square().sum(0) for x, total in zip(wide, sums, strict=True)
-            ]
-            held = self._squares.setdefault((site, self.sigma_index), {})
-            if shapes in known:  # Chan, Golub & LeVeque 1983
-                share = seen * new / (seen + new)
-                squares = [
-                    one + other + share * (total / new - old / seen).square()
-                    for one, other, total, old in zip(
-                        squares, held[shapes], sums, known[shapes], strict=True
-                    )
-                ]
-            held[shapes] = squares
-        if shapes in known:
-            sums = [old + total for old, total in zip(known[shapes], sums, strict=True)]
-        known[shapes] = sums
-        self._counts[key] = seen + new
+            pairs = zip(wide, sums, strict=True)
+            squares = [(x - total / count).square().sum(0) for x, total in pairs]
+        known, new = (
+            self._held.setdefault((site, self.sigma_index), {}),
+            Moments(count, sums, squares),
+        )
+        known[shapes] = known[shapes].joined(new) if shapes in known else new
 
     def mean(self, site: str, index: int, like: Tensor) -> Tensor:
         """The mean of a site's tensor number `index`, repeated over a batch of that shape.
@@ -89,7 +97,8 @@ class Means:
             UserError: nothing was calibrated for this site and noise level, or at other shapes or
                 on another grid.
         """
-        return self._average(self._sums, site, index, like).to(like.dtype).expand_as(like)
+        moments = self._of(site, index, like)
+        return (moments.sums[index] / moments.count).to(like.dtype).expand_as(like)
 
     def spread(self, site: str, index: int, like: Tensor) -> Tensor:
         """The standard deviation over the examples, as `mean`; float32.
@@ -97,20 +106,15 @@ class Means:
         Raises:
             UserError: as for `mean`, or the spreads were not kept.
         """
-        return self._average(self._squares, site, index, like).sqrt().expand_as(like)
+        moments = self._of(site, index, like, spread=True)
+        return (moments.squares[index] / moments.count).sqrt().expand_as(like)
 
-    def _average(
-        self,
-        totals: Mapping[tuple[str, int], Mapping[Shapes, Sequence[Tensor]]],
-        site: str,
-        index: int,
-        like: Tensor,
-    ) -> Tensor:
-        known = totals.get((site, self.sigma_index))
-        if known is None:
-            what = "mean" if totals is self._sums else "spread"
+    def _of(self, site: str, index: int, like: Tensor, spread: bool = False) -> Moments:
+        known = self._held.get((site, self.sigma_index), {})
+        known = {shapes: held for shapes, held in known.items() if held.squares or not spread}
+        if not known:
             raise UserError(
-                f"no calibrated {what} at noise level {self.sigma_index}",
+                f"no calibrated {'spread' if spread else 'mean'} at noise level {self.sigma_index}",
                 where=site,
                 mend="collect means over the same addresses and noise levels",
             )
@@ -124,7 +128,7 @@ class Means:
             )
         (shapes,) = fitting
         self._refuse_other_grid(site, shapes)
-        return known[shapes][index] / self._counts[site, self.sigma_index, shapes]
+        return known[shapes]
 
     def _refuse_other_grid(self, site: str, shapes: Shapes) -> None:
         """A transposed picture has as many tokens, but each has another place."""
@@ -138,18 +142,17 @@ class Means:
     @property
     def sites(self) -> set[str]:
         """Keys of the sites that have means."""
-        return {site for site, _ in self._sums}
+        return {site for site, _ in self._held}
 
     @property
     def spread_sites(self) -> set[str]:
         """Keys of the sites that have spreads."""
-        return {site for site, _ in self._squares}
+        kept = self._held.items()
+        return {site for (site, _), known in kept if any(m.squares for m in known.values())}
 
     def update(self, other: "Means") -> None:
         """Take over all sites of other means; where both have one, the other's counts."""
-        self._sums |= other._sums
-        self._squares |= other._squares
-        self._counts |= other._counts
+        self._held |= other._held
         self._grids |= other._grids
 
     def state(self, site: str) -> dict[str, Tensor]:
@@ -159,16 +162,12 @@ class Means:
         was kept, "LEVEL.CALL.grid" the grid where it is known.
         """
         found: dict[str, Tensor] = {}
-        for (name, level), known in self._sums.items():
-            if name != site:
-                continue
-            for call, (shapes, sums) in enumerate(known.items()):
-                count = self._counts[site, level, shapes]
-                squares = self._squares.get((site, level), {}).get(shapes, [])
-                for index, total in enumerate(sums):
-                    found[f"{level}.{call}.{index}"] = total / count
-                for index, total in enumerate(squares):
-                    found[f"{level}.{call}.{index}.variance"] = total / count
+        for (name, level), known in self._held.items():
+            for call, (shapes, held) in enumerate(known.items() if name == site else ()):
+                for index, total in enumerate(held.sums):
+                    found[f"{level}.{call}.{index}"] = total / held.count
+                for index, total in enumerate(held.squares):
+                    found[f"{level}.{call}.{index}.variance"] = total / held.count
                 if grid := self._grids.get((site, shapes)):
                     found[f"{level}.{call}.grid"] = torch.tensor(grid)
         return {key: tensor.cpu().contiguous() for key, tensor in found.items()}
@@ -186,14 +185,12 @@ class Means:
         for level, call, index in sorted(tuple(map(int, name.split("."))) for name in plain):
             calls.setdefault((level, call), []).append(f"{level}.{call}.{index}")
         for level in {level for level, _ in calls}:
-            self._sums[site, level] = {}
-            self._squares.pop((site, level), None)
+            self._held[site, level] = {}
         for (level, call), names in calls.items():
             shapes = tuple(state[name].shape for name in names)
-            self._sums[site, level][shapes] = [state[name] for name in names]
-            self._counts[site, level, shapes] = 1
-            if all(f"{name}.variance" in state for name in names):
-                squares = [state[f"{name}.variance"] for name in names]
-                self._squares.setdefault((site, level), {})[shapes] = squares
+            spreads = [f"{name}.variance" for name in names if f"{name}.variance" in state]
+            squares = [state[name] for name in spreads] if len(spreads) == len(names) else []
+            means = [state[name] for name in names]
+            self._held[site, level][shapes] = Moments(1, means, squares)
             if f"{level}.{call}.grid" in state:
                 self._grids[site, shapes] = tuple(state[f"{level}.{call}.grid"].tolist())

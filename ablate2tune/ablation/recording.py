@@ -1,7 +1,7 @@
 """Activations at the sites of components: handed out as they pass, or averaged."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -26,7 +26,7 @@ def collect_means(
 
     Args:
         model: the denoiser.
-        addresses: components, or parts of them, to calibrate.
+        addresses: components, or parts of them.
         run: calls the denoiser on the calibration examples; before each forward it sets
             `sigma_index` of the means that it is given.
         spreads: keep the standard deviations over the examples as well.
@@ -61,11 +61,7 @@ def recorded(
     The tensors are the whole activation at the site, (batch, ...) per stream, also where an
     address names a part of it; for a block, what it adds to each stream.
 
-    Args:
-        model: the model.
-        addresses: components, or parts of them.
-        record: is called with the key and the tensors.
-        states: of blocks, hand out the streams as they leave them, under `Site.state_key`.
+    With `states`, the streams of a block are handed out as they leave it, under `Site.state_key`.
 
     Raises:
         UserError: an address is no component, or on leaving, a component was never called.
@@ -78,15 +74,15 @@ def recorded(
             call = Call(module, args, kwargs, value)
             tensors = items(site, call)
             if site.is_block and not states:
-                pairs = zip(tensors, skipped_items(site, call), strict=True)
+                pairs = zip(tensors, skipped_items(call), strict=True)
                 tensors = [None if new is None else new - old for new, old in pairs]
             kept = [x.transpose(0, site.batch_axis) for x in tensors if isinstance(x, Tensor)]
             record(site.state_key if states else site.key, kept)
 
         return hook
 
-    with ExitStack() as stack:
-        for side in ("output", "input"):
-            hooks = [(s.address, recorder(s)) for s in sites.values() if s.side == side]
-            stack.enter_context(hooked(model, hooks, side))
+    def hooks(side: str) -> list[tuple[str, Hook]]:
+        return [(site.address, recorder(site)) for site in sites.values() if site.side == side]
+
+    with hooked(model, hooks("output")), hooked(model, hooks("input"), "input"):
         yield

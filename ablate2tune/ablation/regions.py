@@ -1,14 +1,13 @@
-"""Replacing a region of a module's output or input: some rows, tokens and columns of it."""
+"""The tensors of a call by the stream they carry, and what a block's would be without it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ablate2tune.ablation.hooks import Call
 from ablate2tune.ablation.sites import Site, Stream
-from ablate2tune.ablation.streams import TEXT, skipped_output, stream_names
+from ablate2tune.ablation.streams import TEXT, bound_arguments, stream_names
 from ablate2tune.errors import UserError
 
 
@@ -30,12 +29,33 @@ def items(site: Site, call: Call) -> list[Any]:
     return list(call.value[:1] if own else call.value)
 
 
-def skipped_items(site: Site, call: Call) -> list[Any]:
-    """What each of a block's `items` would be if the block did nothing."""
-    skipped = skipped_output(call.module, call.args, call.kwargs, call.value)
-    if skipped is None or isinstance(skipped, Tensor):
-        return [skipped]
-    return list(skipped[: len(items(site, call))])
+def skipped_items(call: Call) -> list[Any]:
+    """What a block's `items` would be if it did nothing: its input streams in its return order.
+
+    None for a stream that ends here, as the text does in SD3's last block.
+
+    Raises:
+        UserError: the block's outputs cannot be traced to inputs by name, or differ from them in
+            shape or dtype.
+    """
+    where, value = type(call.module).__name__, call.value
+    streams = value if isinstance(value, tuple | list) else [value]
+    bound = bound_arguments(call.module, call.args, call.kwargs)
+    found: list[Any] = []
+    for name, after in zip(stream_names(call.module, value), streams, strict=False):
+        before = None if after is None else bound.get(name)
+        found.append(before)
+        if after is None:
+            continue
+        if not isinstance(before, Tensor) or not isinstance(after, Tensor):
+            raise UserError(f"stream {name!r} is not a tensor", where=where)
+        if before.shape != after.shape or before.dtype != after.dtype:
+            raise UserError(
+                f"stream {name!r} enters as {before.dtype} {tuple(before.shape)} and leaves as "
+                f"{after.dtype} {tuple(after.shape)}, so the block cannot be skipped",
+                where=where,
+            )
+    return found
 
 
 def item_streams(site: Site, call: Call, count: int) -> list[Stream | None]:
@@ -47,96 +67,3 @@ def item_streams(site: Site, call: Call, count: int) -> list[Stream | None]:
         return ["text" if TEXT.search(name) else "image" for name in names]
     # Attentions return (image, text), also where their block returns (text, image).
     return ["image", "text", *[None] * (count - 2)]
-
-
-def in_region(
-    old: Tensor,
-    new: Tensor,
-    stream: Stream | None,
-    site: Site,
-    address: str,
-    tokens: Mapping[str, Tensor],
-    lengths: tuple[int, int] | None,
-) -> Tensor | None:
-    """`new` inside the site's columns and tokens, `old` outside; None if the region is not here.
-
-    Args:
-        old: (batch, tokens, channels), or without tokens where the site takes all of them.
-        new: the shape of `old`.
-        stream: the stream whose tokens the tensor holds, if it is one.
-        site: the region.
-        address: as the user wrote it, for messages.
-        tokens: token masks by name, as in `Support`.
-        lengths: text and image tokens, where the tensor joins both streams.
-
-    Raises:
-        UserError: the tensor does not fit what was selected.
-    """
-    if site.columns is not None:
-        mask = torch.zeros(old.shape[-1], dtype=torch.bool, device=old.device)
-        mask[list(site.columns)] = True
-        new = torch.where(mask, new, old)
-    if site.stream is None or (stream is not None and site.tokens is None):
-        return new
-    first, count = 0, old.shape[1]
-    if stream is None:
-        span = _span(site, count, lengths, address)
-        if span is None:
-            return None
-        first, count = span
-    mask = torch.zeros(len(old), old.shape[1], dtype=torch.bool, device=old.device)
-    mask[:, first : first + count] = _positions(site, len(old), count, address, tokens)
-    return torch.where(mask[(...,) + (None,) * (old.ndim - 2)], new, old)
-
-
-def _span(
-    site: Site, count: int, lengths: tuple[int, int] | None, address: str
-) -> tuple[int, int] | None:
-    """First token and number of tokens of the site's stream in a tensor of `count` tokens.
-
-    The tensor joins both streams, or holds one of them: some blocks call one module for each
-    stream in turn. None if it holds the other one.
-    """
-    if lengths is None:
-        raise UserError(
-            "its block was called with both streams in one tensor",
-            where=address,
-            mend="ablate all its tokens",
-        )
-    text, image = lengths
-    if count == text + image:
-        if site.stream == "text":
-            return (0 if site.text_first else image), text
-        return (text if site.text_first else 0), image
-    if text != image and count in lengths:
-        return (0, count) if (count == text) == (site.stream == "text") else None
-    raise UserError(
-        f"of {text} text and {image} image tokens, its {count} cannot be told apart",
-        where=address,
-    )
-
-
-def _positions(
-    site: Site, rows: int, count: int, address: str, tokens: Mapping[str, Tensor]
-) -> Tensor:
-    """Which of a stream's tokens are meant, bool, (rows, tokens)."""
-    if site.tokens is None:
-        return torch.ones(rows, count, dtype=torch.bool)
-    if isinstance(site.tokens, tuple):
-        if site.tokens[-1] >= count:
-            raise UserError(f"token {site.tokens[-1]} of {count} is out of range", where=address)
-        mask = torch.zeros(rows, count, dtype=torch.bool)
-        mask[:, list(site.tokens)] = True
-        return mask
-    mask = tokens.get(site.tokens)
-    if mask is None:
-        raise UserError(
-            f"nobody said where the tokens {site.tokens!r} are",
-            where=address,
-            mend="pass Support(tokens={name: mask})",
-        )
-    if mask.shape != (rows, count):
-        raise UserError(
-            f"the token mask is {tuple(mask.shape)}, the text {(rows, count)}", where=address
-        )
-    return mask.bool()

@@ -21,60 +21,16 @@ TEXT = re.compile(r"encoder|context|text|txt|(^|_)t(_|$)")
 """Names of parameters and variables that hold the text stream."""
 
 
-def skipped_output(block: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], output: Any):
-    """What a block would return if it did nothing: its input streams in its return order.
-
-    Args:
-        block: the block that was called.
-        args: the call's positional arguments.
-        kwargs: the call's keyword arguments.
-        output: what the block returned; a tensor or a tuple of tensors, one per stream.
-
-    Returns:
-        The block's own input tensors, in the shape of `output`.
-
-    Raises:
-        UserError: the block's outputs cannot be traced to inputs by name, or differ from them in
-            shape or dtype.
-    """
-    streams = list(output) if isinstance(output, tuple | list) else [output]
-    names = stream_names(block, output)
-    bound = bound_arguments(block, args, kwargs)
-    inputs = [bound.get(name) for name in names]
-    for place, (name, after) in enumerate(zip(names, streams, strict=False)):
-        before = inputs[place]
-        if after is None:  # a stream that ends here, as the text does in SD3's last block
-            inputs[place] = None
-            continue
-        if not isinstance(before, Tensor) or not isinstance(after, Tensor):
-            raise UserError(f"stream {name!r} is not a tensor", where=type(block).__name__)
-        if before.shape != after.shape or before.dtype != after.dtype:
-            raise UserError(
-                f"stream {name!r} enters as {before.dtype} {tuple(before.shape)} and leaves as "
-                f"{after.dtype} {tuple(after.shape)}, so the block cannot be skipped",
-                where=type(block).__name__,
-            )
-    kept = streams[len(inputs) :]
-    return (*inputs, *kept) if isinstance(output, tuple | list) else inputs[0]
-
-
 def stream_names(block: nn.Module, output: Any) -> tuple[str, ...]:
     """The block's parameters that its outputs continue, in the order of the outputs.
 
     A block of `transformers` may return position biases or attention weights after its one stream;
     these have no name here. A module that only wraps another has the names of that one.
     """
-    if not isinstance(output, tuple | list):
-        return _names(block, 1)
-    if type(block).__module__.startswith("transformers."):
-        return _names(block, 1, of_first=True)
-    return _names(block, len(output))
-
-
-def _names(block: nn.Module, arity: int, of_first: bool = False) -> tuple[str, ...]:
-    if of_first:
+    several = isinstance(output, tuple | list)
+    if several and type(block).__module__.startswith("transformers."):
         return (_parameters(type(block))[0],)
-    return return_names(innermost(block), arity)
+    return return_names(innermost(block), len(output) if several else 1)
 
 
 def innermost(block: nn.Module) -> type[nn.Module]:
@@ -92,9 +48,11 @@ def bound_arguments(
     return inspect.signature(_forward(type(block))).bind(block, *args, **kwargs).arguments
 
 
-def stream_lengths(block: nn.Module, bound: Mapping[str, Any]) -> tuple[int, int] | None:
+def stream_lengths(
+    block: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> tuple[int, int] | None:
     """Text and image tokens of one call of a block with two streams; None if they came as one."""
-    names = _names(block, 2)
+    names, bound = return_names(innermost(block), 2), bound_arguments(block, args, kwargs)
     text = next(name for name in names if TEXT.search(name))
     image = next(name for name in names if not TEXT.search(name))
     if not isinstance(bound.get(text), Tensor) or not isinstance(bound.get(image), Tensor):

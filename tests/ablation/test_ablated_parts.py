@@ -244,7 +244,7 @@ def test_mean_of_a_block_is_of_what_it_adds(tiny_flux, run):
     handle = block.register_forward_hook(replace, with_kwargs=True)
     expected = run()
     handle.remove()
-    with ablated(tiny_flux.model, [Ablation(SINGLE, "mean")], means):
+    with ablated(tiny_flux.model, [Ablation(SINGLE, "mean")], Support(means)):
         torch.testing.assert_close(run(), expected)
 
 

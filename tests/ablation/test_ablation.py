@@ -5,7 +5,7 @@ import torch
 from diffusers.models.transformers.transformer_flux import FluxSingleTransformerBlock
 from torch import nn
 
-from ablate2tune.ablation import Ablation, ablated, collect_means, verify
+from ablate2tune.ablation import Ablation, Support, ablated, collect_means, verify
 from ablate2tune.ablation.streams import return_names
 from ablate2tune.errors import UserError
 from ablate2tune.models import FluxDenoiser
@@ -160,7 +160,7 @@ def test_mean_by_hand():
 
     means = collect_means(model, ["blocks.0.attn"], calibrate)
     x = torch.tensor([[0.0, 0.0], [1.0, 1.0]])
-    with ablated(model, [Ablation("blocks.0.attn", "mean")], means):
+    with ablated(model, [Ablation("blocks.0.attn", "mean")], Support(means)):
         means.sigma_index = 0
         low = model(x)
         means.sigma_index = 1
@@ -171,13 +171,13 @@ def test_mean_by_hand():
     means.sigma_index = 2
     with (
         pytest.raises(UserError, match=r"blocks\.0\.attn: no calibrated mean at noise level 2"),
-        ablated(model, [Ablation("blocks.0.attn", "mean")], means),
+        ablated(model, [Ablation("blocks.0.attn", "mean")], Support(means)),
     ):
         model(x)
     means.sigma_index = 0
     with (
         pytest.raises(UserError, match=r"calibrated at shape \(2,\), used at \(3,\)"),
-        ablated(model, [Ablation("blocks.0.attn", "mean")], means),
+        ablated(model, [Ablation("blocks.0.attn", "mean")], Support(means)),
     ):
         model(torch.zeros(1, 3))
 
@@ -191,7 +191,7 @@ def test_mean_over_identical_examples_changes_nothing(tiny_flux: FluxDenoiser):
 
     addresses = ["transformer_blocks.0.attn", "single_transformer_blocks.1.proj_out"]
     means = collect_means(tiny_flux.model, addresses, lambda _: run())
-    with ablated(tiny_flux.model, [Ablation(a, "mean") for a in addresses], means):
+    with ablated(tiny_flux.model, [Ablation(a, "mean") for a in addresses], Support(means)):
         ablated_output = run()
     torch.testing.assert_close(ablated_output, run(), atol=1e-6, rtol=1e-5)
 

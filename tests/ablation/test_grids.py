@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ablate2tune.ablation import Ablation, Means, ablated, collect_means
+from ablate2tune.ablation import Ablation, Means, Support, ablated, collect_means
 from ablate2tune.ablation.grids import latent_grid
 from ablate2tune.errors import UserError
 from ablate2tune.models import FluxDenoiser
@@ -24,7 +24,7 @@ def at(denoiser: FluxDenoiser, height: int, width: int):
 def test_means_of_the_transposed_picture_are_refused(tiny_flux: FluxDenoiser):
     wide, high = at(tiny_flux, 16, 64), at(tiny_flux, 64, 16)
     means = collect_means(tiny_flux.model, [PART], lambda _: wide())
-    with ablated(tiny_flux.model, [Ablation(PART, "mean")], means):
+    with ablated(tiny_flux.model, [Ablation(PART, "mean")], Support(means)):
         wide()
         with pytest.raises(UserError, match="grid of 1 x 2 x 8, used on 1 x 8 x 2"):
             high()
@@ -37,7 +37,7 @@ def test_a_file_of_means_knows_the_grid(tiny_flux: FluxDenoiser):
     wide, high = at(tiny_flux, 16, 64), at(tiny_flux, 64, 16)
     read = Means()
     read.load(PART, collect_means(tiny_flux.model, [PART], lambda _: wide()).state(PART))
-    with ablated(tiny_flux.model, [Ablation(PART, "mean")], read):
+    with ablated(tiny_flux.model, [Ablation(PART, "mean")], Support(read)):
         wide()
         with pytest.raises(UserError, match="calibrated on a latent grid"):
             high()

@@ -36,7 +36,7 @@ def test_the_noise_has_the_spread_of_the_examples(tiny_flux, run):
     model = tiny_flux.model
     means = collect_means(model, [FF], lambda _: run(), spreads=True)
     plain = output(model, FF, run)
-    with ablated(model, [Ablation(FF, "noise")], means, Support(row_seeds=SEEDS)):
+    with ablated(model, [Ablation(FF, "noise")], Support(means, row_seeds=SEEDS)):
         noised = output(model, FF, run)  # this hook comes after that of the ablation
     unit = (noised - plain) / plain.std(0, correction=0)
     assert abs(unit.mean()) < 0.1
@@ -48,22 +48,22 @@ def test_the_noise_has_the_spread_of_the_examples(tiny_flux, run):
 def test_a_row_has_the_same_noise_in_any_batch(tiny_flux, run, address: str):
     model, ablation = tiny_flux.model, [Ablation(address, "noise")]
     means = collect_means(model, [address], lambda _: run(), spreads=True)
-    with ablated(model, ablation, means, Support(row_seeds=SEEDS)):
+    with ablated(model, ablation, Support(means, row_seeds=SEEDS)):
         together = run()
     assert not torch.allclose(together, run())
-    with ablated(model, ablation, means, Support(row_seeds=(SEEDS[2], SEEDS[0]))):
+    with ablated(model, ablation, Support(means, row_seeds=(SEEDS[2], SEEDS[0]))):
         torch.testing.assert_close(run((2, 0)), together[[2, 0]], atol=1e-5, rtol=1e-5)
-    with ablated_rows(model, [[], ablation], means, Support(row_seeds=SEEDS)):
+    with ablated_rows(model, [[], ablation], Support(means, row_seeds=SEEDS)):
         both = run((0, 1, 2, 0, 1, 2))
     torch.testing.assert_close(both, torch.cat([run(), together]), atol=1e-5, rtol=1e-5)
-    with ablated(model, ablation, means, Support(row_seeds=(1, 2, 3))):
+    with ablated(model, ablation, Support(means, row_seeds=(1, 2, 3))):
         assert not torch.allclose(run(), together)
 
 
 def test_what_does_not_vary_gets_no_noise(tiny_flux, run):
     same = (0, 0, 0)
     means = collect_means(tiny_flux.model, [FF], lambda _: run(same), spreads=True)
-    with ablated(tiny_flux.model, [Ablation(FF, "noise")], means, Support(row_seeds=SEEDS)):
+    with ablated(tiny_flux.model, [Ablation(FF, "noise")], Support(means, row_seeds=SEEDS)):
         torch.testing.assert_close(run(), run(), atol=0, rtol=0)
         noised = run()
     torch.testing.assert_close(noised, run(), atol=1e-5, rtol=1e-5)
@@ -71,14 +71,14 @@ def test_what_does_not_vary_gets_no_noise(tiny_flux, run):
 
 def test_what_it_lacks_is_said(tiny_flux, run):
     plain = collect_means(tiny_flux.model, [FF], lambda _: run())
-    for means, support, message in [
-        (None, Support(row_seeds=SEEDS), "needs calibrated spreads; call collect_means"),
-        (plain, Support(row_seeds=SEEDS), "no calibrated spread at noise level 0"),
-        (plain, Support(), "needs a seed for each row"),
-        (plain, Support(row_seeds=SEEDS[:2]), "2 row seeds for 3 rows"),
+    for support, message in [
+        (Support(row_seeds=SEEDS), "needs calibrated spreads; call collect_means"),
+        (Support(plain, row_seeds=SEEDS), "no calibrated spread at noise level 0"),
+        (Support(plain), "needs a seed for each row"),
+        (Support(plain, row_seeds=SEEDS[:2]), "2 row seeds for 3 rows"),
     ]:
         with (
             pytest.raises(UserError, match=message),
-            ablated(tiny_flux.model, [Ablation(FF, "noise")], means, support),
+            ablated(tiny_flux.model, [Ablation(FF, "noise")], support),
         ):
             run()

@@ -126,7 +126,7 @@ class Engine:
                     tokens=batch.tokens,
                 )
                 with (
-                    ablated_rows(model, [c.ablations for c in group], None, support, catalogue),
+                    ablated_rows(model, [c.ablations for c in group], support, catalogue),
                     self.blocks.running(replay=trace, start=start, copies=len(group)),
                 ):
                     values = self._run(batch.repeat(len(group)))

@@ -104,7 +104,7 @@ class Reader:
             after = items(site, call)
             names = item_streams(site, call, len(after))
             if not self.found:
-                self._take(INPUT, site, module, skipped_items(site, call), names)
+                self._take(INPUT, site, module, skipped_items(call), names)
             self._take(site.address, site, module, after, names)
 
         return hook
