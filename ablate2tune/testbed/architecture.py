@@ -58,16 +58,14 @@ TINY = Sizes(
 
 def word_tokenizer(words: Sequence[str], length: int, start: bool) -> PreTrainedTokenizerFast:
     """A word-level tokenizer; `start` adds a start token in front, as CLIP has it."""
-    special = ["<pad>", "</s>", "<unk>", *(["<s>"] if start else [])]
-    vocabulary = {word: index for index, word in enumerate([*special, *words])}
+    starts = ["<s>"] if start else []
+    vocabulary = {word: i for i, word in enumerate(["<pad>", "</s>", "<unk>", *starts, *words])}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>" if start else "$A </s>",
-        special_tokens=[
-            (token, vocabulary[token]) for token in (["<s>"] if start else []) + ["</s>"]
-        ],
+        special_tokens=[(token, vocabulary[token]) for token in [*starts, "</s>"]],
     )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
@@ -80,13 +78,7 @@ def word_tokenizer(words: Sequence[str], length: int, start: bool) -> PreTrained
 
 
 def build_pipeline(words: Sequence[str], sizes: Sizes, seed: int) -> FluxPipeline:
-    """A randomly initialised FLUX pipeline over a word list.
-
-    Args:
-        words: the vocabulary, without special tokens.
-        sizes: sizes of the parts.
-        seed: initialises all weights.
-    """
+    """A FLUX pipeline, initialised from the seed, over a word list without special tokens."""
     torch.manual_seed(seed)
     tokenizer = word_tokenizer(words, sizes.text_tokens, start=True)
     tokenizer_2 = word_tokenizer(words, sizes.text_tokens, start=False)

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import FluxPipeline
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from ablate2tune.models import FluxDenoiser, resolve_device
 from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.run_dir import RunDir, environment
-from ablate2tune.runs import read_json, read_jsonl, write_json
+from ablate2tune.runs import read_json, read_jsonl, write_bytes, write_json
 from ablate2tune.scenes.dataset.records import (
     SceneRecord,
     load_depth,
@@ -36,9 +36,7 @@ Bar = Callable[[str], AbstractContextManager[Progress]]
 def build_testbed(recipe: TestbedRecipe, bar: Bar) -> None:
     """Make the pipeline and its judge; parts that are whole are not made again.
 
-    Args:
-        recipe: all settings.
-        bar: given a part's name, a context that yields its progress callback.
+    `bar` is given a part's name and gives a context that yields its progress callback.
     """
     run = RunDir(recipe.work, recipe.model_dump(mode="json"))
     parts = recipe.work / "pipeline"
@@ -63,7 +61,7 @@ def build_testbed(recipe: TestbedRecipe, bar: Bar) -> None:
     inputs = {**inputs, "vae": recipe.vae.model_dump(), "images": recipe.vae_images}
     if not run.is_done("vae", inputs):
         with run.stage("vae", inputs) as folder, bar("autoencoder") as progress:
-            pipe = _load(parts)
+            pipe = FluxPipeline.from_pretrained(parts)
             vae = pipe.vae.to(device)
             images = load_images(training[: recipe.vae_images])
             train_vae(vae, images, recipe.vae, recipe.kl_weight, recipe.seed, folder, progress)
@@ -98,7 +96,7 @@ def build_testbed(recipe: TestbedRecipe, bar: Bar) -> None:
     judged = {**inputs, "judge": recipe.judge_training.model_dump(), "of": recipe.judge_images}
     if not run.is_done("judge", judged):
         with run.stage("judge", judged) as folder, bar("judge") as progress:
-            _make_judge(recipe, training, _load(parts), folder, device, progress)
+            _make_judge(recipe, training, parts, folder, device, progress)
             _copy(folder / "judge", recipe.judge)
 
     _copy(parts, recipe.out)
@@ -108,7 +106,7 @@ def build_testbed(recipe: TestbedRecipe, bar: Bar) -> None:
 def _make_judge(
     recipe: TestbedRecipe,
     training: list[SceneRecord],
-    pipe: FluxPipeline,
+    parts: Path,
     folder: Path,
     device: torch.device,
     progress: Progress,
@@ -120,10 +118,11 @@ def _make_judge(
     images, masks, depth = load_images(training), load_masks(training), load_depth(training)
     seen = depth[masks > 0]
     offset, scale = float(np.mean(seen)), float(np.std(seen))
+    vae = FluxPipeline.from_pretrained(parts).vae.to(device)
     judge = build_judge(labels, recipe.seed).to(device)  # pyright: ignore
     train_judge(
         judge,
-        [images, reconstruct(pipe.vae.to(device), images)],
+        [images, reconstruct(vae, images)],
         label_maps(training, masks, labels),
         ((depth - offset) / scale).astype(np.float32),
         recipe.judge_training,
@@ -149,10 +148,6 @@ def provenance(recipe: TestbedRecipe) -> dict:
     }
 
 
-def _load(folder: Path) -> FluxPipeline:
-    return FluxPipeline.from_pretrained(folder)
-
-
 def _testbed_denoiser(parts: Path, recipe: TestbedRecipe, device: torch.device) -> FluxDenoiser:
     config = ModelConfig(
         path=str(parts),
@@ -160,7 +155,7 @@ def _testbed_denoiser(parts: Path, recipe: TestbedRecipe, device: torch.device) 
         width=recipe.scenes.size,
         max_sequence_length=Sizes().text_tokens,
     )
-    return FluxDenoiser(_load(parts).to(device), config)
+    return FluxDenoiser(FluxPipeline.from_pretrained(parts).to(device), config)
 
 
 def _cached_latents(denoiser: FluxDenoiser, records: list[SceneRecord], path: Path) -> torch.Tensor:
@@ -169,8 +164,7 @@ def _cached_latents(denoiser: FluxDenoiser, records: list[SceneRecord], path: Pa
         images = load_images(records)
         mirror = np.ascontiguousarray(images[:, :, ::-1])
         latents = torch.cat([denoiser.encode_images(each).cpu() for each in (images, mirror)])
-        save_file({"latents": latents}, path.with_suffix(".tmp"))
-        path.with_suffix(".tmp").replace(path)
+        write_bytes(path, save({"latents": latents}))
     return load_file(path)["latents"]
 
 
@@ -178,8 +172,7 @@ def _copy(source: Path, target: Path) -> None:
     temporary = target.with_name(target.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     shutil.copytree(source, temporary)
-    for extra in ("README.md",):
-        if (target / extra).exists():
-            shutil.copy2(target / extra, temporary / extra)
+    if (target / "README.md").exists():
+        shutil.copy2(target / "README.md", temporary)
     shutil.rmtree(target, ignore_errors=True)
     temporary.replace(target)

@@ -53,12 +53,9 @@ def build_judge(labels: Sequence[str], seed: int) -> SegformerForSemanticSegment
 def label_maps(
     records: Sequence[SceneRecord], masks: np.ndarray, labels: Sequence[str]
 ) -> np.ndarray:
-    """Class maps from instance masks: 0 background, 1 + index of the label elsewhere.
+    """Class maps, 0 background, 1 + index of the label elsewhere, from the scenes' masks.
 
-    Args:
-        records: the scenes.
-        masks: uint8, (n, height, width), 0 background, 1 subject, 2 object.
-        labels: the judge's labels.
+    These are uint8, (n, height, width): 0 background, 1 subject, 2 object.
     """
     maps = np.zeros_like(masks)
     for index, record in enumerate(records):
@@ -86,14 +83,8 @@ def paste(
     Some pairs of objects never occur in the training scenes; without this the judge reads an
     object's kind from what usually stands beside it.
 
-    Args:
-        pixels: (batch, 3, height, width).
-        classes: (batch, height, width) class indices, 0 background.
-        depth: (batch, height, width).
-        generator: draws which pictures, from which and which of its objects.
-
-    Returns:
-        The three, with the pasted objects in all of them.
+    Pixels are (batch, 3, height, width), class indices (0 background) and depth (batch, height,
+    width); the pasted objects are in all three.
     """
     batch = len(pixels)
     other = torch.randperm(batch, generator=generator)
@@ -115,10 +106,8 @@ def paste(
 def judge_loss(logits: Tensor, classes: Tensor, depth: Tensor) -> Tensor:
     """Cross entropy over all pixels plus L1 of the depth over the objects' pixels.
 
-    Args:
-        logits: (batch, 1 + labels + 1, h, w), upsampled to the targets' size here.
-        classes: (batch, height, width) class indices.
-        depth: (batch, height, width), normalised.
+    Logits are (batch, 1 + labels + 1, h, w), upsampled here to the size of the class indices and
+    the normalised depth, (batch, height, width).
     """
     logits = F.interpolate(logits, size=classes.shape[-2:], mode="bilinear", align_corners=False)
     objects = classes > 0
@@ -138,20 +127,11 @@ def train_judge(
 ) -> None:
     """Train the judge in place.
 
-    Args:
-        judge: randomly initialised.
-        pictures: versions of the same scenes (rendered, autoencoded), each uint8
-            (n, height, width, 3); a version is drawn per example.
-        classes: uint8, (n, height, width).
-        depth: float32, (n, height, width), normalised.
-        config: steps and rates.
-        seed: base of all draws.
-        work: folder of the training state.
-        on_progress: called with (step, steps).
+    `pictures` are versions of the same scenes (rendered, autoencoded), each uint8 (n, height,
+    width, 3); a version is drawn per example. Class maps are uint8, the normalised depth float32,
+    both (n, height, width). `work` is the folder of the training state.
     """
     device = judge.device
-    judge.requires_grad_(True).train()
-    optimizer = torch.optim.AdamW(judge.parameters(), lr=config.learning_rate, weight_decay=1e-4)
 
     def parts_at(step: int) -> Parts:
         rng = seeding.numpy_generator(seed, "judge-batch", step)
@@ -165,8 +145,7 @@ def train_judge(
         pixels = augment(pixels, generator)
         return [lambda: judge_loss(judge(pixels).logits, target, metres)]
 
-    resumable_training("judge", judge, [optimizer], parts_at, config, work, on_progress=on_progress)
-    judge.requires_grad_(False).eval()
+    resumable_training("judge", judge, parts_at, config, work, on_progress, weight_decay=1e-4)
 
 
 def save_judge(

@@ -18,6 +18,8 @@ from ablate2tune.testbed.testbed_recipe import PartConfig
 Parts = Sequence[Callable[[], Tensor]]
 """The losses of a step's micro-batches, to be computed and averaged."""
 Gradients = tuple[Tensor | None, ...]
+OPTIMIZER = "optimizer0"
+"""Prefix of its tensors in the state."""
 
 
 def learning_rate(step: int, config: PartConfig) -> float:
@@ -35,67 +37,68 @@ def learning_rate(step: int, config: PartConfig) -> float:
 def resumable_training(
     name: str,
     module: nn.Module,
-    optimizers: list[torch.optim.Optimizer],
     parts_at: Callable[[int], Parts],
     config: PartConfig,
     work: Path,
-    ema: tuple[nn.Module, float] | None = None,
     on_progress: Progress | None = None,
+    *,
+    ema: tuple[nn.Module, float] | None = None,
+    betas: tuple[float, float] = (0.9, 0.999),
+    weight_decay: float = 0.0,
 ) -> None:
     """Train until `config.steps`, resuming from `work/NAME.safetensors` if it is there.
 
     Args:
         name: names the state and the log.
-        module: what is trained, in train mode.
-        optimizers: over the module's parameters.
+        module: is trained by AdamW, and frozen in the end.
         parts_at: the losses of a step's micro-batches; everything random in them is a function
             of the step. Several are computed side by side, one thread each.
         config: steps and rates.
         work: folder of the state and of the log.
-        ema: a copy of the module that holds the running average, and its decay.
         on_progress: called with (step, steps).
+        ema: a copy of the module that holds the running average, and its decay.
+        betas: AdamW's.
+        weight_decay: AdamW's.
     """
     state_path, log_path = work / f"{name}.safetensors", work / f"{name}.jsonl"
     averaged, decay = ema or (None, 0.0)
-
-    def save(step: int) -> None:
-        tensors = {f"module.{key}": value for key, value in module.state_dict().items()}
-        if averaged is not None:
-            tensors |= {f"ema.{key}": value for key, value in averaged.state_dict().items()}
-        for index, optimizer in enumerate(optimizers):
-            tensors |= optimizer_tensors(optimizer, f"optimizer{index}")
-        save_state(state_path, tensors, {"step": step})
-
+    held = {"module": module} | ({"ema": averaged} if averaged is not None else {})
+    parameters = list(module.requires_grad_(True).train().parameters())
+    optimizer = torch.optim.AdamW(
+        parameters, lr=config.learning_rate, betas=betas, weight_decay=weight_decay
+    )
     start = 0
     if state_path.exists():
         tensors, counters = load_state(state_path)
         start = counters["step"]
-        module.load_state_dict(_under("module.", tensors))
-        if averaged is not None:
-            averaged.load_state_dict(_under("ema.", tensors))
-        for index, optimizer in enumerate(optimizers):
-            restore_optimizer(optimizer, tensors, f"optimizer{index}")
+        for part, holder in held.items():
+            own = [key for key in tensors if key.startswith(f"{part}.")]
+            holder.load_state_dict({key.removeprefix(f"{part}."): tensors[key] for key in own})
+        restore_optimizer(optimizer, tensors, OPTIMIZER)
 
     began = time.perf_counter()
-    parameters = list(module.parameters())
     for step in range(start, config.steps):
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(step, config)
+        optimizer.param_groups[0]["lr"] = learning_rate(step, config)
         loss = accumulate_gradients(parts_at(step), parameters)
         nn.utils.clip_grad_norm_(parameters, 1.0)
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad()
+        optimizer.step()
+        optimizer.zero_grad()
         if averaged is not None:
             _update_average(averaged, module, min(decay, (1 + step) / (10 + step)))
         done = step + 1
         if done % config.checkpoint_every == 0 or done == config.steps:
-            save(done)
+            tensors = {
+                f"{part}.{key}": value
+                for part, holder in held.items()
+                for key, value in holder.state_dict().items()
+            }
+            tensors |= optimizer_tensors(optimizer, OPTIMIZER)
+            save_state(state_path, tensors, {"step": done})
             seconds = round(time.perf_counter() - began, 1)
             append_jsonl(log_path, [{"step": done, "loss": loss, "seconds": seconds}])
         if on_progress:
             on_progress(done, config.steps)
+    module.requires_grad_(False).eval()
 
 
 def accumulate_gradients(parts: Parts, parameters: Sequence[nn.Parameter]) -> float:
@@ -134,9 +137,3 @@ def _one_thread_each(parts: int) -> Iterator[ThreadPoolExecutor | None]:
 @torch.no_grad()
 def _update_average(averaged: nn.Module, module: nn.Module, decay: float) -> None:
     torch._foreach_lerp_(list(averaged.parameters()), list(module.parameters()), 1 - decay)
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {
-        key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)
-    }

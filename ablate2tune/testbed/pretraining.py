@@ -51,22 +51,14 @@ def pretrain_denoiser(
     work: Path,
     on_progress: Progress | None = None,
 ) -> None:
-    """Train the transformer in place; it ends with the averaged weights.
+    """Train the transformer in place; it ends with the weights averaged with decay `ema`.
 
-    Args:
-        denoiser: with frozen, pretrained text encoders and autoencoder.
-        latents: packed latents of the records, (n, tokens, channels).
-        records: the scenes, in the latents' order.
-        mixes: what the captions say, in order of their first steps.
-        config: steps and rates.
-        ema: decay of the weight average.
-        seed: base of all draws.
-        work: folder of the training state.
-        on_progress: called with (step, steps).
+    The text encoders and the autoencoder are frozen. `latents` are packed, one row per record,
+    (n, tokens, channels); `mixes` come in order of their first steps; `work` is the folder of the
+    training state.
     """
     model = denoiser.pipe.transformer
     averaged = copy.deepcopy(model).requires_grad_(False)
-    model.requires_grad_(True).train()
     shift = denoiser.sigma_shift
 
     def parts_at(step: int) -> Parts:
@@ -89,11 +81,8 @@ def pretrain_denoiser(
         parts = (slice(0, half), slice(half, 2 * half))
         return [lambda part=part: loss(part) for part in parts]
 
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=0.0
-    )
+    average = averaged, ema
     resumable_training(
-        "denoiser", model, [optimizer], parts_at, config, work, (averaged, ema), on_progress
+        "denoiser", model, parts_at, config, work, on_progress, ema=average, betas=(0.9, 0.99)
     )
     model.load_state_dict(averaged.state_dict())
-    model.requires_grad_(False).eval()

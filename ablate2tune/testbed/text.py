@@ -9,7 +9,6 @@ what relations mean to their two sides, as large encoders do from text in which 
 """
 
 import random
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,8 +36,9 @@ def word_list() -> list[str]:
     return list(dict.fromkeys(word for phrase in phrases for word in phrase.split()))
 
 
-def random_caption(rng: random.Random, kinds: Sequence[str]) -> str:
+def random_caption(rng: random.Random) -> str:
     """A caption of two coloured objects; three in four state a relation."""
+    kinds = list(vocabulary.KINDS)
     first, second = rng.sample(list(vocabulary.COLOURS), 2)
     subject, thing = rng.choice(kinds), rng.choice(kinds)
     if rng.random() < 0.25:
@@ -69,18 +69,15 @@ def pretrain_text(
 ) -> None:
     """Train both text encoders of the pipeline in place on generated captions."""
     torch.manual_seed(seeding.seed_for(seed, "text-heads"))
-    heads = TextHeads(pipe).requires_grad_(True).train()
-    optimizer = torch.optim.AdamW(heads.parameters(), lr=config.learning_rate, weight_decay=0.0)
-    kinds = list(vocabulary.KINDS)
+    heads = TextHeads(pipe)
 
     def parts_at(step: int) -> Parts:
         rng = random.Random(seeding.seed_for(seed, "text", step))
-        captions = [random_caption(rng, kinds) for _ in range(config.batch_size)]
+        captions = [random_caption(rng) for _ in range(config.batch_size)]
         generator = seeding.torch_generator(seed, "text-mask", step)
         return [lambda: text_loss(pipe, heads, captions, generator)]
 
-    resumable_training("text", heads, [optimizer], parts_at, config, work, on_progress=on_progress)
-    heads.requires_grad_(False).eval()
+    resumable_training("text", heads, parts_at, config, work, on_progress)
 
 
 def text_loss(
@@ -147,26 +144,21 @@ class ProbeAccuracy(NamedTuple):
 
 
 @torch.no_grad()
-def _embeddings(pipe: FluxPipeline, captions: list[str]) -> tuple[Tensor, Tensor]:
-    embeds, pooled, _ = pipe.encode_prompt(
-        captions, max_sequence_length=pipe.tokenizer_2.model_max_length
-    )
-    assert embeds is not None and pooled is not None
-    return embeds, pooled
-
-
 def probe_text(pipe: FluxPipeline, seed: int, captions: int = 3000) -> ProbeAccuracy:
     """Linear probes for subject/object role and relation on fresh captions."""
-    rng = random.Random(seeding.seed_for(seed, "probe"))
+    rng, kinds = random.Random(seeding.seed_for(seed, "probe")), list(vocabulary.KINDS)
     relations, colours, texts = [], [], []
     for _ in range(captions):
         first, second = rng.sample(list(vocabulary.COLOURS), 2)
         relation = rng.choice(list(vocabulary.RELATIONS))
-        subject, thing = rng.choice(list(vocabulary.KINDS)), rng.choice(list(vocabulary.KINDS))
+        subject, thing = rng.choice(kinds), rng.choice(kinds)
         texts.append(vocabulary.caption(first, subject, relation, second, thing))
         colours.append((first, second))
         relations.append(list(vocabulary.RELATIONS).index(relation))
-    embeds, pooled = _embeddings(pipe, texts)
+    embeds, pooled, _ = pipe.encode_prompt(
+        texts, max_sequence_length=pipe.tokenizer_2.model_max_length
+    )
+    assert embeds is not None and pooled is not None
     ids = _tokens(pipe.tokenizer_2, texts)
     rows, roles = [], []
     for index, pair in enumerate(colours):

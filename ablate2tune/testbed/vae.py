@@ -50,18 +50,9 @@ def train_vae(
 ) -> None:
     """Train the autoencoder in place, then set its shift and scaling factors.
 
-    Args:
-        vae: randomly initialised.
-        images: uint8, (n, height, width, 3).
-        config: steps and rates.
-        kl_weight: weight of the KL term.
-        seed: base of all draws.
-        work: folder of the training state.
-        on_progress: called with (step, steps).
+    `images` are uint8, (n, height, width, 3); `work` is the folder of the training state.
     """
     device = vae.device
-    vae.requires_grad_(True).train()
-    optimizer = torch.optim.AdamW(vae.parameters(), lr=config.learning_rate, weight_decay=0.0)
 
     def parts_at(step: int) -> Parts:
         rng = seeding.numpy_generator(seed, "vae-batch", step)
@@ -76,8 +67,7 @@ def train_vae(
             for part, rows in enumerate(halves)
         ]
 
-    resumable_training("vae", vae, [optimizer], parts_at, config, work, on_progress=on_progress)
-    vae.requires_grad_(False).eval()
+    resumable_training("vae", vae, parts_at, config, work, on_progress)
     set_latent_scale(vae, images[:1000])
 
 

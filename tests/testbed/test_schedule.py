@@ -25,7 +25,6 @@ def run(work: Path, stop_at: int | None = None) -> tuple[torch.Tensor, torch.Ten
     torch.manual_seed(0)
     module, average = torch.nn.Linear(3, 1), torch.nn.Linear(3, 1)
     average.load_state_dict(module.state_dict())
-    optimizer = torch.optim.AdamW(module.parameters())
 
     def loss(inputs: torch.Tensor) -> torch.Tensor:
         return (module(inputs) - inputs.sum(1, keepdim=True)).square().mean()
@@ -36,7 +35,7 @@ def run(work: Path, stop_at: int | None = None) -> tuple[torch.Tensor, torch.Ten
         inputs = torch.randn(4, 3, generator=torch.Generator().manual_seed(step))
         return [lambda: loss(inputs[:2]), lambda: loss(inputs[2:])]
 
-    resumable_training("part", module, [optimizer], parts_at, CONFIG, work, (average, 0.9))
+    resumable_training("part", module, parts_at, CONFIG, work, ema=(average, 0.9))
     return module.weight.detach().clone(), average.weight.detach().clone()
 
 
