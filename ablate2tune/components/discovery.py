@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from torch import nn
 
 from ablate2tune.components.catalogue import Catalogue, Component, Role
-from ablate2tune.components.heads import OUT, Heads, find_heads
+from ablate2tune.components.heads import find_heads, out_projections
 from ablate2tune.components.overrides import NO_HEADS, not_residual
 from ablate2tune.components.tree import children, descendants, parameter_count, without_adapter
 from ablate2tune.errors import UserError
@@ -44,7 +44,13 @@ def discover(model: nn.Module) -> Catalogue:
             where=type(model._orig_mod).__name__,
             mend="pass the model that was given to torch.compile",
         )
-    _refuse_fused(model)
+    for address, module in model.named_modules():
+        if getattr(module, "fused_projections", False) is True:
+            raise UserError(
+                "query, key and value projections are fused",
+                where=address,
+                mend="call unfuse_qkv_projections() first",
+            )
     model = without_adapter(model)
     components: list[Component] = []
     for name, stack in _stacks(model, ""):
@@ -56,16 +62,6 @@ def discover(model: nn.Module) -> Catalogue:
             mend="a stack is a ModuleList of blocks of one class that hold an attention",
         )
     return Catalogue(components)
-
-
-def _refuse_fused(model: nn.Module) -> None:
-    for address, module in model.named_modules():
-        if getattr(module, "fused_projections", False) is True:
-            raise UserError(
-                "query, key and value projections are fused",
-                where=address,
-                mend="call unfuse_qkv_projections() first",
-            )
 
 
 def _stacks(module: nn.Module, path: str) -> Iterator[tuple[str, nn.ModuleList]]:
@@ -103,7 +99,7 @@ def _block_components(block: nn.Module, stack: str, index: int) -> Iterator[Comp
     ]
     inside = {path: tuple(_projections(path, child)) for path, child, _ in sublayers}
     modules = dict(descendants(block, address))
-    writers = _writers(sublayers)
+    writers, no_heads = _writers(sublayers), NO_HEADS.get(type(block).__name__)
 
     def component(path: str, module: nn.Module, parent: str | None, **facts) -> Component:
         kind, parameters = type(module).__name__, parameter_count(module)
@@ -132,7 +128,7 @@ def _block_components(block: nn.Module, stack: str, index: int) -> Iterator[Comp
             role=role,
             linears=linears(path),
             writes=path in writers,
-            heads=_heads(block, path, child) if role == "attention" else None,
+            heads=(no_heads or find_heads(path, child)) if role == "attention" else None,
         )
         for name in inside[path]:
             if name != path:
@@ -176,27 +172,16 @@ def _writers(sublayers: list[tuple[str, nn.Module, Role]]) -> set[str]:
     Attentions and feed-forwards do, unless a bare projection of the block takes their place: then
     that one writes, and so do the attentions that have an out-projection of their own.
     """
+    attentions = {path: module for path, module, role in sublayers if role == "attention"}
     found = {path for path, _, role in sublayers if role == "feed-forward"}
-    if not found:
-        found = {
-            path
-            for path, _, role in sublayers
-            if role == "projection" and WRITER.fullmatch(path.rpartition(".")[2])
-        }
-        attentions = [(path, module) for path, module, role in sublayers if role == "attention"]
-        return found | {path for path, module in attentions if not found or _projects(module)}
-    return found | {path for path, _, role in sublayers if role == "attention"}
-
-
-def _projects(attention: nn.Module) -> bool:
-    return any(
-        isinstance(inner, nn.Linear) and OUT.fullmatch(name)
-        for name, inner in descendants(attention)
-    )
-
-
-def _heads(block: nn.Module, path: str, attention: nn.Module) -> Heads | str:
-    return NO_HEADS.get(type(block).__name__) or find_heads(path, attention)
+    if found:
+        return found | attentions.keys()
+    found = {
+        path
+        for path, _, role in sublayers
+        if role == "projection" and WRITER.fullmatch(path.rpartition(".")[2])
+    }
+    return found | {p for p, module in attentions.items() if not found or out_projections(module)}
 
 
 def _projections(address: str, module: nn.Module) -> Iterator[str]:

@@ -56,11 +56,7 @@ def find_heads(address: str, attention: nn.Module) -> Heads | str:
         count = _integer(getattr(attention, "config", None), "num_attention_heads")
     if count is None:
         return "its class does not say how many heads it has"
-    projections = {
-        name: module
-        for name, module in descendants(attention)
-        if isinstance(module, nn.Linear) and OUT.fullmatch(name)
-    }
+    projections = out_projections(attention)
     if not projections:
         query = without_adapter(getattr(attention, "to_q", nn.Identity()))
         if not isinstance(query, nn.Linear):
@@ -77,6 +73,15 @@ def find_heads(address: str, attention: nn.Module) -> Heads | str:
             stream = "image"
         sites.append(HeadSite(f"{address}.{name}", "input", width, stream))
     return Heads(count, tuple(sites))
+
+
+def out_projections(attention: nn.Module) -> dict[str, nn.Linear]:
+    """An attention's out-projections by their names in it."""
+    return {
+        name: module
+        for name, module in descendants(attention)
+        if isinstance(module, nn.Linear) and OUT.fullmatch(name)
+    }
 
 
 def _integer(module: object, name: str) -> int | None:

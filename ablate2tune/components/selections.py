@@ -33,11 +33,6 @@ class Selection:
     tokens: str | tuple[int, ...] | None = None
     """Text positions: a name that the caller defines per example, or positions from 0 on."""
 
-    @property
-    def whole(self) -> bool:
-        """Whether the address names the component as a whole."""
-        return self == Selection(self.path)
-
 
 def parse(address: str) -> Selection:
     """Read an address.

@@ -1,36 +1,30 @@
 """The tree of a model's components as text: shapes, heads, parameters, counts, cost of a sweep."""
 
+from collections import Counter
 from collections.abc import Iterator
+from itertools import groupby
 
 from ablate2tune.components.catalogue import Catalogue, Component
 from ablate2tune.components.heads import Heads
 
 
 def describe(name: str, catalogue: Catalogue) -> Iterator[str]:
-    """Lines that show a catalogue; runs of equal blocks are shown once.
-
-    Args:
-        name: what the model is called in its pipeline.
-        catalogue: its components.
-    """
+    """Lines that show a catalogue by the model's name; runs of equal blocks are shown once."""
     total = sum(block.parameters for block in catalogue.blocks)
     yield f"{name}: {_plural(len(catalogue.blocks), 'block')}, {_short(total)} parameters in them"
     for stack, blocks in catalogue.stacks.items():
-        for run in _runs(catalogue, blocks):
-            yield from _run(catalogue, stack, run)
-    yield "  " + _counts(catalogue)
+        for _, run in groupby(blocks, key=lambda block: _shape(catalogue, block)):
+            yield from _run(catalogue, stack, list(run))
+    levels = Counter(part.level for part in catalogue)
+    heads = sum(part.heads.count for part in catalogue if isinstance(part.heads, Heads))
+    counts = [
+        _plural(levels["block"], "block"),
+        _plural(levels["sublayer"], "sub-layer"),
+        _plural(levels["projection"], "projection"),
+        _plural(heads, "head"),
+    ]
+    yield f"  {', '.join(counts)}"
     yield "  " + _cost(catalogue)
-
-
-def _runs(catalogue: Catalogue, blocks: list[Component]) -> Iterator[list[Component]]:
-    """Consecutive blocks that are made alike."""
-    run: list[Component] = []
-    for block in blocks:
-        if run and _shape(catalogue, block) != _shape(catalogue, run[-1]):
-            yield run
-            run = []
-        run.append(block)
-    yield run
 
 
 def _shape(catalogue: Catalogue, block: Component) -> tuple:
@@ -68,36 +62,15 @@ def _run(catalogue: Catalogue, stack: str, run: list[Component]) -> Iterator[str
             yield f"      {', '.join(names)}"
 
 
-def _counts(catalogue: Catalogue) -> str:
-    def many(level: str) -> int:
-        return sum(part.level == level for part in catalogue)
-
-    return ", ".join(
-        [
-            _plural(many("block"), "block"),
-            _plural(many("sublayer"), "sub-layer"),
-            _plural(many("projection"), "projection"),
-            _plural(head_count(catalogue), "head"),
-        ]
-    )
-
-
-def head_count(catalogue: Catalogue) -> int:
-    """Heads that can be ablated, over all attentions."""
-    return sum(part.heads.count for part in catalogue if isinstance(part.heads, Heads))
-
-
 def _cost(catalogue: Catalogue) -> str:
-    blocks = [block for block in catalogue.blocks if block.obstacle is None]
-    every = len(catalogue.blocks)
     # Block k skipped: the k blocks before it are those of the baseline.
-    positions = {block.address: place for place, block in enumerate(catalogue.blocks)}
-    saved = sum(positions[block.address] for block in blocks)
-    full = (len(blocks) + 1) * every
+    places = [k for k, block in enumerate(catalogue.blocks) if block.obstacle is None]
+    forwards = len(places) + 1
+    full = forwards * len(catalogue.blocks)
     return (
-        f"a sweep of all blocks takes {len(blocks) + 1} forwards per example and noise level: "
-        f"{full} block evaluations, {full - saved} where the unchanged blocks before the ablated "
-        "one are not run again"
+        f"a sweep of all blocks takes {forwards} forwards per example and noise level: "
+        f"{full} block evaluations, {full - sum(places)} where the unchanged blocks before the "
+        "ablated one are not run again"
     )
 
 
