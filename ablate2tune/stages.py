@@ -5,8 +5,8 @@ import time
 from typing import Any
 
 from ablate2tune.compare.stage import STAGE as COMPARE
-from ablate2tune.folder_lock import lock
-from ablate2tune.identity import NOT_HERE
+from ablate2tune.disk.folder_lock import lock
+from ablate2tune.disk.identity import NOT_HERE
 from ablate2tune.localize.stage import STAGE as LOCALIZE
 from ablate2tune.progress import Terminal
 from ablate2tune.recipe import Recipe

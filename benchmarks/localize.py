@@ -31,8 +31,8 @@ from ablate2tune.contrasts.contrast import Contrast
 from ablate2tune.contrasts.makers.rendered_scenes import scene_contrasts
 from ablate2tune.localize.localize_config import LocalizeConfig
 from ablate2tune.localize.localizing import localize
-from ablate2tune.localize.margins.examples import encode
-from ablate2tune.localize.margins.margin import Levels, batch_loss, batches, measure
+from ablate2tune.localize.margins.caption_losses import Levels, batch_loss, batches, measure
+from ablate2tune.localize.margins.encoded_examples import encode
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.measuring.engine import BASELINE, Engine
 from ablate2tune.localize.measuring.replay import Blocks

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from ablate2tune.disk.identity import NOT_HERE
 from ablate2tune.errors import UserError
-from ablate2tune.identity import NOT_HERE
 from ablate2tune.run_dir import RunDir
 
 

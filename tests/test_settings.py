@@ -6,7 +6,7 @@ from typing import Annotated
 import pytest
 from pydantic import ValidationError
 
-from ablate2tune.identity import identity
+from ablate2tune.disk.identity import identity
 from ablate2tune.settings import Mark, Positive, Settings
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from ablate2tune.disk.identity import NOT_HERE
 from ablate2tune.errors import UserError
-from ablate2tune.identity import NOT_HERE
 from ablate2tune.progress import Terminal
 from ablate2tune.recipe import Recipe, load_recipe
 from ablate2tune.run_dir import RunDir
@@ -157,7 +157,7 @@ def test_inputs_are_those_that_the_work_began_with(adder: Adder, tmp_path: Path)
 
 def test_one_process_at_a_time(adder: Adder, tmp_path: Path) -> None:
     hold = (
-        "import pathlib, sys; from ablate2tune.folder_lock import lock\n"
+        "import pathlib, sys; from ablate2tune.disk.folder_lock import lock\n"
         "with lock(pathlib.Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     )
     folder = tmp_path / "x" / "add"

@@ -9,8 +9,8 @@ from typing import Any
 from ablate2tune.ablation.interventions import Ablation, Support, ablated, check_mode
 from ablate2tune.compare.compare_config import RUN, ArmConfig
 from ablate2tune.components import discover
+from ablate2tune.disk.identity import identity
 from ablate2tune.errors import UserError
-from ablate2tune.identity import identity
 from ablate2tune.models import Denoiser
 from ablate2tune.models.adapter_files import (
     PEFT_WEIGHTS,

@@ -27,7 +27,7 @@ from ablate2tune.compare.prompts import Prompt, plain_prompts, relation_prompts,
 from ablate2tune.compare.shown import ABOUT, Shown, detection_row, read_shown, write_shown
 from ablate2tune.compare.shown import FILE as VERDICTS
 from ablate2tune.compare.verdicts import give_verdict
-from ablate2tune.identity import file_hash
+from ablate2tune.disk.identity import file_hash
 from ablate2tune.models import Denoiser, check_fit
 from ablate2tune.pictures import read_images
 from ablate2tune.progress import Progress

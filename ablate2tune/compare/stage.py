@@ -13,7 +13,7 @@ from ablate2tune.compare.scores import FILE, derive_scores, read_scores
 from ablate2tune.compare.scores_table import scores_table
 from ablate2tune.compare.shown import ABOUT, read_shown
 from ablate2tune.compare.tracking import Labels, track, tracking_mode
-from ablate2tune.identity import identity
+from ablate2tune.disk.identity import identity
 from ablate2tune.models import check_trainable, load_denoiser
 from ablate2tune.recipe import Recipe
 from ablate2tune.runs import content_hash, read_json

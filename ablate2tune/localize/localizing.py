@@ -17,9 +17,9 @@ from ablate2tune.localize.findings.finding import Finding, Ranked
 from ablate2tune.localize.findings.head_table import head_conditions
 from ablate2tune.localize.findings.information import check_information
 from ablate2tune.localize.localize_config import LocalizeConfig
-from ablate2tune.localize.margins.examples import Split, split_groups
-from ablate2tune.localize.margins.margin import TEXTS, Levels
-from ablate2tune.localize.margins.phrases import of_equal_length
+from ablate2tune.localize.margins.caption_losses import TEXTS, Levels
+from ablate2tune.localize.margins.encoded_examples import Split, split_groups
+from ablate2tune.localize.margins.phrase_tokens import of_equal_length
 from ablate2tune.localize.measuring.activation_means import check_mode
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.measuring.processes import Processes

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ablate2tune.ablation import Support, ablated
 from ablate2tune.ablation.streams import bound_arguments
 from ablate2tune.errors import UserError
-from ablate2tune.localize.margins.margin import Levels, noised_batch
+from ablate2tune.localize.margins.caption_losses import Levels, noised_batch
 from ablate2tune.localize.measuring.activation_means import Calibration
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.measuring.engine import Engine

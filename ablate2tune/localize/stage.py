@@ -9,7 +9,7 @@ from ablate2tune.contrasts.makers.rendered_scenes import scene_contrasts
 from ablate2tune.contrasts.reading import read_contrasts
 from ablate2tune.errors import UserError
 from ablate2tune.localize.localizing import localize
-from ablate2tune.localize.own.stage import localize_on_own
+from ablate2tune.localize.own.ranking_on_own import localize_on_own
 from ablate2tune.localize.probes.probe import PROBES, Needs
 from ablate2tune.localize.ranking.ranking_figures import table
 from ablate2tune.localize.ranking.ranking_file import Ranking

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from ablate2tune.checkpoint import load_state, save_state
+from ablate2tune.disk.state_file import load_state, save_state
 
 GIVEN_BACK = 0.75
 """The last weights are not kept if they have lost more than this share of the best gain: single

@@ -15,9 +15,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ablate2tune import runs
-from ablate2tune.checkpoint import save_state
+from ablate2tune.disk.identity import identity
+from ablate2tune.disk.state_file import save_state
 from ablate2tune.errors import UserError
-from ablate2tune.identity import identity
 from ablate2tune.models import Conditioning, Denoiser
 from ablate2tune.scenes.dataset.records import SceneRecord, load_images
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ablate2tune import runs
-from ablate2tune.checkpoint import load_state, optimizer_tensors, restore_optimizer, save_state
+from ablate2tune.disk.state_file import load_state, optimizer_tensors, restore_optimizer, save_state
 from ablate2tune.errors import UserError
 
 

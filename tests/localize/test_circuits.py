@@ -18,7 +18,7 @@ from ablate2tune.localize.findings.neighbours import find_neighbours
 from ablate2tune.localize.findings.sufficient import choose, find_sufficient
 from ablate2tune.localize.localize_config import JointConfig
 from ablate2tune.localize.localizing import localize
-from ablate2tune.localize.margins.margin import Margins
+from ablate2tune.localize.margins.caption_losses import Margins
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.statistics.clusters import Clusters
 from ablate2tune.statistics.resampling import Resampling

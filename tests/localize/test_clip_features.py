@@ -8,11 +8,11 @@ import torch
 from PIL import Image
 from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel
 
+from ablate2tune.disk.picture_reading import read_picture
 from ablate2tune.errors import UserError
 from ablate2tune.localize.generate import inception
 from ablate2tune.localize.generate.clip import Clip, clip_scores, processor_of
 from ablate2tune.localize.generate.pairs import read_pairs
-from ablate2tune.picture_reading import read_picture
 
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073])
 STD = np.array([0.26862954, 0.26130258, 0.27577711])

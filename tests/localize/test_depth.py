@@ -33,8 +33,8 @@ from ablate2tune.localize.findings.depth.stream_features import (
     read_streams,
 )
 from ablate2tune.localize.localizing import localize
-from ablate2tune.localize.margins.examples import encode
-from ablate2tune.localize.margins.margin import noise_for
+from ablate2tune.localize.margins.caption_losses import noise_for
+from ablate2tune.localize.margins.encoded_examples import encode
 from ablate2tune.models import FluxDenoiser, load_denoiser
 from ablate2tune.statistics.clusters import Clusters
 from ablate2tune.statistics.resampling import Resampling

@@ -7,7 +7,7 @@ import torch
 from ablate2tune.ablation import ablated, collect_means
 from ablate2tune.components import discover
 from ablate2tune.errors import UserError
-from ablate2tune.localize.margins.margin import Batch, batch_loss, noised_batch
+from ablate2tune.localize.margins.caption_losses import Batch, batch_loss, noised_batch
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.measuring.engine import BASELINE, Engine
 from ablate2tune.localize.measuring.replay import Blocks, Trace

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from ablate2tune.localize.margins.caption_losses import Batch, noised_batch
 from ablate2tune.localize.margins.gain import slopes, steepest, weight_gradients
-from ablate2tune.localize.margins.margin import Batch, noised_batch
 from ablate2tune.localize.measuring.engine import Engine
 
 MODULES = [

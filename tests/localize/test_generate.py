@@ -14,19 +14,19 @@ from pydantic import ValidationError
 from ablate2tune.compare.judges.judging import Judging
 from ablate2tune.compare.verdicts import give_verdict
 from ablate2tune.contrasts.makers.rendered_scenes import scene_contrasts
+from ablate2tune.disk.picture_reading import read_picture, read_pictures
 from ablate2tune.errors import UserError
 from ablate2tune.localize.generate.clip import Clip
-from ablate2tune.localize.generate.examples import pair_examples, prompt_of, scene_examples
+from ablate2tune.localize.generate.drawn_examples import pair_examples, prompt_of, scene_examples
 from ablate2tune.localize.generate.pairs import read_pairs
 from ablate2tune.localize.localize_config import LocalizeConfig
 from ablate2tune.localize.localizing import localize
-from ablate2tune.localize.margins.examples import split_groups
-from ablate2tune.localize.margins.margin import noise_for
+from ablate2tune.localize.margins.caption_losses import noise_for
+from ablate2tune.localize.margins.encoded_examples import split_groups
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.probes.generate_config import GenerateConfig
 from ablate2tune.localize.ranking.ranking_figures import table
 from ablate2tune.models import load_denoiser
-from ablate2tune.picture_reading import read_picture, read_pictures
 from ablate2tune.scenes.vocabulary import caption
 
 SEED = 11

@@ -13,7 +13,7 @@ from ablate2tune.errors import UserError
 from ablate2tune.localize.findings.head_table import head_cells, head_conditions
 from ablate2tune.localize.localize_config import JointConfig, LocalizeConfig
 from ablate2tune.localize.localizing import localize, open_sweep
-from ablate2tune.localize.margins.examples import split_groups
+from ablate2tune.localize.margins.encoded_examples import split_groups
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.models import load_denoiser
 from ablate2tune.testbed.architecture import build_pipeline

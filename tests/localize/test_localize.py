@@ -16,8 +16,8 @@ from ablate2tune.contrasts.contrast import Contrast
 from ablate2tune.errors import UserError
 from ablate2tune.localize.localize_config import LocalizeConfig
 from ablate2tune.localize.localizing import localize
-from ablate2tune.localize.margins.examples import encode
-from ablate2tune.localize.margins.margin import noise_for
+from ablate2tune.localize.margins.caption_losses import noise_for
+from ablate2tune.localize.margins.encoded_examples import encode
 from ablate2tune.models import FluxDenoiser, load_denoiser
 
 SIGMAS = [0.9, 0.6]

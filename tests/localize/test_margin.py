@@ -4,8 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from ablate2tune.localize.margins.examples import Examples
-from ablate2tune.localize.margins.margin import Levels, Margins, batch_loss, measure, noise_for
+from ablate2tune.localize.margins.caption_losses import (
+    Levels,
+    Margins,
+    batch_loss,
+    measure,
+    noise_for,
+)
+from ablate2tune.localize.margins.encoded_examples import Examples
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.models import Conditioning, Denoiser
 from ablate2tune.models.schedules import FlowMatching

@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 
 from ablate2tune import runs
 from ablate2tune.errors import UserError
-from ablate2tune.localize.margins.examples import Split
-from ablate2tune.localize.margins.margin import Levels, noise_for
+from ablate2tune.localize.margins.caption_losses import Levels, noise_for
+from ablate2tune.localize.margins.encoded_examples import Split
 from ablate2tune.localize.measuring.activation_means import Calibration
 from ablate2tune.localize.measuring.engine import Engine
 from ablate2tune.localize.measuring.sweep_identity import claim, model_hash, sweep_identity

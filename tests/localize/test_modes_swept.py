@@ -10,8 +10,8 @@ from test_localize import CONFIG, SEED, favour  # type: ignore[import-not-found]
 from ablate2tune.components import discover
 from ablate2tune.errors import UserError
 from ablate2tune.localize.localizing import localize
-from ablate2tune.localize.margins.examples import encode
-from ablate2tune.localize.margins.margin import Levels, noise_for
+from ablate2tune.localize.margins.caption_losses import Levels, noise_for
+from ablate2tune.localize.margins.encoded_examples import encode
 from ablate2tune.localize.measuring.activation_means import Calibration
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.measuring.engine import Engine

@@ -15,14 +15,14 @@ from ablate2tune import runs
 from ablate2tune.compare.judges.judging import Judging
 from ablate2tune.compare.relation_reading import Detection
 from ablate2tune.errors import UserError
-from ablate2tune.localize.generate.examples import prompt_of, scene_examples
+from ablate2tune.localize.generate.drawn_examples import prompt_of, scene_examples
 from ablate2tune.localize.localize_config import LocalizeConfig, OwnImagesConfig
-from ablate2tune.localize.margins.examples import split_groups
+from ablate2tune.localize.margins.encoded_examples import split_groups
 from ablate2tune.localize.measuring.processes import Processes
 from ablate2tune.localize.measuring.sweep_identity import model_hash
 from ablate2tune.localize.own.agreement import Impacts, correlation, read_impacts
 from ablate2tune.localize.own.own_pictures import MISSING, MORE, PURPOSE, WRONG, draw_own, why_not
-from ablate2tune.localize.own.stage import localize_on_own
+from ablate2tune.localize.own.ranking_on_own import localize_on_own
 from ablate2tune.models import load_denoiser
 from ablate2tune.scenes.vocabulary import OPPOSITE
 from ablate2tune.statistics.resampling import Resampling
@@ -44,7 +44,7 @@ CONFIG = LocalizeConfig(
 @pytest.fixture(scope="module", autouse=True)
 def fewer_groups_needed():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ablate2tune.localize.own.stage.MIN_GROUPS", 4)
+        patch.setattr("ablate2tune.localize.own.ranking_on_own.MIN_GROUPS", 4)
         yield
 
 
@@ -224,7 +224,7 @@ def test_a_killed_drawing_goes_on(both, tmp_path):
 
 
 def test_too_few_verified_pictures(both, tmp_path, monkeypatch):
-    monkeypatch.setattr("ablate2tune.localize.own.stage.MIN_GROUPS", 7)
+    monkeypatch.setattr("ablate2tune.localize.own.ranking_on_own.MIN_GROUPS", 7)
     denoiser, records, judging, _, _ = both
     strict = CONFIG.model_copy(update={"top_blocks": 1})
     message = r"of 6 groups have a picture of the model's own .* 7 are needed"

@@ -26,9 +26,9 @@ from ablate2tune.localize.findings.head_table import head_conditions
 from ablate2tune.localize.findings.tracing import recovered_cells
 from ablate2tune.localize.localize_config import JointConfig, LocalizeConfig
 from ablate2tune.localize.localizing import localize, open_sweep
-from ablate2tune.localize.margins.examples import Split, encode
-from ablate2tune.localize.margins.margin import Levels, measure
-from ablate2tune.localize.margins.phrases import of_equal_length
+from ablate2tune.localize.margins.caption_losses import Levels, measure
+from ablate2tune.localize.margins.encoded_examples import Split, encode
+from ablate2tune.localize.margins.phrase_tokens import of_equal_length
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.measuring.engine import Engine
 from ablate2tune.models import FluxDenoiser, load_denoiser

@@ -5,7 +5,7 @@ import pytest
 
 from ablate2tune.components import Component
 from ablate2tune.localize.localize_config import LocalizeConfig
-from ablate2tune.localize.margins.margin import Margins
+from ablate2tune.localize.margins.caption_losses import Margins
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.measuring.results import Results
 from ablate2tune.localize.probes.margin import MarginProbe

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from ablate2tune.ablation import collect_means
-from ablate2tune.localize.margins.margin import Batch, batch_loss
+from ablate2tune.localize.margins.caption_losses import Batch, batch_loss
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.measuring.engine import BASELINE, Engine
 from ablate2tune.localize.ranking.interaction_gaps import interaction_gap

@@ -13,8 +13,8 @@ from ablate2tune.errors import UserError
 from ablate2tune.localize.findings.token_positions import token_cells
 from ablate2tune.localize.localize_config import LocalizeConfig
 from ablate2tune.localize.localizing import localize
-from ablate2tune.localize.margins.examples import encode
-from ablate2tune.localize.margins.phrases import token_masks
+from ablate2tune.localize.margins.encoded_examples import encode
+from ablate2tune.localize.margins.phrase_tokens import token_masks
 
 PHRASES = ["relation", "subject", "object"]
 BLOCK = "transformer_blocks.1"

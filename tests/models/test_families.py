@@ -22,7 +22,7 @@ from ablate2tune.ablation import ablated
 from ablate2tune.cli import main
 from ablate2tune.components import discover
 from ablate2tune.errors import UserError
-from ablate2tune.localize.margins.margin import Batch, batch_loss, noise_for
+from ablate2tune.localize.margins.caption_losses import Batch, batch_loss, noise_for
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.measuring.engine import BASELINE, Engine
 from ablate2tune.models import load_denoiser

@@ -11,8 +11,8 @@ from tiny_pipelines import FAMILIES, Family
 from ablate2tune.components import discover
 from ablate2tune.localize.findings.depth.caption_runs import caption_runs
 from ablate2tune.localize.findings.depth.stream_features import INPUT, Reduction, read_streams
-from ablate2tune.localize.margins.examples import encode
-from ablate2tune.localize.margins.margin import Levels, batches
+from ablate2tune.localize.margins.caption_losses import Levels, batches
+from ablate2tune.localize.margins.encoded_examples import encode
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.measuring.engine import BASELINE, Engine
 from ablate2tune.models import Denoiser, load_denoiser

@@ -36,7 +36,7 @@ def test_no_row_is_lost_where_the_second_part_of_a_batch_does_not_fit(
     tiny_flux, monkeypatch
 ) -> None:
     """The first part fits, the second does not: all rows are there, in their order."""
-    from ablate2tune.localize.margins.margin import Batch
+    from ablate2tune.localize.margins.caption_losses import Batch
     from ablate2tune.localize.measuring.engine import BASELINE, Engine
 
     told = tiny_flux.encode_prompts(["a red ball"] * 8)

@@ -12,9 +12,9 @@ from typing import Any
 
 from ablate2tune.contrasts.contrast import TEST, TRAINING, Contrast, Contrasts, Role, Span
 from ablate2tune.contrasts.reading import MAKERS, Maker
+from ablate2tune.disk.picture_reading import read_picture
+from ablate2tune.disk.user_rows import UserRow, read_user_rows
 from ablate2tune.errors import UserError, did_you_mean
-from ablate2tune.picture_reading import read_picture
-from ablate2tune.user_rows import UserRow, read_user_rows
 
 FILE = "contrasts.jsonl"
 KEYS: dict[Role, str] = {"true": "text", "target": "foil", "control": "control"}

@@ -13,7 +13,7 @@ from ablate2tune import runs
 from ablate2tune.components import Component
 from ablate2tune.localize.findings.follow_up import FollowUp
 from ablate2tune.localize.localize_config import LocalizeConfig
-from ablate2tune.localize.margins.examples import Split
+from ablate2tune.localize.margins.encoded_examples import Split
 from ablate2tune.localize.measuring.sweep import Sweep
 from ablate2tune.localize.ranking.ranking import Analysis
 from ablate2tune.localize.ranking.row import Row

@@ -9,7 +9,7 @@ import numpy as np
 
 from ablate2tune.ablation import MODES
 from ablate2tune.components.selections import parse
-from ablate2tune.localize.margins.margin import Margins
+from ablate2tune.localize.margins.caption_losses import Margins
 from ablate2tune.localize.measuring.condition import BASELINE, Condition
 from ablate2tune.localize.measuring.sweep import Sweep
 from ablate2tune.localize.probes.margin import MarginProbe

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from ablate2tune.disk.picture_reading import read_picture
+from ablate2tune.disk.user_rows import UserRow, read_user_rows
 from ablate2tune.errors import UserError
-from ablate2tune.picture_reading import read_picture
 from ablate2tune.seeding import numpy_generator
-from ablate2tune.user_rows import UserRow, read_user_rows
 
 WHERE = "localize.generate.pairs"
 MEND = "a metadata.jsonl with file_name and text in each row lies beside the pictures"

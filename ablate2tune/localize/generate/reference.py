@@ -5,12 +5,12 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from ablate2tune.disk.picture_reading import read_picture
 from ablate2tune.errors import UserError
 from ablate2tune.localize.generate.clip import Clip, clip_scores
 from ablate2tune.localize.generate.frechet import Gaussian, fit, frechet_distance
 from ablate2tune.localize.generate.inception import Inception
 from ablate2tune.localize.generate.pairs import Pair
-from ablate2tune.picture_reading import read_picture
 
 FID, FRECHET_CLIP = "fid", "frechet_clip"
 READ_AT_ONCE = 64

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ablate2tune.localize.margins.margin import Batch, batch_loss
+from ablate2tune.localize.margins.caption_losses import Batch, batch_loss
 from ablate2tune.localize.measuring.engine import Engine
 
 

@@ -23,8 +23,8 @@ from ablate2tune.ablation import (
 )
 from ablate2tune.contrasts.contrast import Contrast, contrasts_hash
 from ablate2tune.errors import UserError
-from ablate2tune.localize.margins.examples import Examples, encode
-from ablate2tune.localize.margins.margin import Levels, run_captions
+from ablate2tune.localize.margins.caption_losses import Levels, run_captions
+from ablate2tune.localize.margins.encoded_examples import Examples, encode
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.measuring.engine import Engine
 from ablate2tune.localize.measuring.sweep_identity import PROBE

@@ -13,7 +13,7 @@ from ablate2tune.ablation import MODES, Means, Support, ablated_rows, recorded
 from ablate2tune.components import discover
 from ablate2tune.components.selections import parse
 from ablate2tune.errors import UserError
-from ablate2tune.localize.margins.margin import Batch, batch_loss
+from ablate2tune.localize.margins.caption_losses import Batch, batch_loss
 from ablate2tune.localize.measuring.condition import BASELINE, Condition
 from ablate2tune.localize.measuring.replay import Blocks, Trace
 from ablate2tune.models import Denoiser

@@ -19,7 +19,7 @@ from ablate2tune.ablation.edits import Edit
 from ablate2tune.ablation.hooks import hooked
 from ablate2tune.ablation.sites import sites_of
 from ablate2tune.components import discover
-from ablate2tune.localize.margins.margin import Batch, batch_loss
+from ablate2tune.localize.margins.caption_losses import Batch, batch_loss
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.measuring.engine import Engine
 from ablate2tune.models.out_of_memory import within_memory

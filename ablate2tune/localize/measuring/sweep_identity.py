@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ablate2tune import runs
 from ablate2tune.contrasts.contrast import Contrast, contrasts_hash
 from ablate2tune.errors import UserError
-from ablate2tune.localize.margins.margin import Levels
+from ablate2tune.localize.margins.caption_losses import Levels
 from ablate2tune.models import Denoiser
 
 SCHEMA = "ablate2tune/identity/2"

@@ -13,7 +13,7 @@ from ablate2tune.compare.prompts import Prompt
 from ablate2tune.compare.relation_reading import Detection
 from ablate2tune.compare.verdicts import give_verdict
 from ablate2tune.contrasts.contrast import Contrast
-from ablate2tune.localize.generate.examples import check_judgeable, scene_examples
+from ablate2tune.localize.generate.drawn_examples import check_judgeable, scene_examples
 from ablate2tune.localize.localize_config import OwnImagesConfig
 from ablate2tune.localize.measuring.processes import Processes
 from ablate2tune.localize.measuring.row_file import Row, Rows

@@ -16,7 +16,7 @@ from ablate2tune.compare.judges import JUDGED_AT_ONCE
 from ablate2tune.compare.verdicts import give_verdict
 from ablate2tune.errors import UserError
 from ablate2tune.localize.generate.clip import Clip
-from ablate2tune.localize.generate.examples import (
+from ablate2tune.localize.generate.drawn_examples import (
     Example,
     check_judgeable,
     folder_of,

@@ -14,9 +14,7 @@ import numpy as np
 from ablate2tune.ablation import Verification, verify
 from ablate2tune.components import Component, lora_targets
 from ablate2tune.errors import UserError
-from ablate2tune.localize.margins.examples import Examples, encode
-from ablate2tune.localize.margins.gain import Step, slopes, steepest, weight_gradients
-from ablate2tune.localize.margins.margin import (
+from ablate2tune.localize.margins.caption_losses import (
     TEXTS,
     Batch,
     Donors,
@@ -26,7 +24,9 @@ from ablate2tune.localize.margins.margin import (
     batches,
     measure,
 )
-from ablate2tune.localize.margins.phrases import token_masks
+from ablate2tune.localize.margins.encoded_examples import Examples, encode
+from ablate2tune.localize.margins.gain import Step, slopes, steepest, weight_gradients
+from ablate2tune.localize.margins.phrase_tokens import token_masks
 from ablate2tune.localize.measuring.condition import BASELINE, Condition
 from ablate2tune.localize.measuring.engine import Engine
 from ablate2tune.localize.measuring.results import Values

@@ -17,8 +17,8 @@ import numpy as np
 from ablate2tune.ablation import Verification, verify
 from ablate2tune.compare.judges.judging import Judging, judge_hash
 from ablate2tune.components import Component
-from ablate2tune.localize.margins.examples import Split
-from ablate2tune.localize.margins.margin import Levels
+from ablate2tune.localize.margins.caption_losses import Levels
+from ablate2tune.localize.margins.encoded_examples import Split
 from ablate2tune.localize.measuring.activation_means import Calibration
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.measuring.engine import Engine

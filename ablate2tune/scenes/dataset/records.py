@@ -10,10 +10,10 @@ import numpy as np
 from PIL import Image
 
 from ablate2tune import runs
+from ablate2tune.disk.identity import identity_of
+from ablate2tune.disk.user_rows import read_user_rows
 from ablate2tune.errors import UserError
-from ablate2tune.identity import identity_of
 from ablate2tune.scenes.dataset.shards import Member, Sample, shard_rows, shards_in
-from ablate2tune.user_rows import read_user_rows
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ablate2tune import runs
+from ablate2tune.disk.folder_lock import lock
 from ablate2tune.errors import UserError
-from ablate2tune.folder_lock import lock
 from ablate2tune.progress import Progress
 from ablate2tune.scenes.assets.asset_folders import script_hashes
 from ablate2tune.scenes.dataset.caption_rates import kept_rates

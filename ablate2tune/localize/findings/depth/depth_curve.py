@@ -19,7 +19,7 @@ from ablate2tune.localize.findings.depth.linear_readouts import Task, read_out
 from ablate2tune.localize.findings.depth.stream_features import INPUT, Key, Reduction, read_streams
 from ablate2tune.localize.findings.finding import FINDINGS, Finding, Kind, Ranked
 from ablate2tune.localize.findings.information import CHANCE, MIN_GROUPS
-from ablate2tune.localize.margins.examples import Examples
+from ablate2tune.localize.margins.encoded_examples import Examples
 from ablate2tune.localize.ranking.figures import bounds_of, new_panels, write_figure
 from ablate2tune.localize.ranking.ranking import draws
 from ablate2tune.statistics.clusters import Clusters

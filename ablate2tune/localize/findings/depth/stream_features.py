@@ -13,8 +13,8 @@ from ablate2tune.ablation.sites import Site, sites_of
 from ablate2tune.ablation.streams import innermost, joins_text_first
 from ablate2tune.components import discover
 from ablate2tune.localize.findings.depth.caption_runs import Run
-from ablate2tune.localize.margins.examples import Examples
-from ablate2tune.localize.margins.margin import noise_for, noised_batch
+from ablate2tune.localize.margins.caption_losses import noise_for, noised_batch
+from ablate2tune.localize.margins.encoded_examples import Examples
 from ablate2tune.models import Denoiser
 from ablate2tune.seeding import torch_generator
 

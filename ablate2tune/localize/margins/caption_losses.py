@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ablate2tune.contrasts.contrast import Role
-from ablate2tune.localize.margins.examples import Examples
+from ablate2tune.localize.margins.encoded_examples import Examples
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.models import Conditioning, Denoiser
 from ablate2tune.seeding import seed_for, torch_generator

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ablate2tune.checkpoint import load_state, optimizer_tensors, restore_optimizer, save_state
+from ablate2tune.disk.state_file import load_state, optimizer_tensors, restore_optimizer, save_state
 from ablate2tune.errors import UserError
 
 

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from ablate2tune.contrasts.contrast import TRAINING, Contrast, Role
+from ablate2tune.disk.picture_reading import read_pictures
 from ablate2tune.errors import UserError
 from ablate2tune.models import Conditioning, Denoiser
-from ablate2tune.picture_reading import read_pictures
 from ablate2tune.seeding import seed_for
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ablate2tune.disk.picture_reading import read_picture, read_pictures
 from ablate2tune.errors import UserError
-from ablate2tune.picture_reading import read_picture, read_pictures
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ablate2tune import identity as module
+from ablate2tune.disk import identity as module
+from ablate2tune.disk.identity import NOT_HERE, identity
 from ablate2tune.errors import UserError
-from ablate2tune.identity import NOT_HERE, identity
 from ablate2tune.scenes.dataset.records import data_identity
 
 MEBIBYTE = 2**20

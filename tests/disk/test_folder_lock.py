@@ -5,12 +5,12 @@ import sys
 
 import pytest
 
+from ablate2tune.disk.folder_lock import lock, short_lock
 from ablate2tune.errors import UserError
-from ablate2tune.folder_lock import lock, short_lock
 
 HOLD = """
 import pathlib, sys
-from ablate2tune.folder_lock import lock
+from ablate2tune.disk.folder_lock import lock
 with lock(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

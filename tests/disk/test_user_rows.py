@@ -2,8 +2,8 @@
 
 import pytest
 
+from ablate2tune.disk.user_rows import read_user_rows
 from ablate2tune.errors import UserError
-from ablate2tune.user_rows import read_user_rows
 
 
 def rows_of(tmp_path, data: str | bytes):

@@ -11,7 +11,7 @@ from ablate2tune.contrasts.contrast import Contrast
 from ablate2tune.errors import UserError
 from ablate2tune.localize.localize_config import LocalizeConfig
 from ablate2tune.localize.localizing import localize
-from ablate2tune.localize.margins.examples import Split, split_groups
+from ablate2tune.localize.margins.encoded_examples import Split, split_groups
 from ablate2tune.localize.measuring.processes import Processes
 from ablate2tune.localize.measuring.sweep_identity import model_hash
 from ablate2tune.localize.own.agreement import agreement, draw_agreement, line

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ablate2tune.contrasts.contrast import Contrast
 from ablate2tune.errors import UserError
-from ablate2tune.localize.margins.examples import Examples
+from ablate2tune.localize.margins.encoded_examples import Examples
 from ablate2tune.models import Denoiser
 
 
