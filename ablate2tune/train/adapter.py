@@ -18,8 +18,6 @@ from ablate2tune.errors import UserError, did_you_mean
 from ablate2tune.models.adapter_files import NAME, attach
 from ablate2tune.seeding import torch_generator
 
-ADAPTABLE = (nn.Linear,)
-
 
 class ParameterCount(NamedTuple):
     """Parameters of the denoiser with its adapter."""
@@ -41,7 +39,7 @@ def check_targets(model: nn.Module, targets: Iterable[str]) -> list[str]:
         UserError: there are none, or a name matches nothing or something that is no linear layer.
     """
     modules = dict(model.named_modules())
-    adaptable = [name for name, module in modules.items() if isinstance(module, ADAPTABLE)]
+    adaptable = [name for name, module in modules.items() if isinstance(module, nn.Linear)]
     names = list(dict.fromkeys(targets))
     if not names:
         raise UserError("no module to adapt", where="train targets", mend="name at least one")
@@ -53,7 +51,7 @@ def check_targets(model: nn.Module, targets: Iterable[str]) -> list[str]:
                 where="train targets",
                 mend=did_you_mean(name, adaptable),
             )
-        if not isinstance(module, ADAPTABLE):
+        if not isinstance(module, nn.Linear):
             inside = [child for child in adaptable if child.startswith(f"{name}.")][:3]
             raise UserError(
                 f"{name!r} is a {type(module).__name__}, not a linear layer",
@@ -86,15 +84,7 @@ def inject(model: nn.Module, targets: Iterable[str], rank: int, seed: int) -> li
 
     A is drawn as PEFT draws it, Kaiming-uniform with a = sqrt(5), but from (seed, module name)
     alone; B is zero, so the model's output is unchanged until the first step.
-
-    Args:
-        model: a diffusers model (anything with `add_adapter`).
-        targets: full names of linear layers.
-        rank: the adapter's rank.
-        seed: the run's seed.
-
-    Returns:
-        The injected modules, in the model's order.
+    Returns the modules in the model's order.
 
     Raises:
         UserError: a target is no linear layer of the model.

@@ -10,10 +10,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
-import torch
 from torch import nn
 
 from ablate2tune.disk.state_file import load_state, save_state
+from ablate2tune.train.training_state import put_back
 
 GIVEN_BACK = 0.75
 """The last weights are not kept if they have lost more than this share of the best gain: single
@@ -69,11 +69,9 @@ class Course(NamedTuple):
 
 
 def course_of(rows: Sequence[Mapping[str, Any]], best: Validated | None) -> Course:
-    """The course of a run that has ended.
+    """The course of a run that has ended, by the rows of log.jsonl.
 
-    Args:
-        rows: of log.jsonl.
-        best: the best validated step, if its weights are there; by the rows otherwise.
+    `best` is the best validated step, if its weights are there; by the rows otherwise.
     """
     losses = [row["loss"] for row in rows if row["loss"] is not None]
     tenth = max(1, len(losses) // 10)
@@ -114,7 +112,4 @@ class BestWeights:
 
     def restore(self) -> None:
         """Put the best weights into the model."""
-        tensors, _ = load_state(self._path)
-        with torch.no_grad():
-            for name, parameter in self._parameters.items():
-                parameter.copy_(tensors[name])
+        put_back(self._parameters, load_state(self._path)[0])

@@ -84,12 +84,8 @@ def encode_examples(
 ) -> None:
     """Encode pictures and captions into files of `SHARD` rows, but for those that are there.
 
-    Args:
-        denoiser: encodes both.
-        records: the examples; their order is the order of the latents.
-        captions: every caption that may be asked for; repeats are encoded once.
-        data: hash of the records' pictures and of the captions (`data_key`).
-        folder: holds the files, and what they were made of.
+    The latents are in the order of the records; captions that come again are encoded once. The
+    files belong to `data`, the `data_key` of both.
 
     Raises:
         UserError: a file cannot be written.

@@ -56,13 +56,10 @@ def estimate_memory(
     trained: Iterable[Tensor],
     pictures: int,
 ) -> MemoryEstimate:
-    """What a training step will hold; costs one forward pass, and no memory beyond it.
+    """What a training step of so many pictures in a process will hold.
 
-    Args:
-        forward: the loss of one picture, with gradients enabled; also on the meta device.
-        weights: of all modules that lie on the device, the trained ones among them.
-        trained: those that get gradients.
-        pictures: how many a process sees in a step.
+    `forward` gives the loss of one picture, also on the meta device, and is run once. `weights` are
+    those of all modules that lie on the device, the trained ones among them.
     """
     held = list(weights)
     return MemoryEstimate(
@@ -76,11 +73,8 @@ def estimate_memory(
 def kept_by_autograd(forward: Callable[[], object], held: Iterable[Tensor]) -> int:
     """Bytes of the tensors that autograd keeps for a backward pass, each storage once.
 
-    They are counted and let go, so that nothing but the forward pass itself needs memory.
-
-    Args:
-        forward: what is run.
-        held: tensors that are there in any case, and are not counted.
+    They are counted and let go, so that nothing but the forward pass itself needs memory. The
+    `held` ones are there in any case, and are not counted.
     """
     # Weak references: a storage that is freed meanwhile must not lend its address to another.
     seen = [StorageWeakRef(tensor.untyped_storage()) for tensor in held]

@@ -12,17 +12,10 @@ Density = Literal["flux_shift", "logit_normal", "uniform"]
 
 
 def sample_sigmas(count: int, density: Density, shift: float, generator: torch.Generator) -> Tensor:
-    """Noise levels to train at.
+    """Noise levels to train at, (count,), float32 on the CPU.
 
-    Args:
-        count: how many.
-        density: "uniform" on [0, 1); "logit_normal", sigmoid(N(0, 1)); "flux_shift", the same
-            moved to s * sigma / (1 + (s - 1) * sigma), as FLUX's sampler moves its levels.
-        shift: the factor s, used by "flux_shift" alone.
-        generator: a CPU generator.
-
-    Returns:
-        (count,), float32 on the CPU.
+    Densities: "uniform" on [0, 1); "logit_normal", sigmoid(N(0, 1)); "flux_shift", the same moved
+    to s * sigma / (1 + (s - 1) * sigma) by the shift s, as FLUX's sampler moves its levels.
     """
     if density == "uniform":
         return torch.rand(count, generator=generator)
@@ -33,13 +26,7 @@ def sample_sigmas(count: int, density: Density, shift: float, generator: torch.G
 
 
 def bin_shares(bins: int, density: Density, shift: float) -> list[float]:
-    """The shares of training's noise levels that fall into equal bins of [0, 1].
-
-    Args:
-        bins: how many.
-        density: see `sample_sigmas`.
-        shift: see `sample_sigmas`.
-    """
+    """The shares of training's noise levels (`sample_sigmas`) in equal bins of [0, 1]."""
 
     def below(sigma: float) -> float:
         if density == "uniform" or sigma in (0, 1):

@@ -15,12 +15,7 @@ FONT_SIZE, LINE, MARGIN = 13, 16, 8
 
 
 def sample_grid(images: np.ndarray, prompts: Sequence[str]) -> bytes:
-    """A PNG with one captioned picture per prompt, three to a row.
-
-    Args:
-        images: uint8, (batch, height, width, 3).
-        prompts: one caption per picture.
-    """
+    """A PNG of pictures, uint8 (batch, height, width, 3), with a prompt each, three to a row."""
     scale = max(1, math.ceil(SMALLEST / images.shape[2]))
     height, width = images.shape[1] * scale, images.shape[2] * scale
     font = ImageFont.load_default(FONT_SIZE)

@@ -82,10 +82,7 @@ def split_records(records: Sequence[SceneRecord], validation_images: int) -> Spl
 def captions_of(record: SceneRecord, config: TrainConfig, rates: CaptionRates = USUAL) -> list[str]:
     """Every caption that training may choose for an example; its plain one in any case.
 
-    Args:
-        record: the example.
-        config: fractions of empty captions and of those without the relation.
-        rates: how often the rest is worded in which way (`scenes.captions` of its data set).
+    `rates` says how often which wording is drawn (`scenes.captions` of the data set).
     """
     plain = [record.pair_text] if config.plain_captions else []
     others = [] if rates == USUAL else possible(record.row, rates)
@@ -94,11 +91,7 @@ def captions_of(record: SceneRecord, config: TrainConfig, rates: CaptionRates = 
 
 
 def choose_caption(
-    record: SceneRecord,
-    draw: float,
-    config: TrainConfig,
-    rates: CaptionRates,
-    rng: Random,
+    record: SceneRecord, draw: float, config: TrainConfig, rates: CaptionRates, rng: Random
 ) -> str:
     """The caption for a uniform draw in [0, 1): empty, then without the relation, then in full.
 
@@ -112,13 +105,9 @@ def choose_caption(
 
 
 def examples_at(seed: int, step: int, batch_size: int, count: int) -> list[int]:
-    """The examples of a step: consecutive positions in an endless row of reshuffled epochs.
+    """The examples of a step, 1 the first, out of `count`.
 
-    Args:
-        seed: the run's seed.
-        step: 1 is the first.
-        batch_size: examples per step.
-        count: number of training examples.
+    They are consecutive positions in an endless row of reshuffled epochs.
     """
     first = (step - 1) * batch_size
     positions = range(first, first + batch_size)
@@ -138,40 +127,22 @@ def batch_at(
     shift: float,
     rates: CaptionRates = USUAL,
 ) -> Batch:
-    """The global batch of a step.
+    """The global batch of a step, 1 the first, out of the training examples.
 
-    Args:
-        seed: the run's seed.
-        step: 1 is the first.
-        records: the training examples.
-        latent_shape: (tokens, channels).
-        config: batch size, caption fractions, density of sigma.
-        shift: shift of the noise levels (see `sample_sigmas`).
-        rates: how often which caption is read (`scenes.captions` of the data set).
+    `latent_shape` is (tokens, channels), `shift` as for `sample_sigmas`, `rates` as for
+    `captions_of`.
     """
     size = config.batch_size
     examples = examples_at(seed, step, size, len(records))
     draws = torch.rand(size, generator=torch_generator(seed, "train caption", step)).tolist()
-    captions = [
-        choose_caption(
-            records[index],
-            draw,
-            config,
-            rates,
-            Random(seed_for(seed, "train wording", step, place)),
-        )
-        for place, (index, draw) in enumerate(zip(examples, draws, strict=True))
-    ]
-    return Batch(
-        examples=examples,
-        captions=captions,
-        sigma=sample_sigmas(
-            size, config.timesteps, shift, torch_generator(seed, "train sigma", step)
-        ),
-        noise=torch.randn(
-            size, *latent_shape, generator=torch_generator(seed, "train noise", step)
-        ),
-    )
+    captions = []
+    for place, (index, draw) in enumerate(zip(examples, draws, strict=True)):
+        wording = Random(seed_for(seed, "train wording", step, place))
+        captions.append(choose_caption(records[index], draw, config, rates, wording))
+    sigma = sample_sigmas(size, config.timesteps, shift, torch_generator(seed, "train sigma", step))
+    generator = torch_generator(seed, "train noise", step)
+    noise = torch.randn(size, *latent_shape, generator=generator)
+    return Batch(examples, captions, sigma, noise)
 
 
 def learning_rate_at(step: int, config: TrainConfig) -> float:

@@ -16,13 +16,8 @@ def choose_targets(
 
     top and bottom walk the ranked sub-layers from their end of the ranking and take their Linears
     in model order until `config.count` are collected; random draws as many, uniformly, from the
-    Linears of all blocks; all takes every one of these; list takes what `config.modules` selects.
-
-    Args:
-        ranking: the contents of ranking.json; only top and bottom need it.
-        config: what to choose.
-        catalogue: the model's components.
-        seed: of the random draw, with `config.draw` as the index.
+    Linears of all blocks (by the seed and `config.draw`); all takes every one of these; list takes
+    what `config.modules` selects. Only top and bottom need the contents of ranking.json.
 
     Raises:
         UserError: there is no ranking, it holds too few modules, a pattern matches nothing, or a

@@ -40,7 +40,7 @@ from ablate2tune.train.noise_levels import bin_shares
 from ablate2tune.train.sample_grid import sample_grid
 from ablate2tune.train.train_config import TrainConfig
 from ablate2tune.train.training_log import TrainingLog
-from ablate2tune.train.training_state import load_checkpoint, save_checkpoint
+from ablate2tune.train.training_state import Checkpoint
 from ablate2tune.train.validation import LEVELS, SIGMAS, side_costs, validation_losses
 
 TARGETS_SCHEMA = "ablate2tune/targets/1"
@@ -141,9 +141,7 @@ def train(
     say(str(count))
 
     # 4. The optimizer, and the checkpoint to go on from.
-    optimizer = torch.optim.AdamW(
-        list(parameters.values()), lr=config.learning_rate, weight_decay=0.0
-    )
+    optimizer = torch.optim.AdamW(parameters.values(), lr=config.learning_rate, weight_decay=0.0)
     identity = {
         "targets": names,
         "seed": seed,
@@ -152,8 +150,9 @@ def train(
         "model": denoiser.config.decisive(),
     }
     backward = _Backward(denoiser, cache, config)
-    checkpoint = folder / "checkpoint" / "state.safetensors"
-    start = load_checkpoint(checkpoint, identity, parameters, optimizer)
+    state = folder / "checkpoint" / "state.safetensors"
+    checkpoint = Checkpoint(state, identity, parameters, optimizer)
+    start = checkpoint.load()
     best = BestWeights(folder / "checkpoint" / "best.safetensors", parameters)
     log = TrainingLog(folder / "log.jsonl", denoiser.device)
     if main:
@@ -178,7 +177,7 @@ def train(
             max(VALIDATION_ROWS, config.batch_size // world),
             accelerator,
         )
-        _check_finite(step, checkpoint, config, validation=sum(losses))
+        _check_finite(step, state, config, validation=sum(losses))
         return {
             "mean": sum(losses) / len(losses),
             "as_trained": sum(x * share for x, share in zip(losses, shares, strict=True)),
@@ -217,7 +216,7 @@ def train(
         loss = backward(mine, optimizer)
         loss = _sum_over_processes(accelerator, loss, parameters)
         norm = nn.utils.clip_grad_norm_(parameters.values(), MAX_GRADIENT_NORM).item()
-        _check_finite(step, checkpoint, config, loss=loss, gradient=norm)
+        _check_finite(step, state, config, loss=loss, gradient=norm)
         optimizer.step()
         seconds = time.perf_counter() - clock
 
@@ -233,7 +232,7 @@ def train(
         if last or step % config.sample_every == 0:
             write_samples(step)
         if main and (last or step % config.checkpoint_every == 0):
-            save_checkpoint(checkpoint, step, identity, parameters, optimizer)
+            checkpoint.save(step)
         if main and on_progress:
             on_progress(step, config.steps, log.note)
 
@@ -304,15 +303,11 @@ def _sum_over_processes(
     for parameter in parameters.values():
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
-    if accelerator.num_processes == 1:
-        return loss.item()
-    gradients = [p.grad for p in parameters.values() if p.grad is not None]
-    flat = torch.cat([loss.reshape(1), *(gradient.flatten() for gradient in gradients)])
-    total: torch.Tensor = accelerator.reduce(flat, reduction="sum")  # pyright: ignore
-    sizes = [gradient.numel() for gradient in gradients]
-    for gradient, summed in zip(gradients, total[1:].split(sizes), strict=True):
-        gradient.copy_(summed.view_as(gradient))
-    return total[0].item()
+    if accelerator.num_processes > 1:
+        held = [loss, *(p.grad for p in parameters.values() if p.grad is not None)]
+        total = accelerator.reduce(nn.utils.parameters_to_vector(held), reduction="sum")
+        nn.utils.vector_to_parameters(total, held)  # pyright: ignore
+    return loss.item()
 
 
 def _check_finite(step: int, checkpoint: Path, config: TrainConfig, **values: float) -> None:

@@ -33,15 +33,9 @@ def validation_losses(
 ) -> list[float]:
     """The mean loss over the examples at each of `SIGMAS`, on noise fixed per example.
 
-    Args:
-        denoiser: with its adapter, if it has one.
-        cache: holds the latents and captions.
-        examples: indices into the cache.
-        captions: one per example.
-        seed: the run's seed; fixes the noise, which is shared by the noise levels.
-        guidance: value of the guidance embedding.
-        batch_size: examples and levels per forward pass in each process.
-        accelerator: the examples and levels are split over its processes.
+    `examples` are indices into the cache, with one caption each; the noise follows from the seed
+    and is shared by the noise levels. Examples and levels are split over the processes, with
+    `batch_size` of them in a forward pass.
     """
     # Level by level, so that a family that takes one level a call is given few in a batch.
     rows = [(level, example) for level in range(LEVELS) for example in range(len(examples))]
@@ -52,12 +46,8 @@ def validation_losses(
         part = mine[start : start + batch_size]
         levels, places = [level for level, _ in part], [place for _, place in part]
         latents = cache.latents([examples[place] for place in places])
-        noise = torch.stack(
-            [
-                torch.randn(latents.shape[1:], generator=torch_generator(seed, "validation", place))
-                for place in places
-            ]
-        )
+        generators = (torch_generator(seed, "validation", place) for place in places)
+        noise = torch.stack([torch.randn(latents.shape[1:], generator=g) for g in generators])
         losses[levels, places] = denoiser.denoising_loss(
             latents,
             noise,
@@ -74,12 +64,6 @@ def side_costs(config: TrainConfig, validation_images: int, prompts: int, sample
 
     >>> side_costs(TrainConfig(steps=1000, batch_size=4), 64, 6, 28)
     'on top of training: validation 70 % (5,632 forward passes), samples 13 % (1,008)'
-
-    Args:
-        config: steps, batch size and intervals.
-        validation_images: images that are validated on.
-        prompts: pictures of a grid.
-        sample_steps: forward passes for each of them.
     """
     training = STEP_COST * config.steps * config.batch_size
 
