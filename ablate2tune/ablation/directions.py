@@ -22,16 +22,8 @@ def learn_directions(
 ) -> dict[str, Tensor]:
     """Difference of the mean activations of two groups, over examples and tokens, of length 1.
 
-    Difference-in-means, as Marks & Tegmark 2023 (arXiv:2310.06824) use it.
-
-    Args:
-        model: the model.
-        addresses: what the directions are for; one that names columns gets one of their width.
-        run_one: calls the model on one group of examples.
-        run_other: on the other.
-
-    Returns:
-        (channels,) float32 by address.
+    Difference-in-means, as Marks & Tegmark 2023 (arXiv:2310.06824) use it: (channels,) float32 by
+    address, of the columns' width where it names some. Each `run` calls the model on one group.
 
     Raises:
         UserError: an address is no component or is never called, or the groups do not differ.

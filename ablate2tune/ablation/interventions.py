@@ -33,10 +33,7 @@ def ablated(
 
     Contexts nest. Where two touch one component, the inner one decides.
 
-    Args:
-        model: the model.
-        ablations: what to ablate, each address once.
-        support: what modes and addresses need, such as calibrated means.
+    `support` holds what modes and addresses need, such as calibrated means.
 
     Yields:
         How often each address fired so far.
@@ -62,11 +59,7 @@ def ablated_rows(
     baseline. The result agrees with that of single conditions up to rounding. Partners, token
     masks and means are those of one copy.
 
-    Args:
-        model: the model.
-        conditions: what to ablate in each run of rows, in their order.
-        support: as for `ablated`.
-        catalogue: the model's, where it is known; found anew by default.
+    The catalogue is the model's, where it is known; found anew by default.
 
     Yields:
         How often each address fired so far.

@@ -20,10 +20,8 @@ def ablated_parts(
 ) -> Iterator[dict[str, int]]:
     """Ablate parts of a pipeline by prefixed addresses, `text_encoder_2:encoder.block.3`.
 
-    Args:
-        parts: modules by name, such as a pipeline's `components`; others than modules are left out.
-        ablations: what to ablate; an address without a prefix is of the denoiser.
-        supports: what modes need, by the name of the part.
+    An address without a prefix is of the denoiser. `parts` are modules by name, such as a
+    pipeline's `components` (what is no module is left out); `supports` are by the same names.
 
     Yields:
         How often each address fired when the context was left.

@@ -24,12 +24,8 @@ def collect_means(
 ) -> Means:
     """Mean activations of components over calibration examples; for blocks, of what they add.
 
-    Args:
-        model: the denoiser.
-        addresses: components, or parts of them.
-        run: calls the denoiser on the calibration examples; before each forward it sets
-            `sigma_index` of the means that it is given.
-        spreads: keep the standard deviations over the examples as well.
+    `run` calls the model on the calibration examples; before each forward it sets `sigma_index` of
+    the means that it is given. With `spreads`, the standard deviations are kept as well.
 
     Raises:
         UserError: an address is no component, or a component was never called.

@@ -156,7 +156,7 @@ def _only_stream(component: Component, catalogue: Catalogue) -> Stream | None:
     """The stream of a part that is named after one, or whose twin is named after the text."""
     if component.level == "block":
         return None
-    name = component.address.removeprefix(f"{component.parent}.")
+    name = component.path[-1]
     if TEXT.search(name) or name.startswith("add_") or name == "to_add_out":
         return "text"
     parent = catalogue[component.parent or component.address]
@@ -165,7 +165,7 @@ def _only_stream(component: Component, catalogue: Catalogue) -> Stream | None:
         crosses = crosses or parent.address.endswith("attn2")
         return "text" if crosses and name in ("to_k", "to_v", "to_key", "to_value") else None
     twins = [child for child in catalogue.children(parent) if child.role == component.role]
-    others = [twin.address.removeprefix(f"{component.parent}.") for twin in twins]
+    others = [twin.path[-1] for twin in twins]
     return "image" if component.role == "feed-forward" and any(map(TEXT.search, others)) else None
 
 

@@ -28,11 +28,7 @@ def verify(model: nn.Module, run: Callable[[], Tensor]) -> Verification:
 
     The equality fails where a sub-layer adds the residual itself, so that zeroing it would erase
     the stream, and where the skip would mix up streams. A failing block takes its sub-layers with
-    it: what their zeros mean is then unknown.
-
-    Args:
-        model: the denoiser.
-        run: calls the denoiser on one real batch and returns its output.
+    it: what their zeros mean is then unknown. `run` gives the model's output for one real batch.
 
     Raises:
         UserError: two runs without any ablation differ, or a block leaves its mark after removal.

@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal
 
 from ablate2tune.components.heads import Heads
@@ -53,13 +54,9 @@ class Component:
         ...           "a.0.attn", ("a.0.attn.to_out.0",)).path
         ('a', '0', 'attn', 'to_out.0')
         """
-        if self.parent is None:
-            return self.stack, str(self.index)
-        block = (self.stack, str(self.index))
-        if self.parent == self.block:
-            return (*block, self.address.removeprefix(f"{self.parent}."))
-        sublayer = self.parent.removeprefix(f"{self.block}.")
-        return (*block, sublayer, self.address.removeprefix(f"{self.parent}."))
+        nested = dict.fromkeys((self.block, self.parent or self.block, self.address))
+        below = (inner.removeprefix(f"{outer}.") for outer, inner in pairwise(nested))
+        return (self.stack, str(self.index), *below)
 
 
 class Catalogue:

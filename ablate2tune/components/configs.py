@@ -48,11 +48,7 @@ def split_prefix(address: str, parts: Mapping[str, Any]) -> tuple[str, str]:
 def empty_models(path: str) -> Iterator[tuple[str, nn.Module]]:
     """The denoisers and text encoders of a pipeline folder, or the one model of a model folder.
 
-    Args:
-        path: a folder with model_index.json, or one with config.json; weights are not read.
-
-    Yields:
-        (name, model on the meta device), the denoiser first.
+    Each comes as (name, model on the meta device), the denoiser first; weights are not read.
 
     Raises:
         UserError: there is neither file, a file is damaged, or a class is unknown.

@@ -55,11 +55,10 @@ def _run(catalogue: Catalogue, stack: str, run: list[Component]) -> Iterator[str
             facts.append(f"heads cannot be ablated: {part.heads}")
         if not part.writes and part.role != "projection":
             facts.append("feeds a later part")
-        yield f"    {part.address.removeprefix(f'{first.address}.')}  {', '.join(facts)}"
+        yield f"    {part.path[-1]}  {', '.join(facts)}"
         inner = catalogue.children(part)
         if inner:
-            names = (p.address.removeprefix(f"{part.address}.") for p in inner)
-            yield f"      {', '.join(names)}"
+            yield f"      {', '.join(below.path[-1] for below in inner)}"
 
 
 def _cost(catalogue: Catalogue) -> str:

@@ -12,10 +12,5 @@ def channel_mean(activation: Activation) -> Tensor:
 
 MODES.add(
     "channel-mean",
-    Mode(
-        becomes="each token's mean over its channels",
-        replace=channel_mean,
-        screened=True,
-        drawn=True,
-    ),
+    Mode("each token's mean over its channels", channel_mean, screened=True, drawn=True),
 )

@@ -31,8 +31,8 @@ def own_input(activation: Activation) -> Tensor:
 MODES.add(
     "input",
     Mode(
-        becomes="the sub-layer's own input",
-        replace=own_input,
+        "the sub-layer's own input",
+        own_input,
         levels=("sublayer", "projection"),
         drawn=True,
         tried=True,

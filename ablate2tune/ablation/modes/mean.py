@@ -15,8 +15,8 @@ def mean(activation: Activation) -> Tensor:
 MODES.add(
     "mean",
     Mode(
-        becomes="its mean over calibration examples, per position and noise level",
-        replace=mean,
+        "its mean over calibration examples, per position and noise level",
+        mean,
         needs=frozenset({"means"}),
         screened=True,
         drawn=True,

@@ -32,8 +32,8 @@ def noised(activation: Activation) -> Tensor:
 MODES.add(
     "noise",
     Mode(
-        becomes="itself plus Gaussian noise of its spread over calibration examples",
-        replace=noised,
+        "itself plus Gaussian noise of its spread over calibration examples",
+        noised,
         needs=frozenset({"spreads", "row_seeds"}),
         block_mode="noise",
     ),

@@ -13,8 +13,8 @@ def patched(activation: Activation) -> Tensor:
 MODES.add(
     "patch",
     Mode(
-        becomes="that of the same example under its other caption",
-        replace=patched,
+        "that of the same example under its other caption",
+        patched,
         needs=frozenset({"patched"}),
         block_mode="patch",
         restores=True,

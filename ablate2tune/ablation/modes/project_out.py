@@ -45,8 +45,8 @@ def projected_out(x: Tensor, direction: Tensor, address: str) -> Tensor:
 MODES.add(
     "project_out",
     Mode(
-        becomes="itself without its part along a direction",
-        replace=without_direction,
+        "itself without its part along a direction",
+        without_direction,
         needs=frozenset({"directions"}),
         block_mode="project_out",
         drawn=True,

@@ -38,9 +38,9 @@ def resampled(activation: Activation) -> Tensor:
 MODES.add(
     "resample",
     Mode(
-        becomes="that of another example: what was donated for each row, or the partner given for "
+        "that of another example: what was donated for each row, or the partner given for "
         "it, or the row before",
-        replace=resampled,
+        resampled,
         needs=frozenset({"donors"}),
     ),
 )

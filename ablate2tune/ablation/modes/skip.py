@@ -14,8 +14,8 @@ def inputs(activation: Activation) -> Tensor:
 MODES.add(
     "skip",
     Mode(
-        becomes="the block's own inputs, stream by stream",
-        replace=inputs,
+        "the block's own inputs, stream by stream",
+        inputs,
         levels=("block",),
         whole=True,
         screened=True,

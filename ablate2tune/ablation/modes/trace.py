@@ -13,8 +13,8 @@ def traced(activation: Activation) -> Tensor:
 MODES.add(
     "trace",
     Mode(
-        becomes="the block's streams as they leave it under the other caption",
-        replace=traced,
+        "the block's streams as they leave it under the other caption",
+        traced,
         levels=("block",),
         needs=frozenset({"patched"}),
         whole=True,

@@ -13,11 +13,5 @@ def zeros(activation: Activation) -> Tensor:
 
 MODES.add(
     "zero",
-    Mode(
-        becomes="zeros",
-        replace=zeros,
-        levels=("sublayer", "head", "projection"),
-        screened=True,
-        drawn=True,
-    ),
+    Mode("zeros", zeros, levels=("sublayer", "head", "projection"), screened=True, drawn=True),
 )
