@@ -20,6 +20,7 @@ from ablate2tune.localize.localize_config import JointConfig
 from ablate2tune.localize.localizing import localize
 from ablate2tune.localize.margins.caption_losses import Margins
 from ablate2tune.localize.measuring.condition import Condition
+from ablate2tune.localize.probes.margin import MarginProbe
 from ablate2tune.statistics.clusters import Clusters
 from ablate2tune.statistics.resampling import Resampling
 
@@ -39,7 +40,8 @@ class MadeUpSweep:
 
     def __init__(self, broken: str | None = None):
         self.parts = [self.Part(f"b.0.{x}") for x in "abc"] + [self.Part(f"b.1.{x}") for x in "de"]
-        self.catalogue = self
+        self.catalogue = self.probe = self
+        self.figures = MarginProbe.figures
         self.config = CONFIG.model_copy(update={"mode": "zero"})
         self.groups = [f"{i // 2:02d}" for i in range(EXAMPLES)]
         self.scale = np.random.default_rng(0).uniform(0.5, 1.5, EXAMPLES)
