@@ -17,7 +17,7 @@ import yaml
 from tiny_parts import drawn
 from tiny_pipelines import FAMILIES, Family
 
-from ablate2tune import models, stages
+from ablate2tune import models
 from ablate2tune.ablation import ablated
 from ablate2tune.cli import main
 from ablate2tune.components import discover
@@ -160,7 +160,7 @@ def test_localize_end_to_end(saved, fresh, data, tmp_path, monkeypatch, capsys) 
         loaded.append(load_denoiser(config))
         return loaded[-1]
 
-    monkeypatch.setattr(stages, "load_denoiser", load)
+    monkeypatch.setattr("ablate2tune.localize.stage.load_denoiser", load)
     sigma = sigma_of(fresh.pipe)
     recipe = recipe_of(family, folder, data, sigma, tmp_path)
     with pytest.raises(SystemExit) as ended:
