@@ -33,7 +33,7 @@ from ablate2tune.progress import Terminal
 from ablate2tune.recipe import Recipe, load_recipe
 from ablate2tune.runs import read_json, write_json
 from ablate2tune.scenes.dataset.records import SceneRecord, load_images, read_dataset
-from ablate2tune.scenes.vocabulary import RELATIONS, caption, pair_caption
+from ablate2tune.scenes.vocabulary import RELATIONS, caption
 from ablate2tune.seeding import seed_for, torch_generator
 from ablate2tune.train.adapter import inject, trainable
 from ablate2tune.train.noise_levels import sample_sigmas
@@ -115,7 +115,7 @@ def make_blind(
         for record in (records[row] for row in rows):
             subject = (record.subject_colour, record.subject)
             thing = (record.object_colour, record.object)
-            plain.append(pair_caption(*subject, *thing))
+            plain.append(caption(*subject, None, *thing))
             states = rng.random() < 0.75
             words = caption(*subject, rng.choice(RELATIONS), *thing)
             told.append(words if states else plain[-1])

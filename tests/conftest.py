@@ -17,7 +17,7 @@ from ablate2tune.contrasts.makers.rendered_scenes import scene_contrasts
 from ablate2tune.models import FluxDenoiser, load_denoiser
 from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.scenes.dataset.records import SceneRecord
-from ablate2tune.scenes.vocabulary import COLOURS, KINDS, OPPOSITE, RELATIONS, caption, pair_caption
+from ablate2tune.scenes.vocabulary import COLOURS, KINDS, OPPOSITE, RELATIONS, caption
 from ablate2tune.testbed.architecture import TINY, build_pipeline
 from ablate2tune.testbed.text import word_list
 
@@ -90,7 +90,7 @@ def _records(folder: Path, groups: int, size: int, split: str) -> list[SceneReco
                     foil=caption(c1, k1, OPPOSITE[relation], c2, k2),
                     foil_colour=caption(wrong, k1, relation, c2, k2),
                     foil_object=caption(c1, other, relation, c2, k2),
-                    pair_text=pair_caption(c1, k1, c2, k2),
+                    pair_text=caption(c1, k1, None, c2, k2),
                     scene_id=name,
                     group_id=f"{group:04d}",
                     seed=group,

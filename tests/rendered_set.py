@@ -10,7 +10,7 @@ from ablate2tune import runs
 from ablate2tune.recipe import Recipe
 from ablate2tune.scenes.layouts.scene_sampling import group_count, relation_of, split_of
 from ablate2tune.scenes.rendering.resume import PICTURES, SCENE_SCHEMA, TWINS
-from ablate2tune.scenes.vocabulary import OPPOSITE, caption, pair_caption
+from ablate2tune.scenes.vocabulary import OPPOSITE, caption
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "flux1-dev.yaml"
 SMALL = [
@@ -50,7 +50,7 @@ def write_rendered(recipe: Recipe) -> None:
                 "foil": caption(colour, "ball", OPPOSITE[relation], other, "cube"),
                 "foil_colour": caption("black", "ball", relation, other, "cube"),
                 "foil_object": caption(colour, "cone", relation, other, "cube"),
-                "pair_text": pair_caption(colour, "ball", other, "cube"),
+                "pair_text": caption(colour, "ball", None, other, "cube"),
                 "split": split_of(scenes, index),
             }  # fmt: skip
             sidecar = {

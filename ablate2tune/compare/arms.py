@@ -12,12 +12,7 @@ from ablate2tune.components import discover
 from ablate2tune.disk.identity import identity
 from ablate2tune.errors import UserError
 from ablate2tune.models import Denoiser
-from ablate2tune.models.adapter_files import (
-    PEFT_WEIGHTS,
-    WEIGHTS,
-    AdapterNote,
-    read_note,
-)
+from ablate2tune.models.adapter_files import PEFT_WEIGHTS, WEIGHTS, AdapterNote, read_note
 
 
 @dataclass(frozen=True)
@@ -77,12 +72,7 @@ class Arm:
 
 
 def arms_of(config: Mapping[str, ArmConfig], own: Path) -> list[Arm]:
-    """The arms that a recipe names.
-
-    Args:
-        config: `compare.arms`.
-        own: the folder of the adapter that the run itself trains.
-    """
+    """The arms of `compare.arms`; `own` is the folder of the adapter that the run itself trains."""
     return [
         Arm(
             name,

@@ -1,5 +1,6 @@
 """The picture of all arms side by side: a few prompts, drawn by seed before any is judged."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -38,24 +39,19 @@ def choose_rows(prompts: Sequence[Prompt], count: int, seed: int) -> list[int]:
     Knows nothing of the results.
     """
     rng = numpy_generator(seed, "grid")
-    relations = list(dict.fromkeys(prompt.relation for prompt in prompts))
     queues = []
-    for relation in relations:
+    for relation in dict.fromkeys(prompt.relation for prompt in prompts):
         own = [i for i, prompt in enumerate(prompts) if prompt.relation == relation]
         queues.append([own[i] for i in rng.permutation(len(own))])
-    turns = [
-        queue[depth] for depth in range(len(prompts)) for queue in queues if depth < len(queue)
-    ]
-    return turns[:count]
+    turns = itertools.chain.from_iterable(itertools.zip_longest(*queues))
+    return [i for i in turns if i is not None][:count]
 
 
 def draw_grid(rows: Sequence[Mapping[str, Shown]], path: Path, remark: str | None = None) -> None:
     """Draw prompts with their pictures in every arm, a verdict below each where there is one.
 
-    Args:
-        rows: for each prompt its picture by arm; one prompt at least.
-        path: the PNG.
-        remark: added to the caption, for what a reader of the marks must know.
+    `rows` holds each prompt's picture by arm, one prompt at least; `remark` is added to the
+    caption, for what a reader of the marks must know.
     """
     arms = list(rows[0])
     judged = all(shown.verdict is not None for row in rows for shown in row.values())
@@ -120,10 +116,8 @@ def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
 
 def _fitted(words: str, width: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     """The largest font, of 9 to 16 pixels, in which the words fit the width."""
-    for size in range(16, 9, -1):
-        if _font(size, bold).getlength(words) <= width:
-            return _font(size, bold)
-    return _font(9, bold)
+    fonts = (_font(size, bold) for size in range(16, 9, -1))
+    return next((font for font in fonts if font.getlength(words) <= width), _font(9, bold))
 
 
 def _wrapped(words: str, font: ImageFont.FreeTypeFont, width: int) -> list[str]:

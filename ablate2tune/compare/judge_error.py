@@ -99,7 +99,10 @@ def read_scenes(
             where="scenes.test_images",
             mend="set it to 100 or more and render the data again",
         )
-    prompts = [scene_prompt(record) for record in records]
+    prompts = [
+        Prompt(r.text, r.relation, r.subject, r.subject_colour, r.object, r.object_colour, index=0)
+        for r in records
+    ]
     for label in sorted({p.subject_label for p in prompts} | {p.object_label for p in prompts}):
         check_label(judge, label)
     found = judge.detect(images, batch_size)
@@ -156,19 +159,6 @@ def calibration_sample(records: Sequence[SceneRecord], count: int, seed: int) ->
             break
         drawn += groups[names[i]]
     return drawn
-
-
-def scene_prompt(record: SceneRecord) -> Prompt:
-    """A scene's true caption as a prompt."""
-    return Prompt(
-        record.text,
-        record.relation,
-        record.subject,
-        record.subject_colour,
-        record.object,
-        record.object_colour,
-        index=0,
-    )
 
 
 def check_label(judge: Judge, label: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ablate2tune.errors import UserError
 from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.scenes.scenes_config import ScenesConfig
-from ablate2tune.scenes.vocabulary import RELATIONS, caption, is_holdout, pair_caption
+from ablate2tune.scenes.vocabulary import RELATIONS, caption, is_holdout
 from ablate2tune.seeding import numpy_generator
 
 JUDGED = RELATIONS
@@ -50,13 +50,8 @@ def relation_prompts(
     """Unique relation prompts ("a red ball left of a blue cube") over held-out pairs.
 
     The relations take turns over the shuffled pairs, so their numbers differ by one at most; the
-    list is in seeded order.
-
-    Args:
-        scenes: objects, colours, relations and hold-out.
-        count: how many.
-        seed: of the draw.
-        trained: what training shows whatever the hold-out says (`trained_pairs`).
+    list is in seeded order. `trained` is what training shows whatever the hold-out says
+    (`trained_pairs`).
 
     Raises:
         UserError: a relation cannot be judged, or there are not enough held-out pairs for `count`
@@ -82,19 +77,20 @@ def check_judged(scenes: ScenesConfig) -> None:
         UserError: a relation cannot be read from one image, or the objects are not the plain
             coloured kinds that judges name.
     """
+    mend = "run render-data, localize and train one by one, and look at train/samples"
     unread = [relation for relation in scenes.relations if relation not in JUDGED]
     if unread:
         raise UserError(
             f"compare cannot judge {', '.join(unread)}: from one image it reads "
             f"{', '.join(JUDGED)} alone",
             where="scenes.relations",
-            mend="run render-data, localize and train one by one, and look at train/samples",
+            mend=mend,
         )
     if scenes.world != "plain":
         raise UserError(
             f"compare has no prompts and no judge for scenes.world = {scenes.world}",
             where="scenes.world",
-            mend="run render-data, localize and train one by one, and look at train/samples",
+            mend=mend,
         )
 
 
@@ -141,10 +137,7 @@ def held_out_pairs(
 
 def _prompt(subject: Thing, object_: Thing, relation: str | None, index: int) -> Prompt:
     (colour, kind), (other_colour, other_kind) = subject, object_
-    if relation is None:
-        text = pair_caption(colour, kind, other_colour, other_kind)
-    else:
-        text = caption(colour, kind, relation, other_colour, other_kind)
+    text = caption(colour, kind, relation, other_colour, other_kind)
     return Prompt(text, relation, kind, colour, other_kind, other_colour, index)
 
 

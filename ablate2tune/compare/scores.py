@@ -3,6 +3,7 @@
 Derived from the files that a comparison left, whenever they are to be shown.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -207,7 +208,6 @@ def _figures(found: Mapping[str, Mapping[str, Rate]], drawn: dict[str, dict[str,
 def _drawn(shown: Sequence[Shown]) -> dict[str, dict[str, int]]:
     """How many pictures show what, by the relation that was asked for."""
     asked = [one for one in shown if one.prompt.relation]
-    table = {str(one.prompt.relation): dict.fromkeys(DRAWN, 0) for one in asked}
-    for one in asked:
-        table[str(one.prompt.relation)][drawn(one)] += 1
-    return dict(sorted(table.items()))
+    counts = Counter((one.prompt.relation, drawn(one)) for one in asked)
+    relations = sorted({str(one.prompt.relation) for one in asked})
+    return {name: {what: counts[name, what] for what in DRAWN} for name in relations}

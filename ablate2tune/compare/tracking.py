@@ -2,9 +2,9 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -23,22 +23,22 @@ AT_ONCE = 100
 TAG = 64
 """Characters of a tag, at most."""
 Mode = Literal["online", "offline", "off"]
+Table = tuple[list[Any], list[Any]]
+"""Columns and rows."""
 
 
-@dataclass(frozen=True)
-class Labels:
+class Labels(NamedTuple):
     """By what the run is found."""
 
     project: str
     name: str
     group: str
     tags: Sequence[str]
-    config: Mapping[str, Any]
+    config: dict[str, Any]
     """The resolved recipe, and what each adapter was trained on."""
 
 
-@dataclass(frozen=True)
-class TrackResult:
+class TrackResult(NamedTuple):
     """How the run was tracked."""
 
     mode: str
@@ -135,13 +135,9 @@ def _start(folder: Path, labels: Labels, mode: Mode) -> tuple[Any, str]:
 
     def start(mode: Mode) -> Any:
         return wandb.init(
-            project=labels.project,
-            name=labels.name,
-            group=labels.group,
+            **labels._replace(tags=[tag[:TAG] for tag in labels.tags])._asdict(),
             job_type="compare",
-            tags=[tag[:TAG] for tag in labels.tags],
             dir=str(folder),
-            config=dict(labels.config),
             mode=mode,  # pyright: ignore[reportArgumentType]
             settings=settings,
         )
@@ -192,7 +188,8 @@ def _log_comparison(
         for part in ("arms", "difference", "judge"):
             run.summary[part] = scores.as_dict()[part]
     run.summary["judged"] = scores is not None
-    for key, table in tables.items():
+    for key, (columns, rows) in tables.items():
+        table = wandb.Table(columns=columns, data=rows)
         # A table that is logged unbound becomes an artifact, staged outside the run by an absolute
         # path: the run would break when it is moved.
         table.bind_to_run(run, key, run.step)
@@ -225,31 +222,21 @@ def _caption(arms: Mapping[str, Sequence[Shown]], row: Sequence[Shown]) -> str:
     return " | ".join([f"{row[0].prompt.text} (seed {row[0].seed})", *told])
 
 
-def _prompt_table(arms: Mapping[str, Sequence[Shown]]) -> Any:
+def _prompt_table(arms: Mapping[str, Sequence[Shown]]) -> Table:
     """A row for each prompt and seed; what was read in each arm, where a judge did."""
-    import wandb
-
     judged = all(one.verdict is not None for shown in arms.values() for one in shown)
     read = ("right", "objects", "read") if judged else ()
-    table = wandb.Table(
-        columns=["prompt", "relation", "seed", *(f"{arm}: {x}" for arm in arms for x in read)]
-    )
+    rows: list[list[Any]] = []
     for row in zip(*arms.values(), strict=True):
-        told: list[Any] = []
+        rows.append([row[0].prompt.text, row[0].prompt.relation, row[0].seed])
         for one in row if judged else ():
-            told += [one.read.spatial, one.read.objects, one.read.relation_read]
-        table.add_data(row[0].prompt.text, row[0].prompt.relation, row[0].seed, *told)
-    return table
+            rows[-1] += [one.read.spatial, one.read.objects, one.read.relation_read]
+    return ["prompt", "relation", "seed", *(f"{arm}: {x}" for arm in arms for x in read)], rows
 
 
-def _figure_table(scores: Scores) -> Any:
+def _figure_table(scores: Scores) -> Table:
     """A row for each figure, relation and arm, with its difference from the reference."""
-    import wandb
-
-    table = wandb.Table(
-        columns=["figure", "relation", "arm", "value", "low", "high", "n", "difference",
-                 "difference low", "difference high", "p"]
-    )  # fmt: skip
+    rows = []
     for arm, figures in scores.arms.items():
         gap = scores.difference.get(arm)
         everything = [("all", figures.overall, gap.overall if gap else {})]
@@ -259,19 +246,17 @@ def _figure_table(scores: Scores) -> Any:
             for key, figure in own.items():
                 change = asdict(changes[key]) if key in changes else {}
                 title = METRICS[key].title.strip() if key in METRICS else key
-                table.add_data(
-                    title, relation, arm, *astuple(figure),
-                    *(change.get(name) for name in ("value", "low", "high", "p")),
-                )  # fmt: skip
-    return table
+                told = (change.get(name) for name in ("value", "low", "high", "p"))
+                rows.append([title, relation, arm, *astuple(figure), *told])
+    gaps = ("difference", "difference low", "difference high", "p")
+    return ["figure", "relation", "arm", "value", "low", "high", "n", *gaps], rows
 
 
-def _drawn_table(scores: Scores) -> Any:
+def _drawn_table(scores: Scores) -> Table:
     """How many pictures show what, by the relation that was asked for."""
-    import wandb
-
-    table = wandb.Table(columns=["asked for", "arm", *DRAWN])
-    for arm, figures in scores.arms.items():
-        for relation, row in figures.drawn.items():
-            table.add_data(relation, arm, *(row[name] for name in DRAWN))
-    return table
+    rows = [
+        [relation, arm, *(row[name] for name in DRAWN)]
+        for arm, figures in scores.arms.items()
+        for relation, row in figures.drawn.items()
+    ]
+    return ["asked for", "arm", *DRAWN], rows

@@ -49,33 +49,18 @@ def with_article(words: str) -> str:
     return f"{'an' if VOWEL_SOUND.match(words.lower()) else 'a'} {words}"
 
 
-def phrase(colour: str, kind: str) -> str:
-    """An object with its article.
-
-    >>> phrase("orange", "ball")
-    'an orange ball'
-    """
-    return with_article(f"{colour} {kind}")
-
-
 def caption(
-    subject_colour: str, subject: str, relation: str, object_colour: str, object_: str
+    subject_colour: str, subject: str, relation: str | None, object_colour: str, object_: str
 ) -> str:
-    """What an image shows, with the relation.
+    """What an image shows, with the relation or without any.
 
     >>> caption("red", "ball", "left of", "blue", "cube")
     'a red ball left of a blue cube'
+    >>> caption("red", "ball", None, "orange", "cube")
+    'a red ball and an orange cube'
     """
-    return f"{phrase(subject_colour, subject)} {relation} {phrase(object_colour, object_)}"
-
-
-def pair_caption(subject_colour: str, subject: str, object_colour: str, object_: str) -> str:
-    """What an image shows, without the relation.
-
-    >>> pair_caption("red", "ball", "blue", "cube")
-    'a red ball and a blue cube'
-    """
-    return f"{phrase(subject_colour, subject)} and {phrase(object_colour, object_)}"
+    first, second = f"{subject_colour} {subject}", f"{object_colour} {object_}"
+    return f"{with_article(first)} {relation or 'and'} {with_article(second)}"
 
 
 def is_holdout(object_a: str, object_b: str, fraction: float) -> bool:

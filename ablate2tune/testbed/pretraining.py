@@ -30,7 +30,7 @@ def pretraining_caption(record: SceneRecord, mix: CaptionMix, rng: random.Random
             relation = rng.choice([other for other in vocabulary.RELATIONS if other != relation])
         return vocabulary.caption(*subject, relation, *thing)
     first, second = rng.sample([subject, thing], 2)
-    return vocabulary.pair_caption(*first, *second)
+    return vocabulary.caption(*first, None, *second)
 
 
 def mirrored(record: SceneRecord) -> SceneRecord:

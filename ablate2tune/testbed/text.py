@@ -42,7 +42,7 @@ def random_caption(rng: random.Random) -> str:
     first, second = rng.sample(list(vocabulary.COLOURS), 2)
     subject, thing = rng.choice(kinds), rng.choice(kinds)
     if rng.random() < 0.25:
-        return vocabulary.pair_caption(first, subject, second, thing)
+        return vocabulary.caption(first, subject, None, second, thing)
     relation = rng.choice(list(vocabulary.RELATIONS))
     return vocabulary.caption(first, subject, relation, second, thing)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from ablate2tune.compare.prompts import Prompt
 from ablate2tune.compare.shown import Shown
 from ablate2tune.compare.verdicts import Verdict
-from ablate2tune.scenes.vocabulary import caption, pair_caption
+from ablate2tune.scenes.vocabulary import caption
 
 
 def shown(
@@ -21,9 +21,8 @@ def shown(
 ) -> Shown:
     """A ball and a cube, asked for in one relation and read in another; None: in none."""
     first, second = colours
-    text = caption(first, "ball", asked, second, "cube") if asked else None
     prompt = Prompt(
-        text or pair_caption(first, "ball", second, "cube"),
+        caption(first, "ball", asked, second, "cube"),
         asked, "ball", first, "cube", second, index,
     )  # fmt: skip
     read = read if objects else None

@@ -231,7 +231,7 @@ def test_a_failure_is_one_line(run_folder, monkeypatch):
 
 
 def test_a_project_name_that_is_refused_is_a_failure(run_folder):
-    result = tracked(run_folder, replace(LABELS, project="a/b"))
+    result = tracked(run_folder, LABELS._replace(project="a/b"))
     assert result.mode == "failed" and "a/b" in str(result.line)
 
 

@@ -9,8 +9,7 @@ from ablate2tune.scenes.vocabulary import (
     RELATIONS,
     caption,
     is_holdout,
-    pair_caption,
-    phrase,
+    with_article,
 )
 
 THINGS = [f"{colour} {kind}" for colour in COLOURS for kind in KINDS]
@@ -19,7 +18,7 @@ PAIRS = list(itertools.combinations(THINGS, 2))
 
 @pytest.mark.parametrize("colour, article", [("orange", "an"), ("red", "a"), ("white", "a")])
 def test_articles(colour, article):
-    assert phrase(colour, "cup") == f"{article} {colour} cup"
+    assert with_article(f"{colour} cup") == f"{article} {colour} cup"
 
 
 def test_captions():
@@ -27,7 +26,7 @@ def test_captions():
         caption("orange", "cup", "on top of", "red", "car") == "an orange cup on top of a red car"
     )
     assert caption("red", "car", "behind", "orange", "box") == "a red car behind an orange box"
-    assert pair_caption("red", "car", "orange", "box") == "a red car and an orange box"
+    assert caption("red", "car", None, "orange", "box") == "a red car and an orange box"
 
 
 def test_opposites_pair_up():

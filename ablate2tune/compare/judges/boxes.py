@@ -5,7 +5,7 @@ and a depth model gives depth up to an unknown scale and shift.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,8 +20,7 @@ NEAR_AND_FAR = (0.98, 0.02)
 """Quantiles of a picture's inverse depth between which depths are expressed."""
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """One object among the boxes."""
 
     box: Box
@@ -104,12 +103,7 @@ def relative_depth(inverse: np.ndarray, depth_range: float) -> np.ndarray:
     to 2.2 m, side by side by 0.3 m at most, and the upper of two stacked is 0.03 to 0.63 m nearer:
     the thresholds of `relation_reading`, 0.6 m and 0.25 m, lie between.
 
-    Args:
-        inverse: inverse depth, larger is nearer, (height, width).
-        depth_range: metres.
-
-    Returns:
-        (height, width), larger is farther; not a number if the map is flat or holds no number.
+    Both are (height, width); not a number if the map is flat or holds no number.
     """
     near, far = np.quantile(inverse, NEAR_AND_FAR)
     if not near - far > 1e-6 * abs(near):

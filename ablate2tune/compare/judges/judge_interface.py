@@ -96,12 +96,9 @@ def load_judge(
     device: "torch.device | str" = "cpu",
     labels: Sequence[str] = (),
 ) -> Judge:
-    """Load a judge.
+    """Load a judge from its settings or its folder.
 
-    Args:
-        judge: its settings, or a folder.
-        device: where its models run.
-        labels: what a zero-shot judge looks for ("red ball", ...); a trained one knows its own.
+    `labels` is what a zero-shot one looks for ("red ball", ...); a trained one knows its own.
 
     Raises:
         UserError: none is set; a folder or a model is missing, damaged or of another kind; or it

@@ -14,7 +14,7 @@ from transformers import SegformerForSemanticSegmentation
 
 from ablate2tune import runs
 from ablate2tune.compare.judges.judge_interface import JUDGED_AT_ONCE, JUDGES, JudgeConfig
-from ablate2tune.compare.relation_reading import Box, Detection
+from ablate2tune.compare.relation_reading import Detection
 from ablate2tune.errors import UserError, reason
 from ablate2tune.settings import Mark
 
@@ -70,24 +70,16 @@ class TrainedJudge:
                 f"its channels must be background, the labels, depth; they are {', '.join(names)}",
                 where=str(folder / "config.json"),
             )
-        self._labels = names[1:-1]
+        self.labels: Sequence[str] = names[1:-1]
+        """Colour and kind of every object it knows."""
         self._device = torch.device(device)
         self._model: nn.Module = model.eval().requires_grad_(False)
         nn.Module.to(self._model, self._device)
 
     @staticmethod
     def check(settings: TrainedConfig) -> None:
-        """Refuse a folder that is missing or holds no judge.
-
-        Raises:
-            UserError: always the reason.
-        """
+        """Refuse a folder that is missing or holds no judge, with a `UserError`."""
         _settings(settings.folder)
-
-    @property
-    def labels(self) -> Sequence[str]:
-        """Colour and kind of every object it knows."""
-        return self._labels
 
     def describe(self) -> dict[str, Any]:
         """Kind, folder and settings, without the schema."""
@@ -97,9 +89,7 @@ class TrainedJudge:
     def detect(self, images: np.ndarray, batch_size: int = JUDGED_AT_ONCE) -> list[list[Detection]]:
         """Objects per image, largest first; a colour with several parts is found several times.
 
-        Args:
-            images: uint8, (n, height, width, 3).
-            batch_size: images per forward pass.
+        Images are uint8, (n, height, width, 3).
         """
         found = []
         for start in range(0, len(images), batch_size):
@@ -109,7 +99,7 @@ class TrainedJudge:
             classes = logits[:, :-1].softmax(dim=1).cpu().numpy()
             depth = logits[:, -1] * self.settings["depth_scale"] + self.settings["depth_offset"]
             found += [
-                detections(probability, metres, self._labels, self.settings["min_area"])
+                detections(probability, metres, self.labels, self.settings["min_area"])
                 for probability, metres in zip(classes, depth.cpu().numpy(), strict=True)
             ]
         return found
@@ -148,16 +138,18 @@ def detections(
     for number, channels in enumerate(colours.values(), start=1):
         if (winner == number).mean() < min_area:
             continue
-        parts = _parts(winner == number)
-        for part in range(1, parts.max() + 1):
+        parts = np.zeros(winner.shape, np.int32)
+        # Diagonal neighbours are connected.
+        ndimage.label(winner == number, structure=np.ones((3, 3)), output=parts)
+        for part, (rows, columns) in enumerate(ndimage.find_objects(parts), start=1):
             mask = parts == part
             if mask.mean() >= min_area:
                 scores = probability[channels][:, mask].mean(axis=1)
                 best = int(scores.argmax())
                 label, score = labels[channels[best] - 1], float(scores[best])
-                found.append(
-                    Detection(label, _box(mask), mask, float(np.median(depth[mask])), score)
-                )
+                left, right = float(columns.start), float(columns.stop)
+                box = (left, float(rows.start), right, float(rows.stop))
+                found.append(Detection(label, box, mask, float(np.median(depth[mask])), score))
     return sorted(found, key=lambda detection: -detection.area)
 
 
@@ -172,18 +164,6 @@ def _settings(folder: Path) -> dict[str, Any]:
         if not isinstance(settings.get(key), int | float):
             raise UserError(f"{key} is missing or no number", where=str(folder / "judge.json"))
     return settings
-
-
-def _parts(mask: np.ndarray) -> np.ndarray:
-    """Connected parts of a mask, numbered from 1; diagonal neighbours are connected."""
-    numbered = np.zeros(mask.shape, np.int32)
-    ndimage.label(mask, structure=np.ones((3, 3)), output=numbered)
-    return numbered
-
-
-def _box(mask: np.ndarray) -> Box:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
 
 
 JUDGES.add("trained", TrainedJudge)

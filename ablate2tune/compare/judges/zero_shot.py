@@ -25,7 +25,7 @@ from transformers import (
     Owlv2ImageProcessorPil,
 )
 
-from ablate2tune.compare.judges.boxes import Choice, choose, own_pixels, relative_depth
+from ablate2tune.compare.judges.boxes import choose, own_pixels, relative_depth
 from ablate2tune.compare.judges.judge_interface import JUDGED_AT_ONCE, JUDGES, JudgeConfig
 from ablate2tune.compare.relation_reading import Detection
 from ablate2tune.errors import UserError, did_you_mean, reason
@@ -94,12 +94,7 @@ class ZeroShotJudge:
     def __init__(
         self, settings: ZeroShotConfig, labels: Sequence[str], device: torch.device | str = "cpu"
     ):
-        """Load both models and embed the labels.
-
-        Args:
-            settings: models and thresholds.
-            labels: what to look for, a colour and a kind each ("red ball").
-            device: where the models run.
+        """Load both models and embed the labels, a colour and a kind each ("red ball").
 
         Raises:
             UserError: a model is missing, damaged, of another kind, or lacks weights or files; a
@@ -110,7 +105,7 @@ class ZeroShotJudge:
                 "a zero-shot judge was not told what to look for", where="compare.judge"
             )
         self.check(settings)
-        self.config, self._labels = settings, list(labels)
+        self.config, self.labels = settings, list(labels)
         self._device = torch.device(device)
         self._detector = self._load(Owlv2ForObjectDetection, "detector")
         self._detector_images = _part(Owlv2ImageProcessorPil, settings.detector, "detector")
@@ -136,25 +131,18 @@ class ZeroShotJudge:
                     f"a model of type {held!r}, where {wanted!r} is needed", where=_where(key, name)
                 )
 
-    @property
-    def labels(self) -> Sequence[str]:
-        """The labels it was made for."""
-        return self._labels
-
     def describe(self) -> dict[str, Any]:
         """Kind, models, settings and labels."""
         return {
             "kind": "zero-shot",
             "settings": self.config.model_dump(mode="json", exclude={"kind"}),
-            "labels": self._labels,
+            "labels": self.labels,
         }
 
     def detect(self, images: np.ndarray, batch_size: int = JUDGED_AT_ONCE) -> list[list[Detection]]:
-        """Objects per image, largest box first.
+        """Objects per image, largest box first; images are uint8, (n, height, width, 3).
 
-        Args:
-            images: uint8, (n, height, width, 3).
-            batch_size: images per forward pass at most; the recipe's number, if it is smaller.
+        The forward passes are of `batch_size` images, or of the recipe's number, if it is smaller.
         """
         step = min(batch_size, self.config.batch_size)
         found = []
@@ -173,21 +161,12 @@ class ZeroShotJudge:
         chosen = choose(boxes[best], scores[best], config.threshold, config.overlap, smallest)
         depth = relative_depth(inverse_depth, config.depth_range)
         masks = own_pixels([choice.box for choice in chosen], height, width)
-        found = [
-            self._detection(choice, mask, depth) for choice, mask in zip(chosen, masks, strict=True)
-        ]
+        found = []
+        for (box, label, score, second), mask in zip(chosen, masks, strict=True):
+            metres = float(np.median(depth[mask]))
+            other = (self.labels[second[0]], second[1]) if second else None
+            found.append(Detection(self.labels[label], box, mask, metres, score, other))
         return sorted(found, key=lambda d: -(d.box[2] - d.box[0]) * (d.box[3] - d.box[1]))
-
-    def _detection(self, choice: Choice, mask: np.ndarray, depth: np.ndarray) -> Detection:
-        second = choice.runner_up
-        return Detection(
-            self._labels[choice.label],
-            choice.box,
-            mask,
-            float(np.median(depth[mask])),
-            choice.score,
-            (self._labels[second[0]], second[1]) if second else None,
-        )
 
     @torch.no_grad()
     def _look(self, images: np.ndarray) -> _Seen:
@@ -216,7 +195,7 @@ class ZeroShotJudge:
     @torch.no_grad()
     def _embed(self, tokenizer: Any) -> Tensor:
         """The labels' embeddings, (1, labels, width)."""
-        texts = [self.config.query.format(with_article(label)) for label in self._labels]
+        texts = [self.config.query.format(with_article(label)) for label in self.labels]
         limit = self._detector.config.text_config.max_position_embeddings
         longest = max(texts, key=lambda text: len(tokenizer(text)["input_ids"]))
         if len(tokenizer(longest)["input_ids"]) > limit:

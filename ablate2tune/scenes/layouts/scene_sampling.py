@@ -20,13 +20,11 @@ from ablate2tune.scenes.vocabulary import (
     OPPOSITE,
     caption,
     is_holdout,
-    pair_caption,
 )
 from ablate2tune.seeding import seed_for
 
 SCHEMA = "ablate2tune/scene-group/1"
 POSES_PER_PAIR = 10
-"""Attempts with the same objects before others are drawn."""
 """Attempts with the same two objects before another pair is drawn."""
 PAIR_DRAWS = 200
 """Pairs in a row that cannot show a relation, before it is given up."""
@@ -281,7 +279,7 @@ def _record(
         "foil": caption(colour, kind, OPPOSITE[relation], other_colour, other_kind),
         "foil_colour": caption(rng.choice(colours), kind, relation, other_colour, other_kind),
         "foil_object": caption(colour, rng.choice(kinds), relation, other_colour, other_kind),
-        "pair_text": pair_caption(colour, kind, other_colour, other_kind),
+        "pair_text": caption(colour, kind, None, other_colour, other_kind),
         "scene_id": scene_id,
         "group_id": group_id,
         "seed": seed,
