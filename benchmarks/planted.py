@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ablate2tune.components import discover, lora_targets
+from ablate2tune.components import discover
 from ablate2tune.contrasts.makers.rendered_scenes import scene_contrasts
 from ablate2tune.localize.localizing import localize
 from ablate2tune.models import AdapterNote, FluxDenoiser, load_denoiser
@@ -76,7 +76,7 @@ def main() -> None:
     for block in discover(_load(recipe, blind).model).blocks:
         planted = options.out / block.address
         if not planted.exists():
-            targets = lora_targets(block)
+            targets = list(block.linears)
             plant(recipe, blind, records, targets, options.plant_steps, planted, terminal)
         data = ranked(recipe, records, planted, options.groups, terminal)
         plants.append(outcome(block.address, block.stack, data))

@@ -31,8 +31,8 @@ class Component:
     parent: str | None
     """Address of the component one level up; None for a block."""
     linears: tuple[str, ...]
-    """Addresses of the Linear modules inside, in model order; modulation of norms is left out.
-    Of a head: those of its attention."""
+    """Addresses of the Linear modules inside, in model order, on which an adapter would sit;
+    modulation of norms is left out. Of a projection: itself; of a head: those of its attention."""
     writes: bool = False
     """Whether a sub-layer's output is added to the residual stream: zeroing all of a block's
     writers is skipping the block."""
@@ -136,12 +136,3 @@ def heads_of(attention: Component) -> list[Component]:
         )
         for head in range(heads.count)
     ]
-
-
-def lora_targets(component: Component) -> list[str]:
-    """Full names of the Linear modules that an adapter on this component would sit on.
-
-    A projection is its own target; a sub-layer's targets are its Linears; a block's are those of
-    its sub-layers, so the Linears inside its norms, which modulate, are no targets.
-    """
-    return list(component.linears)

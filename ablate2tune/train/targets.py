@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ablate2tune.components import Catalogue, lora_targets, select
+from ablate2tune.components import Catalogue, select
 from ablate2tune.errors import UserError
 from ablate2tune.localize.ranking.ranking_file import NO_SKILL
 from ablate2tune.seeding import numpy_generator
@@ -23,7 +23,7 @@ def choose_targets(
         UserError: there is no ranking, it holds too few modules, a pattern matches nothing, or a
             ranked module does not exist in this model.
     """
-    candidates = [name for block in catalogue.blocks for name in lora_targets(block)]
+    candidates = [name for block in catalogue.blocks for name in block.linears]
     if config.targets == "all" or falls_back(ranking, config):
         return candidates
     if config.targets == "list":
@@ -74,7 +74,7 @@ def _listed(patterns: list[str], catalogue: Catalogue) -> list[str]:
     if not patterns:
         raise UserError("the list is empty", where="train.modules", mend="name at least one module")
     components = [component for pattern in patterns for component in select(catalogue, pattern)]
-    return list(dict.fromkeys(name for part in components for name in lora_targets(part)))
+    return list(dict.fromkeys(name for part in components for name in part.linears))
 
 
 def _check_count(count: int, available: int, what: str, mend: str = "lower it") -> None:

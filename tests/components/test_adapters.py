@@ -11,7 +11,7 @@ from peft import LoraConfig, get_peft_model, inject_adapter_in_model
 from torch import nn
 
 from ablate2tune.ablation import Ablation
-from ablate2tune.components import Component, discover, lora_targets
+from ablate2tune.components import Component, discover
 from ablate2tune.components.heads import Heads
 from ablate2tune.errors import UserError
 
@@ -27,7 +27,7 @@ TINY = [tiny for tiny in ALL if tiny.name in CLASSES]
 def with_adapter(subject: Subject, rank: int = 2) -> list[str]:
     """LoRA on every Linear below the first blocks; its B is zero. Returns what is adapted."""
     blocks = [blocks[0] for blocks in subject.catalogue.stacks.values()]
-    names = [name for block in blocks for name in lora_targets(block)]
+    names = [name for block in blocks for name in block.linears]
     inject_adapter_in_model(LoraConfig(r=rank, target_modules=names), subject.model)
     return names
 
@@ -128,7 +128,7 @@ def test_a_model_that_peft_wraps_whole_has_the_addresses_of_the_one_inside():
     before = list(subject.catalogue)
     skip = Ablation("transformer_blocks.0", "skip")
     plain = subject.under(skip)
-    names = lora_targets(subject.catalogue.blocks[0])
+    names = subject.catalogue.blocks[0].linears
     subject.model = get_peft_model(subject.model, LoraConfig(r=2, target_modules=names)).eval()
     assert list(discover(subject.model)) == before
     assert torch.equal(subject.under(skip), plain)

@@ -2,7 +2,7 @@ import pytest
 from diffusers import FluxTransformer2DModel
 from torch import nn
 
-from ablate2tune.components import discover, lora_targets, select
+from ablate2tune.components import discover, select
 from ablate2tune.errors import UserError
 from ablate2tune.models import FluxDenoiser
 
@@ -77,7 +77,7 @@ def test_every_address_is_a_module_and_no_norm_is_a_component(flux):
 
 def test_lora_targets(flux):
     catalogue = discover(flux)
-    of = lambda address: lora_targets(catalogue[address])  # noqa: E731
+    of = lambda address: list(catalogue[address].linears)  # noqa: E731
     prefix = "transformer_blocks.0"
     assert set(of(f"{prefix}.attn")) == {f"{prefix}.attn.{name}" for name in DOUBLE_ATTENTION}
     assert of(f"{prefix}.ff") == [f"{prefix}.ff.net.0.proj", f"{prefix}.ff.net.2"]
@@ -96,8 +96,8 @@ def test_lora_targets_of_a_block_are_all_its_linears_but_modulation(flux):
             for name, inner in module.named_modules()
             if isinstance(inner, nn.Linear) and not name.startswith("norm")
         }
-        assert set(lora_targets(block)) == linears
-        assert len(lora_targets(block)) == len(linears)
+        assert set(block.linears) == linears
+        assert len(block.linears) == len(linears)
 
 
 @pytest.mark.parametrize(

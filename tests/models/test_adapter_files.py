@@ -10,7 +10,7 @@ from safetensors import safe_open
 from tiny_parts import drawn
 from tiny_pipelines import FAMILIES, Family
 
-from ablate2tune.components import discover, lora_targets
+from ablate2tune.components import discover
 from ablate2tune.errors import UserError
 from ablate2tune.models import AdapterNote, Denoiser, load_denoiser, read_note
 from ablate2tune.models.adapter_files import attach
@@ -41,7 +41,7 @@ def denoiser(request, tmp_path: Path) -> Denoiser:
 
 def adapt(denoiser: Denoiser) -> AdapterNote:
     """Attach an adapter that changes the prediction to three layers of the last block."""
-    targets = lora_targets(discover(denoiser.model).blocks[-1])[:3]
+    targets = list(discover(denoiser.model).blocks[-1].linears[:3])
     attach(denoiser.model, LoraConfig(r=RANK, lora_alpha=RANK, target_modules=targets))
     torch.manual_seed(1)
     for name, parameter in denoiser.model.named_parameters():

@@ -5,7 +5,7 @@ import torch
 from diffusers import FluxTransformer2DModel
 from torch import nn
 
-from ablate2tune.components import discover, lora_targets
+from ablate2tune.components import discover
 from ablate2tune.train.adapter import inject, trainable
 from ablate2tune.train.memory_estimate import MemoryEstimate, estimate_memory, kept_by_autograd
 
@@ -78,7 +78,7 @@ def test_a_picture_of_512_pixels_in_flux(pattern: str, low: float, high: float, 
     monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", flash)
     with torch.device("meta"):
         model = FluxTransformer2DModel(guidance_embeds=True).to(torch.bfloat16)
-    blocks = [name for block in discover(model).blocks for name in lora_targets(block)]
+    blocks = [name for block in discover(model).blocks for name in block.linears]
     inject(model, [name for name in blocks if re.fullmatch(pattern, name)], rank=16, seed=0)
     kinds = {"device": "meta", "dtype": torch.bfloat16}
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ablate2tune.ablation import Verification, verify
-from ablate2tune.components import Component, lora_targets
+from ablate2tune.components import Component
 from ablate2tune.errors import UserError
 from ablate2tune.localize.margins.caption_losses import (
     TEXTS,
@@ -203,7 +203,7 @@ class MarginProbe(Probe[MarginConfig]):
             judging: places of others, which tell what that gains.
             report: told (examples done, examples in all).
         """
-        wanted = dict.fromkeys(name for part in components for name in lora_targets(part))
+        wanted = dict.fromkeys(name for part in components for name in part.linears)
         missing = [name for name in wanted if name not in self._slopes]
         if missing:
             tell, total = report or (lambda *_: None), len(choosing) + len(judging)
@@ -214,7 +214,7 @@ class MarginProbe(Probe[MarginConfig]):
             self._slopes |= {name: (steps[name].parameters, slopes[name]) for name in missing}
         found: dict[str, np.ndarray] = {}
         for part in components:
-            own = [self._slopes[name] for name in lora_targets(part)]
+            own = [self._slopes[name] for name in part.linears]
             parameters = max(1, sum(count for count, _ in own))
             along = np.zeros(len(judging)) + sum(slope for _, slope in own)
             found[part.address] = along / parameters

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ablate2tune.components import Component, lora_targets
+from ablate2tune.components import Component
 from ablate2tune.statistics.clusters import Interval
 
 
@@ -76,7 +76,7 @@ class Row:
             "p_uncorrected": self.p_uncorrected,
             "label": self.label,
             "parameters": component.parameters,
-            "lora_targets": lora_targets(component),
+            "lora_targets": list(component.linears),
             **({"patched": self.patched} if self.patched else {}),
             **({"values": self.values} if self.values else {}),
         }
