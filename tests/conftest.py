@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny_parts import TINY
 from transformers import AutoTokenizer, CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionConfig
 
 from ablate2tune.contrasts.contrast import Contrast
@@ -18,7 +19,7 @@ from ablate2tune.models import FluxDenoiser, load_denoiser
 from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.scenes.vocabulary import COLOURS, KINDS, OPPOSITE, RELATIONS, caption
-from ablate2tune.testbed.architecture import TINY, build_pipeline
+from ablate2tune.testbed.architecture import build_pipeline
 from ablate2tune.testbed.text import word_list
 
 

@@ -42,20 +42,6 @@ class Sizes(NamedTuple):
     image_size: int = 64
 
 
-TINY = Sizes(
-    double_blocks=2,
-    single_blocks=2,
-    heads=2,
-    head_dim=16,
-    text_width=16,
-    text_layers=1,
-    vae_channels=(8, 8, 8),
-    latent_channels=4,
-    image_size=32,
-)
-"""Sizes for tests: real classes, milliseconds per forward."""
-
-
 def word_tokenizer(words: Sequence[str], length: int, start: bool) -> PreTrainedTokenizerFast:
     """A word-level tokenizer; `start` adds a start token in front, as CLIP has it."""
     starts = ["<s>"] if start else []

@@ -78,7 +78,10 @@ def build_testbed(recipe: TestbedRecipe, bar: Bar) -> None:
     }
     if not run.is_done("denoiser", denoised):
         with run.stage("denoiser", denoised) as folder, bar("denoiser") as progress:
-            denoiser = _testbed_denoiser(parts, recipe, device)
+            size = recipe.scenes.size
+            sizes = {"height": size, "width": size, "max_sequence_length": Sizes().text_tokens}
+            pipe = FluxPipeline.from_pretrained(parts).to(device)
+            denoiser = FluxDenoiser(pipe, ModelConfig(path=str(parts), **sizes))
             latents = _cached_latents(denoiser, training, folder / "latents.safetensors")
             pretrain_denoiser(
                 denoiser,
@@ -146,16 +149,6 @@ def provenance(recipe: TestbedRecipe) -> dict:
             for part in ("text", "vae", "denoiser", "judge")
         },
     }
-
-
-def _testbed_denoiser(parts: Path, recipe: TestbedRecipe, device: torch.device) -> FluxDenoiser:
-    config = ModelConfig(
-        path=str(parts),
-        height=recipe.scenes.size,
-        width=recipe.scenes.size,
-        max_sequence_length=Sizes().text_tokens,
-    )
-    return FluxDenoiser(FluxPipeline.from_pretrained(parts).to(device), config)
 
 
 def _cached_latents(denoiser: FluxDenoiser, records: list[SceneRecord], path: Path) -> torch.Tensor:

@@ -8,11 +8,11 @@ carry the other words.
 """
 
 import torch
+from tiny_parts import TINY
 from torch import nn
 
 from ablate2tune.models import FluxDenoiser
 from ablate2tune.scenes.vocabulary import RELATIONS
-from ablate2tune.testbed.architecture import TINY
 
 SIZES = TINY._replace(heads=3)
 C, D = [0, 1, 2, 3], [4, 5, 6, 7]

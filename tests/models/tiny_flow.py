@@ -8,6 +8,7 @@ from tiny_parts import (
     DECODER,
     HEADS,
     SCALE,
+    TINY,
     clip,
     cogview,
     flow,
@@ -18,7 +19,7 @@ from tiny_parts import (
     vocabulary,
 )
 
-from ablate2tune.testbed.architecture import TINY, build_pipeline
+from ablate2tune.testbed.architecture import build_pipeline
 from ablate2tune.testbed.text import word_list
 
 

@@ -6,9 +6,21 @@ import diffusers
 import transformers
 from torch import nn
 
-from ablate2tune.testbed.architecture import word_tokenizer
+from ablate2tune.testbed.architecture import Sizes, word_tokenizer
 from ablate2tune.testbed.text import word_list
 
+TINY = Sizes(
+    double_blocks=2,
+    single_blocks=2,
+    heads=2,
+    head_dim=16,
+    text_width=16,
+    text_layers=1,
+    vae_channels=(8, 8, 8),
+    latent_channels=4,
+    image_size=32,
+)
+"""Of a FLUX of the real classes, with milliseconds per forward."""
 TOKENS = 24
 """Tokens that prompts are padded to."""
 SHIFT, SCALE = 0.1, 0.7

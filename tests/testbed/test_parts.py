@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_parts import TINY
 
 from ablate2tune.scenes.dataset.records import SceneRecord
-from ablate2tune.testbed.architecture import TINY, build_pipeline
+from ablate2tune.testbed.architecture import build_pipeline
 from ablate2tune.testbed.judge import build_judge, judge_loss, label_maps, paste
 from ablate2tune.testbed.pretraining import mirrored, pretraining_caption
 from ablate2tune.testbed.testbed_recipe import CaptionMix
