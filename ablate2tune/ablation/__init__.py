@@ -1,6 +1,6 @@
 """How components are ablated: interventions on native hooks, calibration, verification."""
 
-from ablate2tune.ablation.directions import learn_directions, load_directions, mean_differences
+from ablate2tune.ablation.directions import learn_directions, load_directions
 from ablate2tune.ablation.edits import Ablation
 from ablate2tune.ablation.interventions import ablated, ablated_rows
 from ablate2tune.ablation.means import Means
@@ -23,7 +23,6 @@ __all__ = [
     "collect_means",
     "learn_directions",
     "load_directions",
-    "mean_differences",
     "recorded",
     "site_keys",
     "verify",

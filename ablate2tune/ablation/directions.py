@@ -14,39 +14,31 @@ from ablate2tune.components import discover
 from ablate2tune.errors import UserError
 
 
+@torch.no_grad()
 def learn_directions(
     model: nn.Module,
     addresses: Sequence[str],
     run_one: Callable[[], object],
     run_other: Callable[[], object],
+    unit: bool = True,
 ) -> dict[str, Tensor]:
     """Difference of the mean activations of two groups, over examples and tokens, of length 1.
 
     Difference-in-means, as Marks & Tegmark 2023 (arXiv:2310.06824) use it: (channels,) float32 by
     address, of the columns' width where it names some. Each `run` calls the model on one group.
+    With `unit` false the length is as it is: zero where the groups do not differ.
 
     Raises:
         UserError: an address is no component or is never called, or the groups do not differ.
     """
-    found = mean_differences(model, addresses, run_one, run_other)
-    for address, difference in found.items():
+    one, other = (_means(model, addresses, run) for run in (run_one, run_other))
+    found = {address: one[address] - other[address] for address in addresses}
+    for address, difference in found.items() if unit else ():
         norm = difference.norm()
         if not torch.isfinite(norm) or norm == 0:
             raise UserError("the two groups have the same mean here", where=address)
         found[address] = difference / norm
     return found
-
-
-@torch.no_grad()
-def mean_differences(
-    model: nn.Module,
-    addresses: Sequence[str],
-    run_one: Callable[[], object],
-    run_other: Callable[[], object],
-) -> dict[str, Tensor]:
-    """As `learn_directions`, of any length: zeros where the two groups do not differ."""
-    one, other = (_means(model, addresses, run) for run in (run_one, run_other))
-    return {address: one[address] - other[address] for address in addresses}
 
 
 def _means(

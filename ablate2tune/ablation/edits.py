@@ -41,14 +41,13 @@ class Edit:
     fired: int = 0
     """How often it replaced something."""
 
-    def __call__(self, module: nn.Module, args: tuple, kwargs: dict[str, Any], value: Any) -> Any:
-        """What the site holds instead of `value`; None if its region is not in this call.
+    def __call__(self, call: Call) -> Any:
+        """What the site holds instead of the call's value; None if its region is not there.
 
         Raises:
             UserError: the value does not fit what was selected or calibrated.
         """
-        call, site = Call(module, args, kwargs, value), self.site
-        before = items(site, call)
+        site, before = self.site, items(self.site, call)
         base = skipped_items(call) if site.is_block else [None] * len(before)
         streams = item_streams(site, call, len(before))
         after: list[Any] = list(before)
@@ -74,7 +73,9 @@ class Edit:
         if not acted:
             return None
         self.fired += 1
-        return after[0] if isinstance(value, Tensor) else (*after, *value[len(after) :])
+        if isinstance(call.value, Tensor):
+            return after[0]
+        return (*after, *call.value[len(after) :])
 
     def note_lengths(self, module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
         """A hook before the site's block: how many text and image tokens it is called with."""

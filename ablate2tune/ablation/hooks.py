@@ -9,9 +9,6 @@ from torch.utils.hooks import RemovableHandle
 
 from ablate2tune.errors import UserError
 
-Hook = Callable[[nn.Module, tuple[Any, ...], dict[str, Any], Any], Any]
-"""Is given module, args, kwargs and the value; what it returns, if anything, takes its place."""
-
 
 class Call(NamedTuple):
     """One call of a hooked module, and the value that is about to be replaced."""
@@ -20,6 +17,10 @@ class Call(NamedTuple):
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     value: Any
+
+
+Hook = Callable[[Call], Any]
+"""What it returns, if anything, takes the value's place."""
 
 
 @contextmanager
@@ -36,9 +37,9 @@ def hooked(
     firings: dict[str, int] = {}
 
     def counted(address: str, hook: Hook) -> Hook:
-        def count(module: nn.Module, args: tuple, kwargs: dict[str, Any], value: Any) -> Any:
+        def count(call: Call) -> Any:
             firings[address] += 1
-            return hook(module, args, kwargs, value)
+            return hook(call)
 
         return count
 
@@ -71,11 +72,11 @@ def register(model: nn.Module, address: str, side: str, hook: Hook) -> Removable
     """Register a hook on the output or the first input of a module; returns torch's handle."""
     module = model.get_submodule(address)
     if side == "output":
-        return module.register_forward_hook(hook, with_kwargs=True)
+        return module.register_forward_hook(lambda *call: hook(Call(*call)), with_kwargs=True)
 
     def before(module: nn.Module, args: tuple, kwargs: dict[str, Any]):
         name = None if args else next(iter(kwargs))
-        value = hook(module, args, kwargs, args[0] if name is None else kwargs[name])
+        value = hook(Call(module, args, kwargs, args[0] if name is None else kwargs[name]))
         if value is None:
             return None
         return ((value, *args[1:]), kwargs) if name is None else (args, kwargs | {name: value})

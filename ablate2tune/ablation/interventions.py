@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ablate2tune.ablation.edits import Ablation, Edit
 from ablate2tune.ablation.grids import grid_told
-from ablate2tune.ablation.hooks import Hook, refuse_silence, register
+from ablate2tune.ablation.hooks import Call, Hook, refuse_silence, register
 from ablate2tune.ablation.mode import MODES
 from ablate2tune.ablation.sites import sites_of
 from ablate2tune.ablation.support import Support
@@ -86,8 +86,8 @@ def ablated_rows(
     def counted(edit: Edit) -> Hook:
         address = edit.ablation.address
 
-        def hook(module: nn.Module, args: tuple, kwargs: dict[str, Any], value: Any) -> Any:
-            result = edit(module, args, kwargs, value)
+        def hook(call: Call) -> Any:
+            result = edit(call)
             firings[address] = min(e.fired for e in edits if e.ablation.address == address)
             return result
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -66,8 +65,7 @@ def recorded(
     sites = {site.key: site for a in addresses for site in sites_of(model, catalogue, a)}
 
     def recorder(site: Site) -> Hook:
-        def hook(module: nn.Module, args: tuple, kwargs: dict[str, Any], value: Any) -> None:
-            call = Call(module, args, kwargs, value)
+        def hook(call: Call) -> None:
             tensors = items(site, call)
             if site.is_block and not states:
                 pairs = zip(tensors, skipped_items(call), strict=True)

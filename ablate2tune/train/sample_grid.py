@@ -1,12 +1,13 @@
 """Grids of sampled pictures with their prompts underneath."""
 
-import io
 import math
 import textwrap
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+from ablate2tune.pictures import png
 
 COLUMNS = 3
 SMALLEST = 192
@@ -34,6 +35,4 @@ def sample_grid(images: np.ndarray, prompts: Sequence[str]) -> bytes:
         sheet.paste(picture, (left, top))
         for number, line in enumerate(lines):
             draw.text((left, top + height + 4 + LINE * number), line, fill="black", font=font)
-    buffer = io.BytesIO()
-    sheet.save(buffer, "PNG")
-    return buffer.getvalue()
+    return png(np.asarray(sheet))

@@ -33,8 +33,7 @@ def inputs(recipe: Recipe) -> dict[str, Any]:
         "train": recipe.train.decisive(),
         **kept_rates(read_rates(recipe.data_folder)),
     }
-    if _is_ranked(recipe):
-        ranking = _ranking(recipe)
+    if ranking := _ranking(recipe):
         order = [[row["address"], row["rank"]] for row in ranking["components"]]
         held["ranking"] = content_hash(ranking["verdict"], order)
     return held
@@ -44,7 +43,7 @@ def work(job: Job) -> None:
     """Choose the modules and train."""
     recipe = job.recipe
     records = read_dataset(recipe.data_folder)
-    ranking = _ranking(recipe) if _is_ranked(recipe) else {"components": []}
+    ranking = _ranking(recipe) or {"components": []}
     denoiser = load_denoiser(recipe.model)
     targets = choose_targets(ranking, recipe.train, discover(denoiser.model), recipe.seed)
     if falls_back(ranking, recipe.train):
@@ -75,11 +74,10 @@ def tell(job: Job) -> None:
     job.terminal.say(f"adapter in {job.folder / 'adapter'}")
 
 
-def _is_ranked(recipe: Recipe) -> bool:
-    return recipe.train.targets in ("top", "bottom")
-
-
-def _ranking(recipe: Recipe) -> dict[str, Any]:
+def _ranking(recipe: Recipe) -> dict[str, Any] | None:
+    """The ranking; None where no targets are chosen by it."""
+    if recipe.train.targets not in ("top", "bottom"):
+        return None
     path = recipe.run_folder / "localize" / "ranking.json"
     if not path.exists():
         raise UserError(

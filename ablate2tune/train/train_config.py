@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from ablate2tune.settings import Fraction, Mark, Positive, Settings
+from ablate2tune.train.noise_levels import Density
 
 
 class TrainConfig(Settings):
@@ -29,7 +30,7 @@ class TrainConfig(Settings):
     warmup: Annotated[int, Field(ge=0)] | None = None
     """Steps of linear warm-up, after which the rate falls along a cosine; None: 20, or half of a
     run that has fewer than 40."""
-    timesteps: Literal["flux_shift", "logit_normal", "uniform"] = "flux_shift"
+    timesteps: Density = "flux_shift"
     """Density of sigma in training."""
     shift: Annotated[float, Field(gt=0)] | None = None
     """Constant shift of the noise levels; None takes it from the scheduler and resolution."""

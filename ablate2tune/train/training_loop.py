@@ -347,10 +347,9 @@ def _targets(
     model: nn.Module,
     ranking_rows: Sequence[dict[str, Any]],
 ) -> dict[str, Any]:
-    sizes = {name: p.numel() for name, p in trainable(model).items()}
     by_module = {
-        module: sum(size for name, size in sizes.items() if name.startswith(f"{module}.lora_"))
-        for module in injected
+        name: sum(p.numel() for p in trainable(model.get_submodule(name)).values())
+        for name in injected
     }
     return {
         "schema": TARGETS_SCHEMA,

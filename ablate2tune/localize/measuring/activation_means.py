@@ -17,8 +17,8 @@ from ablate2tune.ablation import (
     MODES,
     Means,
     collect_means,
+    learn_directions,
     load_directions,
-    mean_differences,
     site_keys,
 )
 from ablate2tune.contrasts.contrast import Contrast, contrasts_hash
@@ -116,8 +116,9 @@ class Calibration:
             run_captions(self._denoiser, those, self._levels, lambda _: None)
 
         with engine.blocks.running():
-            return mean_differences(
-                self._denoiser.model, addresses, lambda: run(examples), lambda: run(under_foils)
+            model = self._denoiser.model
+            return learn_directions(
+                model, addresses, lambda: run(examples), lambda: run(under_foils), unit=False
             )
 
     def provide(

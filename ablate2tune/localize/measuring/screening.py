@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ablate2tune.ablation import MODES, Support
 from ablate2tune.ablation.edits import Edit
-from ablate2tune.ablation.hooks import hooked
+from ablate2tune.ablation.hooks import Call, hooked
 from ablate2tune.ablation.sites import sites_of
 from ablate2tune.components import discover
 from ablate2tune.localize.margins.caption_losses import Batch, batch_loss
@@ -69,12 +69,12 @@ def _estimate(
     def watch(address: str) -> Any:
         (site,) = sites_of(engine.denoiser.model, catalogue, address)
 
-        def hook(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        def hook(call: Call) -> None:
             for condition in by_address[address]:
                 (ablation,) = condition.ablations
                 with torch.no_grad():
-                    after = Edit(site, ablation, support)(module, args, kwargs, output)
-                for new, old in zip(_tensors(after), _tensors(output), strict=True):
+                    after = Edit(site, ablation, support)(call)
+                for new, old in zip(_tensors(after), _tensors(call.value), strict=True):
                     if old.requires_grad:
                         old.register_hook(adder(condition, new.detach(), old.detach()))
 

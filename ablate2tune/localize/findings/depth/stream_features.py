@@ -99,13 +99,12 @@ class Reader:
         self._spans, self._tokens, self._lengths, self.found = spans, tokens, None, {}
 
     def _hook(self, site: Site) -> Hook:
-        def hook(module: nn.Module, args: tuple, kwargs: dict[str, Any], value: Any) -> None:
-            call = Call(module, args, kwargs, value)
+        def hook(call: Call) -> None:
             after = items(site, call)
             names = item_streams(site, call, len(after))
             if not self.found:
-                self._take(INPUT, site, module, skipped_items(call), names)
-            self._take(site.address, site, module, after, names)
+                self._take(INPUT, site, call.module, skipped_items(call), names)
+            self._take(site.address, site, call.module, after, names)
 
         return hook
 
