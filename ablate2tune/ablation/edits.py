@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from ablate2tune.ablation.hooks import Call
 from ablate2tune.ablation.mode import MODES, Activation
 from ablate2tune.ablation.regions import item_streams, items, skipped_items
-from ablate2tune.ablation.sites import Site, Stream
+from ablate2tune.ablation.sites import Site
 from ablate2tune.ablation.streams import stream_lengths
 from ablate2tune.ablation.support import Support
+from ablate2tune.components.heads import Stream
 from ablate2tune.errors import UserError
 
 

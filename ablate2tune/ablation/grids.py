@@ -5,11 +5,11 @@ its transpose have equally many tokens.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from ablate2tune.ablation.means import Means
 from ablate2tune.ablation.streams import bound_arguments
@@ -21,15 +21,13 @@ EXTENTS = ("num_frames", "height", "width")
 """Arguments of denoisers that are told it in numbers (LTX-Video)."""
 
 
-@contextmanager
-def grid_told(model: nn.Module, means: Means) -> Iterator[None]:
-    """Within this context the means are told of each forward of the model and its grid."""
+def grid_told(model: nn.Module, means: Means) -> RemovableHandle:
+    """Within it, as a context, the means are told of each forward of the model and its grid."""
 
     def tell(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         means.begin_forward(latent_grid(module, args, kwargs))
 
-    with model.register_forward_pre_hook(tell, with_kwargs=True):
-        yield
+    return model.register_forward_pre_hook(tell, with_kwargs=True)
 
 
 def latent_grid(

@@ -7,7 +7,7 @@
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -23,27 +23,19 @@ from ablate2tune.components import Catalogue, discover
 from ablate2tune.errors import UserError
 
 
-@contextmanager
 def ablated(
-    model: nn.Module,
-    ablations: Sequence[Ablation],
-    support: Support | None = None,
-) -> Iterator[dict[str, int]]:
+    model: nn.Module, ablations: Sequence[Ablation], support: Support | None = None
+) -> AbstractContextManager[dict[str, int]]:
     """Ablate several components at once; on exit the model is as before, bit for bit.
 
-    Contexts nest. Where two touch one component, the inner one decides.
-
-    `support` holds what modes and addresses need, such as calibrated means.
-
-    Yields:
-        How often each address fired so far.
+    Contexts nest. Where two touch one component, the inner one decides. `support` holds what modes
+    and addresses need, such as calibrated means. Yields how often each address fired so far.
 
     Raises:
         UserError: an address is no component or comes twice, a mode does not fit it or lacks what
             it needs, or on leaving, a hook never fired, so that the ablation did nothing.
     """
-    with ablated_rows(model, [ablations], support) as firings:
-        yield firings
+    return ablated_rows(model, [ablations], support)
 
 
 @contextmanager
@@ -57,12 +49,8 @@ def ablated_rows(
 
     One forward over n copies of a batch then measures n conditions; an empty condition is the
     baseline. The result agrees with that of single conditions up to rounding. Partners, token
-    masks and means are those of one copy.
-
-    The catalogue is the model's, where it is known; found anew by default.
-
-    Yields:
-        How often each address fired so far.
+    masks and means are those of one copy. The catalogue is the model's, where it is known; found
+    anew by default. Yields how often each address fired so far.
 
     Raises:
         UserError: as for `ablated`, or a batch is not a multiple of the number of conditions.

@@ -22,9 +22,7 @@ def ablated_parts(
 
     An address without a prefix is of the denoiser. `parts` are modules by name, such as a
     pipeline's `components` (what is no module is left out); `supports` are by the same names.
-
-    Yields:
-        How often each address fired when the context was left.
+    Yields how often each address fired when the context was left.
 
     Raises:
         UserError: no such part, and as for `ablated`.

@@ -6,8 +6,9 @@ from typing import Any
 from torch import Tensor
 
 from ablate2tune.ablation.hooks import Call
-from ablate2tune.ablation.sites import Site, Stream
+from ablate2tune.ablation.sites import Site
 from ablate2tune.ablation.streams import TEXT, bound_arguments, stream_names
+from ablate2tune.components.heads import Stream
 from ablate2tune.errors import UserError
 
 

@@ -13,12 +13,11 @@ from torch import nn
 from ablate2tune.ablation.streams import TEXT, innermost, joins_text_first, return_names
 from ablate2tune.components.catalogue import Catalogue, Component
 from ablate2tune.components.discovery import PROJECTIONS
+from ablate2tune.components.heads import Stream
 from ablate2tune.components.overrides import BATCH_AXIS
 from ablate2tune.components.selections import Selection, parse
 from ablate2tune.components.tree import descendants, without_adapter
 from ablate2tune.errors import UserError
-
-Stream = Literal["image", "text"]
 
 
 @dataclass(frozen=True)

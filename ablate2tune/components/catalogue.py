@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Literal
 
 from ablate2tune.components.heads import Heads
@@ -88,10 +88,8 @@ class Catalogue:
     @property
     def stacks(self) -> dict[str, list[Component]]:
         """Blocks by the name of their stack."""
-        stacks: dict[str, list[Component]] = {}
-        for block in self.blocks:
-            stacks.setdefault(block.stack, []).append(block)
-        return stacks
+        runs = groupby(self.blocks, key=lambda block: block.stack)
+        return {stack: list(blocks) for stack, blocks in runs}
 
     @property
     def blocks(self) -> list[Component]:

@@ -91,7 +91,5 @@ def _integer(module: object, name: str) -> int | None:
 
 def _width(attention: nn.Module, projection: nn.Linear) -> int:
     """Columns of a projection's input that hold heads; a fused MLP's columns follow them."""
-    inner = _integer(attention, "inner_dim")
-    if inner is not None and _integer(attention, "mlp_hidden_dim") is not None:
-        return min(inner, projection.in_features)
-    return projection.in_features
+    inner, fused = _integer(attention, "inner_dim"), _integer(attention, "mlp_hidden_dim")
+    return min(inner, projection.in_features) if inner and fused else projection.in_features

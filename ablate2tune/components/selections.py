@@ -10,13 +10,14 @@ transformer_blocks.3.attn@tokens=relation   text positions, named by the caller 
 
 import re
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
+from ablate2tune.components.heads import Stream
 from ablate2tune.errors import UserError, did_you_mean
 
 ADDRESS = re.compile(r"(?P<path>[^\[\]@]+)(?P<slice>\[[^\]]*\])?(?P<marks>(@[^@\[\]]+)*)")
 SLICES = ("heads", "neurons", "cols")
-STREAMS = ("image", "text")
+STREAMS: tuple[Stream, ...] = get_args(Stream)
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Selection:
     kind: Literal["heads", "neurons", "cols"] | None = None
     """What `indices` count; None for all columns."""
     indices: tuple[int, ...] = ()
-    stream: Literal["image", "text"] | None = None
+    stream: Stream | None = None
     """The only stream acted on; None for all."""
     tokens: str | tuple[int, ...] | None = None
     """Text positions: a name that the caller defines per example, or positions from 0 on."""

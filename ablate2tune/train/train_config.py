@@ -26,7 +26,7 @@ class TrainConfig(Settings):
     steps: Positive = 400
     batch_size: Positive = 32
     """Images per optimizer step, over all processes."""
-    learning_rate: Annotated[float, Field(gt=0, le=1e9)] = 1e-3  # AdamW: 1e38 overflows
+    learning_rate: Annotated[float, Field(gt=0, le=1e37)] = 1e-3  # 1e38 overflows in AdamW
     warmup: Annotated[int, Field(ge=0)] | None = None
     """Steps of linear warm-up, after which the rate falls along a cosine; None: 20, or half of a
     run that has fewer than 40."""

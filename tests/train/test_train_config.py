@@ -9,7 +9,7 @@ from ablate2tune.train.train_config import TrainConfig
     [
         ({"caption_dropout": 0.6, "plain_captions": 0.5}, "are 1.1 of the captions together"),
         ({"rank": True}, "a number is needed"),
-        ({"learning_rate": 1e38}, "less than or equal to 1000000000"),
+        ({"learning_rate": 1e38}, "less than or equal to 10000000000"),
         ({"warmup": 20, "steps": 20}, "a warm-up of 20 steps leaves none of 20"),
         ({"warmup": 50, "steps": 20}, "a warm-up of 50 steps leaves none of 20"),
     ],
