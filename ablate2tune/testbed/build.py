@@ -78,10 +78,12 @@ def build_testbed(recipe: TestbedRecipe, bar: Bar) -> None:
     }
     if not run.is_done("denoiser", denoised):
         with run.stage("denoiser", denoised) as folder, bar("denoiser") as progress:
-            size = recipe.scenes.size
-            sizes = {"height": size, "width": size, "max_sequence_length": Sizes().text_tokens}
-            pipe = FluxPipeline.from_pretrained(parts).to(device)
-            denoiser = FluxDenoiser(pipe, ModelConfig(path=str(parts), **sizes))
+            pipe, size = FluxPipeline.from_pretrained(parts).to(device), recipe.scenes.size
+            length = Sizes().text_tokens
+            config = ModelConfig(
+                path=str(parts), height=size, width=size, max_sequence_length=length
+            )
+            denoiser = FluxDenoiser(pipe, config)
             latents = _cached_latents(denoiser, training, folder / "latents.safetensors")
             pretrain_denoiser(
                 denoiser,
