@@ -4,7 +4,7 @@ A site is one tensor of one module; the part of it that an address means is a re
 the last axis, one stream of an output tuple, or the tokens of one stream.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -114,10 +114,9 @@ def _column_site(
             f"its role is {component.role}, which has no neurons", where=address, mend="name an MLP"
         )
     module = model.get_submodule(component.address)
-    inner: list[tuple[str, nn.Module]] = [
-        (name, child) for name, child in descendants(module) if isinstance(child, PROJECTIONS)
-    ]
-    writers = [(n, c) for n, c in inner if isinstance(c, nn.Linear) and _closes(c, inner)]
+    inner = {name: part for name, part in descendants(module) if isinstance(part, PROJECTIONS)}
+    parts = list(inner.values())
+    writers = [(n, c) for n, c in inner.items() if isinstance(c, nn.Linear) and _closes(c, parts)]
     if len(writers) != 1:
         raise UserError(
             f"{len(writers)} of its Linears could be the one that reads the neurons", where=address
@@ -127,19 +126,17 @@ def _column_site(
     return Site(f"{component.address}.{name}", "input", selection.indices)
 
 
-def _closes(linear: nn.Linear, inner: list[tuple[str, nn.Module]]) -> bool:
+def _closes(linear: nn.Linear, inner: Sequence[nn.Module]) -> bool:
     """Whether a Linear maps the hidden width back to the width of the stream.
 
     The stream's width is what the first projection reads; where both widths agree, the last
     projection closes.
     """
-    first = inner[0][1]
-    width = first.in_features if isinstance(first, nn.Linear) else None
-    if linear is first or width is None or linear.out_features != width:
+    first = inner[0]
+    if linear is first or not isinstance(first, nn.Linear):
         return False
-    if linear.in_features != width:
-        return True
-    return linear is inner[-1][1]
+    width = first.in_features
+    return linear.out_features == width and (linear.in_features != width or linear is inner[-1])
 
 
 def _check(indices: tuple[int, ...], count: int, what: str, address: str) -> None:
@@ -176,7 +173,11 @@ def _in_stream(
     if site.only is not None:
         return replace(site, **facts) if site.only == selection.stream else None
     block = model.get_submodule(component.block)
-    joint = _is_joint(block)
+    try:
+        names = return_names(innermost(block), 2)
+    except UserError:
+        names = ()
+    joint = sum(bool(TEXT.search(name)) for name in names) == 1
     if site.is_block:
         if not joint:
             raise UserError("it has one stream", where=address, mend="leave @ out")
@@ -189,12 +190,3 @@ def _in_stream(
             mend="ablate all its tokens, or a part that is named after one stream",
         )
     return replace(site, **facts, block=component.block, text_first=first is not False)
-
-
-def _is_joint(block: nn.Module) -> bool:
-    """Whether a block continues a text and an image stream."""
-    try:
-        names = return_names(innermost(block), 2)
-    except UserError:
-        return False
-    return sum(bool(TEXT.search(name)) for name in names) == 1

@@ -51,9 +51,9 @@ class Heads:
 
 def find_heads(address: str, attention: nn.Module) -> Heads | str:
     """The heads of an attention, or the reason why they cannot be told apart."""
-    count = next((value for name in COUNTS if (value := _integer(attention, name))), None)
-    if count is None:
-        count = _integer(getattr(attention, "config", None), "num_attention_heads")
+    counts = [_integer(attention, name) for name in COUNTS]
+    counts.append(_integer(getattr(attention, "config", None), "num_attention_heads"))
+    count = next(filter(None, counts), None)
     if count is None:
         return "its class does not say how many heads it has"
     projections = out_projections(attention)

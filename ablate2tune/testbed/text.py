@@ -41,9 +41,7 @@ def random_caption(rng: random.Random) -> str:
     kinds = list(vocabulary.KINDS)
     first, second = rng.sample(list(vocabulary.COLOURS), 2)
     subject, thing = rng.choice(kinds), rng.choice(kinds)
-    if rng.random() < 0.25:
-        return vocabulary.caption(first, subject, None, second, thing)
-    relation = rng.choice(list(vocabulary.RELATIONS))
+    relation = None if rng.random() < 0.25 else rng.choice(list(vocabulary.RELATIONS))
     return vocabulary.caption(first, subject, relation, second, thing)
 
 
