@@ -28,11 +28,10 @@ class Moments:
     def joined(self, other: "Moments") -> "Moments":
         """Those of both (Chan, Golub & LeVeque 1983)."""
         share = self.count * other.count / (self.count + other.count)
+        both = zip(self.squares, other.squares, self.sums, other.sums, strict=False)
         squares = [
             one + two + share * (b / other.count - a / self.count).square()
-            for one, two, a, b in zip(
-                self.squares, other.squares, self.sums, other.sums, strict=False
-            )
+            for one, two, a, b in both
         ]
         sums = [a + b for a, b in zip(self.sums, other.sums, strict=True)]
         return Moments(self.count + other.count, sums, squares)
@@ -84,10 +83,8 @@ class Means:
         if self._spreads:
             pairs = zip(wide, sums, strict=True)
             squares = [(x - total / count).square().sum(0) for x, total in pairs]
-        known, new = (
-            self._held.setdefault((site, self.sigma_index), {}),
-            Moments(count, sums, squares),
-        )
+        new = Moments(count, sums, squares)
+        known = self._held.setdefault((site, self.sigma_index), {})
         known[shapes] = known[shapes].joined(new) if shapes in known else new
 
     def mean(self, site: str, index: int, like: Tensor) -> Tensor:
