@@ -81,13 +81,12 @@ def compare(
     before = read_shown(folder) if VERDICTS in whole else {}
 
     # 1. What the judge's word is worth.
-    judge, known, sizes = None, None, {}
+    judge, known = None, None
     if config.judge is not None:
         labels = [f"{colour} {kind}" for colour in scenes.colours for kind in scenes.objects]
         judge, known = _judge(config, denoiser, labels, [*relational, *plain])
         drawn = calibration_sample(tests, config.calibration_images, seed)
-        measured = _calibrate(judge, known, drawn, folder / CALIBRATION, CALIBRATION in whole)
-        sizes = {"scenes": measured}
+        _calibrate(judge, known, drawn, folder / CALIBRATION, CALIBRATION in whole)
 
     # 2. The pictures, arm by arm.
     report = on_progress or (lambda done, total: None)
@@ -122,7 +121,6 @@ def compare(
         "schema": "ablate2tune/compared/1",
         "arms": {arm.name: arm.about() for arm in arms},
         "judge": judge.describe() if judge else None,
-        "sizes": {"pictures": [denoiser.config.width, denoiser.config.height], **sizes},
     }
     write_shown(folder, shown)
     names = [name for name in (VERDICTS, CALIBRATION) if (folder / name).is_file()]
@@ -154,10 +152,8 @@ def _judge(
     return judge, content_hash(config.judge.decisive(), list(judge.labels))
 
 
-def _calibrate(
-    judge: Judge, known: str, drawn: list[SceneRecord], path: Path, whole: bool
-) -> list[int]:
-    """Write what the judge says of rendered scenes, unless it is there; their width and height."""
+def _calibrate(judge: Judge, known: str, drawn: list[SceneRecord], path: Path, whole: bool) -> None:
+    """Write what the judge says of rendered scenes, unless it is there."""
     pictures = load_images(drawn) if drawn else np.zeros((0, 1, 1, 3), np.uint8)
     seen = hashlib.sha256(pictures.tobytes()).hexdigest()
     key = content_hash(known, [record.scene_id for record in drawn], seen)
@@ -165,7 +161,6 @@ def _calibrate(
     if len(held) != len(drawn) or {row["key"] for row in held} != {key}:
         readings = read_scenes(judge, drawn, pictures, JUDGED_AT_ONCE)
         runs.write_jsonl(path, [{"key": key, **asdict(one)} for one in readings])
-    return [pictures.shape[2], pictures.shape[1]]
 
 
 def _judged(

@@ -111,9 +111,6 @@ def tell(job: Job) -> None:
         error = large_error(scores.judge["calibration"]) if scores.judge else None
         if error:
             terminal.say(f"warning: {error}; take the figures above as rough")
-    differ = _sizes_differ(read_json(job.folder / ABOUT))
-    if differ:
-        terminal.say(differ)
     if job.recipe.compare.judge is None:
         terminal.say(UNJUDGED)
     _say_doubts(job)
@@ -139,15 +136,6 @@ def _say_doubts(job: Job) -> None:
     base, size = identity(recipe.model.path), (recipe.model.width, recipe.model.height)
     for line in doubts(_arms(recipe), base, size, own, said):
         job.terminal.say(line)
-
-
-def _sizes_differ(about: dict[str, Any]) -> str | None:
-    """What to say of a judge that was measured on pictures of another size."""
-    made, measured = about["sizes"]["pictures"], about["sizes"].get("scenes")
-    if measured in (None, made):
-        return None
-    here, there = (" x ".join(map(str, size)) for size in (made, measured))
-    return f"warning: the judge was measured on scenes of {there} pixels, the pictures are {here}"
 
 
 def _labels(job: Job) -> Labels:

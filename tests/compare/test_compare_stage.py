@@ -109,7 +109,6 @@ def test_tracking_is_made_good_for(run, folder, monkeypatch):
     assert stamps(folder, "images/**/*.png") == made
 
 
-def test_a_judge_measured_at_another_size_is_no_secret(words, run):
-    few = "compare.arms={base: null}"
-    said = run("model.height=64", few)
-    assert "the judge was measured on scenes of 32 x 32 pixels, the pictures are 32 x 64" in said
+def test_a_judge_is_never_measured_at_another_size(run):
+    said = run("model.height=64", "compare.arms={base: null}", code=2)
+    assert "32 x 32 pixels, but the model runs at 32 x 64" in said

@@ -27,7 +27,7 @@ from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.probes.generate_config import GenerateConfig
 from ablate2tune.localize.ranking.ranking_figures import table
 from ablate2tune.models import load_denoiser
-from ablate2tune.scenes.vocabulary import caption
+from ablate2tune.scenes.vocabulary import COLOURS, caption
 
 SEED = 11
 JUDGE = Judging(PixelJudge(), None)
@@ -58,9 +58,11 @@ def records(make_records):
     for record in make_records(6):
         relation, opposite = ("left of", "right of")[:: 1 - 2 * int(record.scene_id[-1])]
         things = record.subject_colour, record.subject, record.object_colour, record.object
+        unseen = next(colour for colour in COLOURS if colour not in things)
         texts = {
-            name: caption(*things[:2], words, *things[2:])
-            for name, words in (("text", relation), ("foil", opposite), ("foil_colour", relation))
+            "text": caption(*things[:2], relation, *things[2:]),
+            "foil": caption(*things[:2], opposite, *things[2:]),
+            "foil_colour": caption(unseen, things[1], relation, *things[2:]),
         }
         changed.append(dataclasses.replace(record, relation=relation, **texts))
     return list(scene_contrasts(changed).examples)

@@ -88,7 +88,7 @@ def test_other_content_is_not_reused(tiny_flux, records, tmp_path):
         assert provide(tiny_flux, records, tmp_path, levels)[1] == 2
     assert provide(tiny_flux, records, tmp_path, dataclasses.replace(LEVELS, batch_size=3))[1] == 0
     other = dataclasses.replace(
-        records[0], texts={**records[0].texts, "true": records[0].texts["target"]}
+        records[0], texts={**records[0].texts, "true": records[-1].texts["true"]}
     )
     assert provide(tiny_flux, [other, *records[1:]], tmp_path)[1] == 2
     with torch.no_grad():  # one number of a text encoder

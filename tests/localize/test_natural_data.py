@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from tiny_parts import TINY  # type: ignore[import-not-found]
 
 from ablate2tune import runs
 from ablate2tune.contrasts.makers.rendered_scenes import scene_contrasts
@@ -12,11 +13,14 @@ from ablate2tune.localize.findings.information import check_information
 from ablate2tune.localize.localize_config import LocalizeConfig
 from ablate2tune.localize.localizing import localize
 from ablate2tune.models import load_denoiser
+from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.scenes.dataset.records import read_dataset
 from ablate2tune.scenes.layouts.natural import sample_natural_group
 from ablate2tune.scenes.scenes_config import ScenesConfig
 from ablate2tune.scenes.vocabulary import CONTRAST
 from ablate2tune.statistics.resampling import Resampling
+from ablate2tune.testbed.architecture import build_pipeline
+from ablate2tune.testbed.text import word_list
 from ablate2tune.train import train
 from ablate2tune.train.train_config import TrainConfig
 
@@ -47,12 +51,22 @@ def test_every_relation_is_there(natural_records):
     assert any("person in" in record.text for record in natural_records)
 
 
-def test_localize(natural_records, tiny_flux_config, tmp_path):
+@pytest.fixture(scope="module")
+def model(natural_records, tmp_path_factory):
+    """A tiny FLUX whose tokenizer knows the words of these captions."""
+    folder = tmp_path_factory.mktemp("tiny-natural")
+    told = [t for r in natural_records for t in (r.text, r.foil, r.foil_colour, r.pair_text)]
+    words = sorted({*word_list(), *" ".join(told).split()})
+    build_pipeline(words, TINY, seed=0).save_pretrained(folder)
+    return ModelConfig(path=str(folder), device="cpu", height=32, width=32, max_sequence_length=24)
+
+
+def test_localize(natural_records, model, tmp_path):
     config = LocalizeConfig(
         groups=13, calibration_groups=6, sigmas=[0.8], top_blocks=1, bootstrap=100
     )
     contrasts = scene_contrasts(natural_records).examples
-    localize(load_denoiser(tiny_flux_config), contrasts, config, 1, tmp_path)
+    localize(load_denoiser(model), contrasts, config, 1, tmp_path)
     asked = {
         p["question"] for p in json.loads((tmp_path / "information.json").read_text())["readouts"]
     }

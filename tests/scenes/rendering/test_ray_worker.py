@@ -115,7 +115,7 @@ def test_the_ray_engine_is_opened_with_what_the_local_one_is(monkeypatch, tmp_pa
     for engine in ("ray", "local"):
         open_engine(ScenesConfig(engine=engine, device="auto", view_transforms=["AgX"], workers=3))
     assert opened["ray"] == opened["local"]
-    assert opened["ray"] == (None, 3, 60.0, None, 4.0, "auto", ["AgX"])
+    assert opened["ray"] == (None, 3, pytest.approx(60.66, abs=0.01), None, 4.0, "auto", ["AgX"])
 
 
 def test_a_group_that_fails_and_a_node_that_cannot_render(held, tmp_path):
