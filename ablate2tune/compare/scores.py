@@ -83,7 +83,8 @@ class Scores:
         told: dict[str, Any] = {"schema": SCHEMA, **vars(self)}
         for part in ("arms", "difference"):
             told[part] = {arm: figures.as_dict() for arm, figures in told.pop(part).items()}
-        return {**told, "judge": told.pop("judge")}
+        told["judge"] = told.pop("judge")
+        return told
 
 
 def score(

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 from showing import shown
 
-from ablate2tune.compare.scores import Figures, drawn, score
+from ablate2tune.compare.scores import Figures, Scores, drawn, score
 from ablate2tune.statistics.rates import Difference, Rate
 from ablate2tune.statistics.resampling import Resampling
 
@@ -112,3 +112,11 @@ def test_figures_survive_the_result_file():
     assert set(gaps) == {"before", "third"} and gaps["before"] == gaps["third"]
     assert Figures.of(arms["after"].as_dict(), Rate) == arms["after"]
     assert Figures.of(gaps["third"].as_dict(), Difference) == gaps["third"]
+
+
+def test_a_result_file_tells_numbers_first_then_arms_and_the_judge_last():
+    scores = Scores("before", {}, {}, {"kind": "trained"}, 3, 2, 1, 3, 0.95)
+    assert list(scores.as_dict()) == [
+        "schema", "reference", "prompts", "plain_prompts", "seeds", "pairs", "confidence",
+        "arms", "difference", "judge",
+    ]  # fmt: skip
