@@ -110,7 +110,7 @@ def test_the_pooled_embedding_is_a_way_around_the_streams(tiny_flux, sideways):
 def test_one_sublayer_against_a_hook_of_our_own(tiny_flux, sideways):
     """The output is kept under the true captions and put in under the foils."""
     address = "transformer_blocks.1.attn"
-    captions, foils = ([getattr(r, name) for r in sideways] for name in ("text", "foil"))
+    captions, foils = ([r.texts[role] for r in sideways] for role in ("true", "target"))
     module = tiny_flux.model.get_submodule(address)
     kept: list = []
     handle = module.register_forward_hook(lambda _m, _a, output: kept.append(output))
