@@ -56,13 +56,15 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        UserError: the file is missing or is not JSON.
+        UserError: the file is missing, cannot be read or is not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError("no such file", where=str(path)) from error
-    except json.JSONDecodeError as error:
+    except OSError as error:
+        raise UserError(f"cannot be read ({error.strerror})", where=str(path)) from error
+    except ValueError as error:  # no JSON, or not UTF-8
         raise UserError(f"not valid JSON ({error})", where=str(path)) from error
 
 

@@ -45,6 +45,8 @@ def test_on_and_off_need_no_quotes_in_yaml(tmp_path: Path, written: str, word: s
         ("localize.sigmas=[]", ["localize.sigmas"]),
         ("localize.sigmas=[0.9, 0.8, 0.9]", ["a noise level comes twice"]),
         ("localize.bootstrap=1", ["bootstrap = 1", "must be 40 or more"]),
+        ("compare.bootstrap=1", ["compare: bootstrap = 1", "must be 40 or more"]),
+        ("compare.confidence=0.9999", ["compare: bootstrap = 2000 draws no interval"]),
         ("train.stepz=7", ["unknown key 'train.stepz'", "did you mean 'steps'"]),
         ("trian.steps=7", ["unknown key 'trian'", "did you mean 'train'"]),
         ("train.steps=many", ["train.steps = 'many'", "integer"]),
@@ -66,6 +68,8 @@ def test_on_and_off_need_no_quotes_in_yaml(tmp_path: Path, written: str, word: s
         ("compare.judge.query=a photo", ["compare.judge.query = 'a photo'", "once"]),
         ("compare.jugde=null", ["unknown key 'compare.jugde'", "did you mean 'judge'"]),
         ("train", ["KEY=VALUE"]),
+        ("train={rank: 4, rank: 5}", ["command line, train: key 'rank' comes twice"]),
+        ("name=2026-02-30", ["command line, name: '2026-02-30' is not a YAML value"]),
         ("name.x=1", ["holds a value"]),
     ],
 )
@@ -102,6 +106,7 @@ def test_a_judge_is_a_folder_a_mapping_or_nothing(tmp_path: Path) -> None:
         ),
         (f"{MINIMAL}train:\n  rank: 4\n  rank: 5\n", "'rank' comes twice, in lines 4 and 5"),
         ("name: demo\n", "model is missing"),
+        ("name: 2026-02-30\n", "not valid YAML"),
         ("!!python/object/apply:os.system ['true']\n", "not valid YAML"),
     ],
 )

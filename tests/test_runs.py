@@ -47,3 +47,9 @@ def test_content_hash_sees_content_and_names(tmp_path: Path) -> None:
     (tmp_path / "d" / "x").rename(tmp_path / "d" / "y")
     third = runs.content_hash(tmp_path / "d")
     assert len({first, second, third}) == 3
+
+
+def test_bytes_that_are_no_text_are_not_json(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(b"\xff\x00")
+    with pytest.raises(UserError, match=r"a\.json: not valid JSON"):
+        runs.read_json(tmp_path / "a.json")

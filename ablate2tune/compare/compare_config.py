@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from ablate2tune.compare.judges import AnyJudge, read_settings
 from ablate2tune.errors import did_you_mean
 from ablate2tune.settings import Mark, Positive, Settings, YamlWord
+from ablate2tune.statistics.resampling import check_resamples
 
 RUN = "run"
 """Instead of an adapter's folder: what this run trains."""
@@ -82,6 +83,11 @@ class CompareConfig(Settings):
         if self.reference and self.reference not in self.arms:
             near = did_you_mean(self.reference, self.arms)
             raise ValueError(f"reference = {self.reference!r} is no arm; {near}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_statistics(self) -> "CompareConfig":
+        check_resamples(self.bootstrap, self.confidence)
         return self
 
     @property

@@ -1,6 +1,5 @@
 """The section `localize`."""
 
-import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,6 +12,7 @@ from ablate2tune.localize.probes.generate_config import GenerateConfig
 from ablate2tune.localize.probes.margin_config import MarginConfig
 from ablate2tune.localize.probes.probe import PROBES
 from ablate2tune.settings import Mark, Positive, Settings, YamlWord
+from ablate2tune.statistics.resampling import check_resamples
 
 
 class JointConfig(Settings):
@@ -119,12 +119,7 @@ class LocalizeConfig(MarginConfig):
 
     @model_validator(mode="after")
     def _check_statistics(self) -> "LocalizeConfig":
-        fewest = math.ceil(2 / (1 - self.confidence) - 1e-9)
-        if self.bootstrap < fewest:
-            raise ValueError(
-                f"bootstrap = {self.bootstrap} draws no interval of confidence {self.confidence}: "
-                f"each tail must hold a resample, so it must be {fewest} or more"
-            )
+        check_resamples(self.bootstrap, self.confidence)
         return self
 
     @property

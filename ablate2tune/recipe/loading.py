@@ -87,7 +87,7 @@ def load_settings(kind: type[T], path: Path, overrides: list[str]) -> T:
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read the recipe ({error})", where=str(path)) from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
         raise UserError(f"not valid YAML: {reason(error)}", where=str(path)) from error
     if not isinstance(values, dict):
         raise UserError("a recipe is a YAML mapping of keys to values", where=str(path))
@@ -111,8 +111,10 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
             f"{override!r} is not KEY=VALUE", where="command line", mend="write train.steps=200"
         )
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        value = yaml.load(text, _UniqueKeys)
+    except UserError as error:
+        raise UserError(error.what, where=f"command line, {key}", mend=error.mend) from error
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
         raise UserError(f"{text!r} is not a YAML value", where=f"command line, {key}") from error
     *parents, last = key.split(".")
     for parent in parents:

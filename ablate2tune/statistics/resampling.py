@@ -6,6 +6,7 @@ whole clusters in the permutation test.
 """
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,6 +18,16 @@ from ablate2tune.seeding import numpy_generator
 
 CHUNK = 500
 """Patterns of exchanged clusters held in memory at once."""
+
+
+def check_resamples(bootstrap: int, confidence: float) -> None:
+    """Raises ValueError where so few resamples draw no interval of this confidence."""
+    fewest = math.ceil(2 / (1 - confidence) - 1e-9)
+    if bootstrap < fewest:
+        raise ValueError(
+            f"bootstrap = {bootstrap} draws no interval of confidence {confidence}: "
+            f"each tail must hold a resample, so it must be {fewest} or more"
+        )
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from PIL import Image
 
 from ablate2tune import runs
 from ablate2tune.disk.identity import identity_of
+from ablate2tune.disk.picture_reading import read_picture
 from ablate2tune.disk.user_rows import read_user_rows
 from ablate2tune.errors import UserError
 from ablate2tune.scenes.dataset.shards import Member, Sample, shard_rows, shards_in
@@ -135,7 +136,7 @@ def read_dataset(folder: Path) -> list[SceneRecord]:
                 mend="take one of them out",
             )
         ids.add(record.scene_id)
-        _read(record.image_path, "RGB")
+        _seen(record.image_path)
     return records
 
 
@@ -170,12 +171,16 @@ def _rows(folder: Path) -> list[tuple[str, dict[str, Any], Sample | None]]:
     rows = read_user_rows(metadata) if metadata.exists() else []
     if not rows:
         raise UserError("missing or empty", where=str(metadata), mend=MEND)
+    for row in rows:
+        name = row.values.get("file_name", "")
+        if not isinstance(name, str) or Path(name).is_absolute():
+            raise UserError(f"file_name {name!r} is no file below {folder}", where=row.where)
     return [(row.where, row.values, None) for row in rows]
 
 
 def load_images(records: list[SceneRecord]) -> np.ndarray:
     """RGB images, uint8 (n, height, width, 3)."""
-    return _stack([(r.image_path, _read(r.image_path, "RGB")) for r in records])
+    return _stack([(r.image_path, _seen(r.image_path)) for r in records])
 
 
 def load_masks(records: list[SceneRecord]) -> np.ndarray:
@@ -189,10 +194,18 @@ def load_depth(records: list[SceneRecord]) -> np.ndarray:
     return millimetres.astype(np.float32) / 1000
 
 
-def _read(path: Path | Member, mode: str | None = None) -> np.ndarray:
+def _seen(path: Path | Member) -> np.ndarray:
+    """A picture as `localize` reads it, which may have been replaced by hand."""
+    try:
+        return read_picture(path)
+    except UserError as error:
+        raise UserError(error.what, where=error.where, mend=error.mend or MEND) from error
+
+
+def _read(path: Path | Member) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(path.read_bytes())) as image:
-            return np.asarray(image.convert(mode) if mode else image)
+            return np.asarray(image)
     except FileNotFoundError as error:
         raise UserError("no such picture", where=str(path), mend=MEND) from error
     except (OSError, SyntaxError, ValueError) as error:

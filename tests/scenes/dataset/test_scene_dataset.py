@@ -5,7 +5,13 @@ import pytest
 from PIL import Image
 
 from ablate2tune.errors import UserError
-from ablate2tune.scenes.dataset.records import load_depth, load_images, load_masks, read_dataset
+from ablate2tune.scenes.dataset.records import (
+    data_identity,
+    load_depth,
+    load_images,
+    load_masks,
+    read_dataset,
+)
 
 
 def test_rows_and_pictures(set_by_hand):
@@ -73,6 +79,8 @@ def test_pictures_of_two_sizes(set_by_hand):
         ({"text": " "}, r"metadata.jsonl:2: empty caption in 'text'"),
         ({"foil": None}, r"metadata.jsonl:2: 'foil' is not text"),
         ({"group_id": ...}, r"metadata.jsonl:2: no column 'group_id'"),
+        ({"file_name": 5}, r"metadata.jsonl:2: file_name 5 is no file below"),
+        ({"file_name": "/a.png"}, r"metadata.jsonl:2: file_name '/a.png' is no file below"),
     ],
 )
 def test_bad_rows(set_by_hand, change, message):
@@ -82,6 +90,20 @@ def test_bad_rows(set_by_hand, change, message):
     metadata.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(UserError, match=message):
         read_dataset(set_by_hand)
+    if "file_name" in change:
+        with pytest.raises(UserError, match=message):
+            data_identity(set_by_hand)
+
+
+def test_a_picture_replaced_by_hand_is_read_as_it_is_seen(set_by_hand):
+    grey = np.full((4, 4), 32768, np.uint16)
+    Image.fromarray(grey).save(set_by_hand / "images/g000000-a.png")
+    turned, exif = np.zeros((4, 4, 3), np.uint8), Image.Exif()
+    turned[0], exif[0x0112] = 255, 3
+    Image.fromarray(turned).save(set_by_hand / "images/g000000-b.png", exif=exif)
+    first, second = load_images(read_dataset(set_by_hand))
+    assert (first == 128).all()
+    assert (second == turned[::-1]).all()
 
 
 def test_every_row_of_a_file_written_by_hand_counts(set_by_hand):
