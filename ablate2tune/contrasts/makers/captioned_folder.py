@@ -110,7 +110,7 @@ def _name(row: UserRow, key: str, default: str) -> str:
 def _spans(row: UserRow, texts: Mapping[Role, str]) -> dict[Role, dict[str, Span]]:
     """The phrases of each text: given for each by its key, or once for all of them."""
     given = row.values.get("spans", {})
-    roles = {KEYS[role]: role for role in texts}
+    roles: dict[str, Role] = {KEYS[role]: role for role in texts}
     if not isinstance(given, dict):
         raise UserError("spans is no object", where=row.where, mend=SPANS)
     by_key = given if set(given) & set(KEYS.values()) else dict.fromkeys(roles, given)
