@@ -71,7 +71,7 @@ def _contrast(row: UserRow, folder: Path) -> Contrast:
         if key not in known:
             raise UserError(f"no key {key!r}", where=row.where, mend=did_you_mean(key, known))
     picture = row.path("file_name", folder, MEND)
-    texts = {
+    texts: dict[Role, str] = {
         role: row.text(key, MEND)
         for role, key in KEYS.items()
         if role != "control" or key in values
