@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from ablate2tune import runs
+from ablate2tune import files
 from ablate2tune.models import Denoiser
 from ablate2tune.models.out_of_memory import within_memory
 
@@ -99,7 +99,7 @@ def write_batch(batch: Sequence[Picture], images: np.ndarray) -> None:
         UserError: a file cannot be written.
     """
     for picture, image in zip(batch, images, strict=True):
-        runs.write_bytes(picture.path, png(image, picture.identity))
+        files.write_bytes(picture.path, png(image, picture.identity))
 
 
 def remove_left_overs(folder: Path) -> None:

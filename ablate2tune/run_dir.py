@@ -18,7 +18,7 @@ from ablate2tune import __version__
 from ablate2tune.disk.folder_lock import short_lock
 from ablate2tune.disk.identity import NOT_HERE, PREFIX, file_hash
 from ablate2tune.errors import UserError
-from ablate2tune.runs import differing, peak_memory_gb, read_json, write_json
+from ablate2tune.files import differing, peak_memory_gb, read_json, write_json
 
 PACKAGES = ("torch", "diffusers", "transformers", "peft", "accelerate", "safetensors", "numpy")
 APPENDED = ".jsonl"

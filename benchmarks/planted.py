@@ -25,13 +25,13 @@ from torch.nn import functional as F
 
 from ablate2tune.components import discover
 from ablate2tune.contrasts.makers.rendered_scenes import scene_contrasts
+from ablate2tune.files import read_json, write_json
 from ablate2tune.localize.localizing import localize
 from ablate2tune.models import AdapterNote, FluxDenoiser, load_denoiser
 from ablate2tune.models.conditioning import Conditioning
 from ablate2tune.models.schedules import interpolate, squared_error, velocity_target
 from ablate2tune.progress import Terminal
 from ablate2tune.recipe import Recipe, load_recipe
-from ablate2tune.runs import read_json, write_json
 from ablate2tune.scenes.dataset.records import SceneRecord, load_images, read_dataset
 from ablate2tune.scenes.vocabulary import RELATIONS, caption
 from ablate2tune.seeding import seed_for, torch_generator

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ablate2tune import runs
+from ablate2tune import files
 from ablate2tune.recipe import Recipe
 from ablate2tune.scenes.layouts.scene_sampling import group_count, relation_of, split_of
 from ablate2tune.scenes.rendering.resume import PICTURES, SCENE_SCHEMA, TWINS
@@ -57,4 +57,4 @@ def write_rendered(recipe: Recipe) -> None:
                 "schema": SCENE_SCHEMA, "scene_id": name, "attempt": 0, "sha256": digests,
                 "record": record, "made_with": {"blender": "none"}, "rejections": [],
             }  # fmt: skip
-            runs.write_json(folder / "sidecars" / f"{name}.json", sidecar)
+            files.write_json(folder / "sidecars" / f"{name}.json", sidecar)

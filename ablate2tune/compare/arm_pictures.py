@@ -8,9 +8,9 @@ from pathlib import Path
 from ablate2tune.compare.compare_config import CompareConfig
 from ablate2tune.compare.prompts import Prompt
 from ablate2tune.compare.shown import Shown
+from ablate2tune.files import content_hash
 from ablate2tune.models import Denoiser
 from ablate2tune.pictures import Picture, is_made, remove_left_overs, sample_batch, write_batch
-from ablate2tune.runs import content_hash
 from ablate2tune.seeding import seed_for
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ablate2tune import runs
+from ablate2tune import files
 from ablate2tune.compare.arm_pictures import make_pictures, plan
 from ablate2tune.compare.arms import Arm, check_arms
 from ablate2tune.compare.compare_config import CompareConfig
@@ -28,10 +28,10 @@ from ablate2tune.compare.shown import ABOUT, Shown, detection_row, read_shown, w
 from ablate2tune.compare.shown import FILE as VERDICTS
 from ablate2tune.compare.verdicts import give_verdict
 from ablate2tune.disk.identity import file_hash
+from ablate2tune.files import content_hash
 from ablate2tune.models import Denoiser, check_fit
 from ablate2tune.pictures import read_images
 from ablate2tune.progress import Progress
-from ablate2tune.runs import content_hash
 from ablate2tune.scenes.dataset.records import SceneRecord, load_images
 from ablate2tune.scenes.scenes_config import ScenesConfig
 
@@ -125,14 +125,14 @@ def compare(
     write_shown(folder, shown)
     names = [name for name in (VERDICTS, CALIBRATION) if (folder / name).is_file()]
     about["files"] = {name: file_hash(folder / name) for name in names}
-    runs.write_json(folder / ABOUT, about)
+    files.write_json(folder / ABOUT, about)
     return shown
 
 
 def _whole(folder: Path) -> set[str]:
     """The rows that are there as an earlier comparison wrote them, to the byte."""
     path = folder / ABOUT
-    held = runs.read_json(path)["files"] if path.is_file() else {}
+    held = files.read_json(path)["files"] if path.is_file() else {}
     return {
         name
         for name, digest in held.items()
@@ -157,10 +157,10 @@ def _calibrate(judge: Judge, known: str, drawn: list[SceneRecord], path: Path, w
     pictures = load_images(drawn) if drawn else np.zeros((0, 1, 1, 3), np.uint8)
     seen = hashlib.sha256(pictures.tobytes()).hexdigest()
     key = content_hash(known, [record.scene_id for record in drawn], seen)
-    held = runs.read_jsonl(path) if whole else []
+    held = files.read_jsonl(path) if whole else []
     if len(held) != len(drawn) or {row["key"] for row in held} != {key}:
         readings = read_scenes(judge, drawn, pictures, JUDGED_AT_ONCE)
-        runs.write_jsonl(path, [{"key": key, **asdict(one)} for one in readings])
+        files.write_jsonl(path, [{"key": key, **asdict(one)} for one in readings])
 
 
 def _judged(

@@ -8,7 +8,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ablate2tune import runs
+from ablate2tune import files
 from ablate2tune.compare.prompts import Prompt
 from ablate2tune.compare.shown import Shown
 from ablate2tune.compare.verdicts import Verdict
@@ -94,7 +94,7 @@ def draw_grid(rows: Sequence[Mapping[str, Shown]], path: Path, remark: str | Non
     for number, line in enumerate(note):
         y = page_height - MARGIN - 18 * (len(note) - number)
         draw.text((MARGIN, y), line, PALE, _font(13))
-    runs.write_bytes(path, png(np.asarray(page)))
+    files.write_bytes(path, png(np.asarray(page)))
 
 
 def reading(prompt: Prompt, verdict: Verdict) -> str:

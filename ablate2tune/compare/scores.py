@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ablate2tune import runs
+from ablate2tune import files
 from ablate2tune.compare.judge_error import CALIBRATION, Reading, calibration_of
 from ablate2tune.compare.metrics import Metric, metrics
 from ablate2tune.compare.relation_reading import right_kind
@@ -131,9 +131,9 @@ def derive_scores(
     figures, differences = score(arms, reference, how)
     if not any(one.overall for one in figures.values()):
         return None
-    shown, judge = arms[reference], runs.read_json(folder / ABOUT)["judge"]
+    shown, judge = arms[reference], files.read_json(folder / ABOUT)["judge"]
     if judge is not None:
-        readings = [Reading.of(row) for row in runs.read_jsonl(folder / CALIBRATION)]
+        readings = [Reading.of(row) for row in files.read_jsonl(folder / CALIBRATION)]
         judge = {**judge, "calibration": asdict(calibration_of(readings, how))}
     first = [one for one in shown if one.repeat == 0]
     scores = Scores(
@@ -147,7 +147,7 @@ def derive_scores(
         pairs=len({one.cluster for one in shown}),
         confidence=how.confidence,
     )
-    runs.write_json(folder / FILE, scores.as_dict())
+    files.write_json(folder / FILE, scores.as_dict())
     return scores
 
 
@@ -157,7 +157,7 @@ def read_scores(path: Path) -> Scores:
     Raises:
         UserError: the file is missing, is not JSON, or is not of this schema.
     """
-    told = runs.read_json(path)
+    told = files.read_json(path)
     if told.pop("schema", None) != SCHEMA:
         raise UserError(f"not a result of schema {SCHEMA}", where=str(path))
     for part, kind in (("arms", Rate), ("difference", Difference)):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ablate2tune import runs
+from ablate2tune import files
 from ablate2tune.compare.prompts import Prompt
 from ablate2tune.compare.relation_reading import Detection
 from ablate2tune.compare.verdicts import Verdict
@@ -58,7 +58,7 @@ class Shown:
 
 def write_shown(folder: Path, arms: Mapping[str, Sequence[Shown]]) -> None:
     """Write the pictures of all arms, the rows of an arm together."""
-    runs.write_jsonl(
+    files.write_jsonl(
         folder / FILE, [_row(folder, arm, one) for arm, shown in arms.items() for one in shown]
     )
 
@@ -70,7 +70,7 @@ def read_shown(folder: Path) -> dict[str, list[Shown]]:
         UserError: a row is not as this schema has it.
     """
     arms: dict[str, list[Shown]] = {}
-    for number, row in enumerate(runs.read_jsonl(folder / FILE), start=1):
+    for number, row in enumerate(files.read_jsonl(folder / FILE), start=1):
         if row.get("schema") != SCHEMA:
             return {}
         try:

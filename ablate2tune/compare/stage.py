@@ -14,9 +14,9 @@ from ablate2tune.compare.scores_table import scores_table
 from ablate2tune.compare.shown import ABOUT, read_shown
 from ablate2tune.compare.tracking import Labels, track, tracking_mode
 from ablate2tune.disk.identity import identity
+from ablate2tune.files import content_hash, read_json
 from ablate2tune.models import check_trainable, load_denoiser
 from ablate2tune.recipe import Recipe
-from ablate2tune.runs import content_hash, read_json
 from ablate2tune.scenes.dataset.records import data_identity, read_dataset
 from ablate2tune.stage import Job, Stage
 from ablate2tune.statistics.resampling import Resampling

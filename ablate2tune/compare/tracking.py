@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from ablate2tune import runs
+from ablate2tune import files
 from ablate2tune.compare.grid import reading
 from ablate2tune.compare.metrics import METRICS
 from ablate2tune.compare.scores import DRAWN, Scores, read_scores
@@ -154,7 +154,7 @@ def _log_training(run: Any, training: Path | None) -> None:
     """Losses by step, and the sample grids where there are some."""
     import wandb
 
-    rows = runs.read_jsonl(training / "log.jsonl") if training else []
+    rows = files.read_jsonl(training / "log.jsonl") if training else []
     run.define_metric("train/step", hidden=True)
     run.define_metric("train/*", step_metric="train/step")
     for row in rows:

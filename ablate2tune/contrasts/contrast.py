@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from ablate2tune import runs
+from ablate2tune import files
 
 Role = Literal["true", "target", "control"]
 """What a text is to its example: true of it, the target foil, or the control foil."""
@@ -77,7 +77,7 @@ class Contrasts:
 
 def contrasts_hash(examples: Sequence[Contrast]) -> str:
     """Hash of examples as a probe sees them: ids, clusters, texts, phrases and content."""
-    return runs.content_hash(
+    return files.content_hash(
         *(
             part
             for example in examples

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ablate2tune import runs
+from ablate2tune import files
 from ablate2tune.errors import UserError
 
 NAME = ".lock"
@@ -41,7 +41,7 @@ def lock(
         held = _take(path, doing)
     except OSError as error:
         if error.errno not in NO_LOCKS:
-            raise runs.unwritable(folder, error) from error
+            raise files.unwritable(folder, error) from error
         held = None
         if on_message:
             on_message(f"{folder} is on a file system without locks: run one process in it only")
@@ -66,7 +66,7 @@ def short_lock(path: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         held = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
-        raise runs.unwritable(path, error) from error
+        raise files.unwritable(path, error) from error
     try:
         try:
             fcntl.flock(held, fcntl.LOCK_EX)

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from ablate2tune import runs
 from ablate2tune.errors import UserError
+from ablate2tune.files import write_json
 
 NOT_HERE = "not here yet"
 """The identity of a hub name whose files are not, or not all, in the local cache."""
@@ -158,4 +158,4 @@ def _remember(memory: dict[str, str]) -> None:
     for key in list(memory)[:-MOST]:
         del memory[key]
     with suppress(UserError):  # a home that cannot be written costs a second reading, no more
-        runs.write_json(_place(), memory)
+        write_json(_place(), memory)

@@ -10,11 +10,11 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ablate2tune.errors import UserError
-from ablate2tune.runs import write_bytes
+from ablate2tune.files import write_bytes
 
 
 def save_state(path: Path, tensors: dict[str, Tensor], counters: dict[str, Any]) -> None:
-    """Write tensors and JSON-able counters as one whole file (see `runs.write_bytes`)."""
+    """Write tensors and JSON-able counters as one whole file (see `files.write_bytes`)."""
     contiguous = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
         for name, tensor in tensors.items()

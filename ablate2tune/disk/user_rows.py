@@ -1,7 +1,7 @@
 """JSON-lines files that the user wrote: read whole and strictly, each fault by its line.
 
 Our own files, which a killed process may leave with a torn last line, are read by
-`runs.read_jsonl`.
+`files.read_jsonl`.
 """
 
 import json

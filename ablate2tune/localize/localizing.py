@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ablate2tune import runs
+from ablate2tune import files
 from ablate2tune.ablation import MODES
 from ablate2tune.compare.judges.judging import Judging
 from ablate2tune.components import Component
@@ -82,7 +82,7 @@ def localize(
         everyone = [*split.measured, *split.calibration]
         information = check_information(denoiser, everyone, draws(config, seed)).as_dict()
         if sweep.processes.is_first:
-            runs.write_json(folder / "information.json", information)
+            files.write_json(folder / "information.json", information)
 
     # 2) Baseline. Without skill there is nothing to rank, but by gradient.
     sweep.plan(sweep.baseline_cost)
@@ -263,5 +263,5 @@ def _finish(
     for finding in findings:
         finding.write(folder)
     ranking.write(folder)
-    runs.write_json(folder / "cost.json", sweep.cost_dict())
+    files.write_json(folder / "cost.json", sweep.cost_dict())
     return ranking

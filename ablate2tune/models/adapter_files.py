@@ -22,8 +22,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ablate2tune import runs
 from ablate2tune.errors import UserError, reason
+from ablate2tune.files import unwritable, write_bytes
 from ablate2tune.settings import Settings
 
 WEIGHTS = "pytorch_lora_weights.safetensors"
@@ -103,10 +103,10 @@ def save(pipe: Any, part: str, folder: Path, note: AdapterNote) -> Path:
             files = {file.name: file.read_bytes() for file in Path(temporary).iterdir()}
     except (OSError, SafetensorError) as error:
         told = error if isinstance(error, OSError) else OSError(5, str(error))
-        raise runs.unwritable(path, told) from error
+        raise unwritable(path, told) from error
     files[path.name] = _noted(files[path.name], note)
     for name, data in files.items():
-        runs.write_bytes(folder / name, data)
+        write_bytes(folder / name, data)
     return path
 
 

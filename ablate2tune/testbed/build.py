@@ -10,10 +10,10 @@ import torch
 from diffusers import FluxPipeline
 from safetensors.torch import load_file, save
 
+from ablate2tune.files import read_json, read_jsonl, write_bytes, write_json
 from ablate2tune.models import FluxDenoiser, resolve_device
 from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.run_dir import RunDir, environment
-from ablate2tune.runs import read_json, read_jsonl, write_bytes, write_json
 from ablate2tune.scenes.dataset.records import (
     SceneRecord,
     load_depth,

@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
 
 from ablate2tune import seeding
-from ablate2tune.runs import write_json
+from ablate2tune.files import write_json
 from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.testbed.optimisation import Parts, Progress, resumable_training
 from ablate2tune.testbed.testbed_recipe import PartConfig

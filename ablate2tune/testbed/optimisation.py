@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from ablate2tune.disk.state_file import load_state, optimizer_tensors, restore_optimizer, save_state
+from ablate2tune.files import append_jsonl
 from ablate2tune.progress import Progress
-from ablate2tune.runs import append_jsonl
 from ablate2tune.testbed.testbed_recipe import PartConfig
 
 Parts = Sequence[Callable[[], Tensor]]

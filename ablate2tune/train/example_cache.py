@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ablate2tune import runs
+from ablate2tune import files
 from ablate2tune.disk.identity import identity
 from ablate2tune.disk.state_file import save_state
 from ablate2tune.errors import UserError
@@ -39,7 +39,7 @@ class ExampleCache:
         self._folder = folder
         self._rows = {
             caption: row
-            for row, caption in enumerate(runs.read_json(folder / "index.json")["captions"])
+            for row, caption in enumerate(files.read_json(folder / "index.json")["captions"])
         }
         self._open: dict[Path, Any] = {}
 
@@ -92,11 +92,11 @@ def encode_examples(
     """
     distinct, index = list(dict.fromkeys(captions)), folder / "index.json"
     settings = denoiser.config.model_dump(include=ENCODES)
-    key = runs.content_hash(data, identity(denoiser.config.path), settings)
-    if not index.exists() or runs.read_json(index)["key"] != key:
+    key = files.content_hash(data, identity(denoiser.config.path), settings)
+    if not index.exists() or files.read_json(index)["key"] != key:
         for path in folder.glob("*.safetensors"):
             path.unlink()
-        runs.write_json(index, {"key": key, "captions": distinct})
+        files.write_json(index, {"key": key, "captions": distinct})
     for path, rows in _missing(folder, "latents", len(records)):
         images = load_images(list(records[rows]))
         save_state(path, {"latents": denoiser.encode_images(images)}, {})
@@ -119,7 +119,7 @@ def data_key(records: Sequence[SceneRecord], captions: Sequence[str]) -> str:
             where=str(error.filename),
             mend="render the data set again",
         ) from error
-    return runs.content_hash(pictures, list(captions))
+    return files.content_hash(pictures, list(captions))
 
 
 def _missing(folder: Path, kind: str, count: int) -> Iterator[tuple[Path, slice]]:

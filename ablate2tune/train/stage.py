@@ -4,10 +4,10 @@ from typing import Any
 
 from ablate2tune.components.discovery import discover
 from ablate2tune.errors import UserError
+from ablate2tune.files import content_hash, read_json
 from ablate2tune.localize.ranking.ordering import doubts
 from ablate2tune.models import check_trainable, load_denoiser
 from ablate2tune.recipe import Recipe
-from ablate2tune.runs import content_hash, read_json
 from ablate2tune.scenes.dataset.caption_rates import kept_rates, read_rates
 from ablate2tune.scenes.dataset.records import data_identity, read_dataset
 from ablate2tune.stage import Job, Stage

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from ablate2tune import runs
+from ablate2tune import files
 
 SCHEMA = "ablate2tune/train-log/1"
 RISEN = 1.05
@@ -30,19 +30,19 @@ class TrainingLog:
 
     def rows(self) -> list[dict[str, Any]]:
         """What the file holds."""
-        return runs.read_jsonl(self._path)
+        return files.read_jsonl(self._path)
 
     def cut(self, step: int) -> None:
         """Leave out what lies after a step that is gone on from; all, if that is 0."""
         kept = [row for row in self.rows() if step and row["step"] <= step]
-        runs.write_jsonl(self._path, kept)
+        files.write_jsonl(self._path, kept)
         for row in kept:
             self._look(row)
 
     def write(self, step: int, **values: Any) -> str | None:
         """Append a row; a warning where validation has risen, once."""
         row = {"schema": SCHEMA, "step": step, **values}
-        runs.append_jsonl(self._path, [{**row, "memory_gb": round(self._peak_memory_gb(), 3)}])
+        files.append_jsonl(self._path, [{**row, "memory_gb": round(self._peak_memory_gb(), 3)}])
         return self._look(row)
 
     def _look(self, row: Mapping[str, Any]) -> str | None:
@@ -64,4 +64,4 @@ class TrainingLog:
     def _peak_memory_gb(self) -> float:
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device) / 1e9
-        return runs.peak_memory_gb()
+        return files.peak_memory_gb()

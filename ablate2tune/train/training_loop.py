@@ -16,7 +16,7 @@ import torch
 from accelerate import Accelerator
 from torch import nn
 
-from ablate2tune import runs
+from ablate2tune import files
 from ablate2tune.errors import UserError
 from ablate2tune.models import AdapterNote, Denoiser, check_fit
 from ablate2tune.models.adapter_files import adapter_file
@@ -137,7 +137,7 @@ def train(
     count = count_parameters(model)
     if main:
         targets_note = _targets(names, injected, config.rank, count, model, ranking_rows)
-        runs.write_json(folder / "targets.json", targets_note)
+        files.write_json(folder / "targets.json", targets_note)
     say(str(count))
 
     # 4. The optimizer, and the checkpoint to go on from.
@@ -188,7 +188,7 @@ def train(
         if main and prompts:
             seeds = [seed_for(seed, "train sample", i) for i in range(len(prompts))]
             grid = sample_grid(denoiser.sample(prompts, seeds, sample_steps), prompts)
-            runs.write_bytes(folder / "samples" / f"step-{step:06d}.png", grid)
+            files.write_bytes(folder / "samples" / f"step-{step:06d}.png", grid)
 
     # 5. What it costs, and where it starts: the loss and the pictures of the untouched model.
     if main and start < config.steps:

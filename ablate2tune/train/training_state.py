@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ablate2tune import runs
+from ablate2tune import files
 from ablate2tune.disk.state_file import load_state, optimizer_tensors, restore_optimizer, save_state
 from ablate2tune.errors import UserError
 
@@ -52,7 +52,7 @@ class Checkpoint:
         if not self.path.exists():
             return 0
         tensors, note = load_state(self.path)
-        differing = runs.differences(note["identity"], self._identity)
+        differing = files.differences(note["identity"], self._identity)
         if differing:
             again = f"`rm -r {shlex.quote(str(self.path.parent))}`"
             raise UserError(

@@ -12,10 +12,10 @@ from PIL import Image
 from showing import shown
 from wandb.proto import wandb_internal_pb2 as records
 
-from ablate2tune import runs
 from ablate2tune.compare.scores import Scores, score
 from ablate2tune.compare.shown import Shown, write_shown
 from ablate2tune.compare.tracking import Labels, logged_in, track, tracking_mode
+from ablate2tune.files import write_json, write_jsonl
 from ablate2tune.statistics.resampling import Resampling
 
 LABELS = Labels("ablate2tune", "demo-seed3", "demo", ["testbed", "t" * 80], {"train": {"rank": 4}})
@@ -49,7 +49,7 @@ def run_folder(tmp_path) -> Path:
     write_shown(folder / "compare", arms)
     figures, gaps = score(arms, "before", Resampling(0, 20, 0.95))
     scores = Scores("before", figures, gaps, {"kind": "trained"}, 1, 1, 1, 1, 0.95)
-    runs.write_json(folder / "compare" / "scores.json", scores.as_dict())
+    write_json(folder / "compare" / "scores.json", scores.as_dict())
     Image.fromarray(np.full((30, 20, 3), 9, np.uint8)).save(folder / "compare" / "grid.png")
     (folder / "train" / "samples").mkdir(parents=True)
     rows = [
@@ -62,7 +62,7 @@ def run_folder(tmp_path) -> Path:
         {"step": 1, "loss": 0.25, "lr": 0.1},
         {"step": 2, "loss": 0.125, "validation": {"as_trained": 0.375}, "lr": 0.1},
     ]
-    runs.write_jsonl(folder / "train" / "log.jsonl", rows)
+    write_jsonl(folder / "train" / "log.jsonl", rows)
     for step in (0, 2):
         grid = Image.fromarray(np.full((5, 6, 3), step, np.uint8))
         grid.save(folder / "train" / "samples" / f"step-{step:06d}.png")

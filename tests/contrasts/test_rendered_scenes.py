@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from ablate2tune import runs
+from ablate2tune import files
 from ablate2tune.contrasts.contrast import contrasts_hash
 from ablate2tune.contrasts.makers.rendered_scenes import caption_spans, scene_contrasts
 from ablate2tune.contrasts.reading import read_contrasts
@@ -67,7 +67,7 @@ def test_a_scene_as_a_contrast(make_records):
 def test_a_rendered_folder_is_known(make_records):
     records = make_records(2)
     folder = records[0].folder
-    runs.write_jsonl(folder / "metadata.jsonl", [record.row for record in records])
+    files.write_jsonl(folder / "metadata.jsonl", [record.row for record in records])
     found = read_contrasts(folder)
     assert list(found.examples) == list(scene_contrasts(records).examples)
     assert (found.target, found.control) == ("spatial relations", "colours")

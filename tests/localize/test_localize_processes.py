@@ -11,7 +11,7 @@ import pytest
 from test_localize import favour  # type: ignore[import-not-found]
 
 import ablate2tune
-from ablate2tune import runs
+from ablate2tune import files
 from ablate2tune.localize.localize_config import LocalizeConfig
 from ablate2tune.models import load_denoiser
 
@@ -60,7 +60,7 @@ def start(launcher: list[str], model: str, records: str, folder: Path, *rest: st
 def rows_of(folder: Path, name: str) -> list[dict]:
     return [
         {key: value for key, value in row.items() if key != "seconds"}
-        for row in runs.read_jsonl(folder / name)
+        for row in files.read_jsonl(folder / name)
     ]
 
 

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from ablate2tune import runs
+from ablate2tune import files
 from ablate2tune.errors import UserError
 from ablate2tune.localize.margins.caption_losses import Levels, noise_for
 from ablate2tune.localize.margins.encoded_examples import Split
@@ -138,6 +138,6 @@ def test_a_folder_of_another_model_or_probe_is_refused(tiny_flux, records, tmp_p
 
 
 def test_a_folder_of_another_version_says_what_to_do(tmp_path):
-    runs.write_json(tmp_path / "identity.json", {"schema": "ablate2tune/identity/1"})
+    files.write_json(tmp_path / "identity.json", {"schema": "ablate2tune/identity/1"})
     with pytest.raises(UserError, match=r"another version of ablate2tune; .*delete this one"):
         claim(tmp_path, {"schema": "ablate2tune/identity/2"}, write=True)

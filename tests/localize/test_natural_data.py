@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from tiny_parts import TINY  # type: ignore[import-not-found]
 
-from ablate2tune import runs
+from ablate2tune import files
 from ablate2tune.contrasts.makers.rendered_scenes import scene_contrasts
 from ablate2tune.localize.findings.information import check_information
 from ablate2tune.localize.localize_config import LocalizeConfig
@@ -42,7 +42,7 @@ def natural_records(tmp_path_factory):
             rows.append(twin["record"])
             pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / twin["record"]["file_name"])
-    runs.write_jsonl(folder / "metadata.jsonl", rows)
+    files.write_jsonl(folder / "metadata.jsonl", rows)
     return read_dataset(folder)
 
 

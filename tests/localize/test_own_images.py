@@ -11,7 +11,7 @@ from pixel_judge import PixelJudge  # type: ignore[import-not-found]
 from scipy import stats
 from test_localize import SEED, SIGMAS, favour, plain_margins  # type: ignore[import-not-found]
 
-from ablate2tune import runs
+from ablate2tune import files
 from ablate2tune.compare.judges.judging import Judging
 from ablate2tune.compare.relation_reading import Detection
 from ablate2tune.errors import UserError
@@ -119,13 +119,13 @@ def both(tiny_flux_config, make_contrasts, tmp_path_factory):
 
 def verdicts(folder: Path) -> list[dict]:
     (path,) = folder.glob("own-images/*/verdicts.jsonl")
-    return runs.read_jsonl(path)
+    return files.read_jsonl(path)
 
 
 def test_counts_pictures_and_seeds(both):
     _, records, judging, folder, sources = both
     rows = verdicts(folder)
-    counts = runs.read_json(folder / "own-images.json")
+    counts = files.read_json(folder / "own-images.json")
     kept = {row["scene"]: row["repeat"] for row in rows if row["reason"] is None}
     assert 0 < len(kept) == counts["kept"] < len(rows) == counts["drawn"]
     assert counts["rejected"] == {WRONG: len(rows) - len(kept)}
@@ -142,7 +142,7 @@ def test_counts_pictures_and_seeds(both):
 def test_own_margins_are_those_of_the_verified_pictures(both):
     denoiser, records, _, folder, sources = both
     split = split_groups(records, 6, 3, SEED)
-    rows = [r for r in runs.read_jsonl(folder / "own" / "results.jsonl") if not r["condition"]]
+    rows = [r for r in files.read_jsonl(folder / "own" / "results.jsonl") if not r["condition"]]
     assert sources.own.data["verdict"] == "ranked"
     kept = {row["scene"]: row for row in verdicts(folder) if row["reason"] is None}
     pictures = next(folder.glob("own-images/*/"))
@@ -295,7 +295,7 @@ def test_impacts_are_read_from_the_rows(tmp_path):
         )
         for (group, twin), value in zip((("g", 0), ("g", 1), ("h", 0)), values, strict=True)
     ]  # fmt: skip
-    runs.write_jsonl(tmp_path / "results.jsonl", rows)
+    files.write_jsonl(tmp_path / "results.jsonl", rows)
     read = read_impacts(tmp_path, ["a", "b"], ["f", "g", "h"])
     np.testing.assert_allclose(read.sums, [[0, 4 + 5, -0.5], [0, 1, 0]])
     np.testing.assert_allclose(read.counts, [[0, 2, 1], [0, 1, 1]])

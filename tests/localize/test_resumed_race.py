@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from test_localize import CONFIG, SEED, favour  # type: ignore
 
-from ablate2tune import runs
+from ablate2tune import files
 from ablate2tune.components import discover
 from ablate2tune.localize.localize_config import LocalizeConfig
 from ablate2tune.localize.localizing import localize
@@ -76,7 +76,7 @@ def run(tiny_flux, tmp_path):
         folder = tmp_path / name
         folder.mkdir()
         if rows:
-            runs.write_json(folder / "identity.json", {"schema": "made-up/1"})
+            files.write_json(folder / "identity.json", {"schema": "made-up/1"})
             (folder / "results.jsonl").write_text("".join(rows))
         config = LocalizeConfig(bootstrap=60)
         probe = MadeUpProbe(SimpleNamespace(denoiser=tiny_flux, seed=1))  # type: ignore[arg-type]

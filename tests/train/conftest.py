@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ablate2tune import runs
+from ablate2tune import files
 from ablate2tune.scenes.dataset.records import COLUMNS, SceneRecord, read_dataset
 from ablate2tune.train.train_config import TrainConfig
 
@@ -60,7 +60,7 @@ def scenes_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("scenes")
     records = _make_records(folder, 6) + _make_records(folder, 1, split="test")
     rows = [{column: getattr(record, column) for column in COLUMNS} for record in records]
-    runs.write_jsonl(folder / "metadata.jsonl", rows)
+    files.write_jsonl(folder / "metadata.jsonl", rows)
     return folder
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ablate2tune import runs
+from ablate2tune import files
 from ablate2tune.train.course import BestWeights, Course, Validated, course_of
 from ablate2tune.train.training_log import TrainingLog
 
@@ -82,5 +82,5 @@ def test_the_log_warns_once_where_validation_rises(tmp_path: Path):
 
     resumed = TrainingLog(tmp_path / "log.jsonl", torch.device("cpu"))
     resumed.cut(1)
-    assert [row["step"] for row in runs.read_jsonl(tmp_path / "log.jsonl")] == [0, 1]
+    assert [row["step"] for row in files.read_jsonl(tmp_path / "log.jsonl")] == [0, 1]
     assert resumed.note == "validation 0.126, loss 0.500"

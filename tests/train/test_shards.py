@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ablate2tune import runs
+from ablate2tune import files
 from ablate2tune.models import load_denoiser
 from ablate2tune.scenes.dataset.export import write_webdataset
 from ablate2tune.scenes.dataset.records import COLUMNS, read_dataset
@@ -19,7 +19,7 @@ def shards(tmp_path, make_records):
     for name in ("masks", "depth", "sidecars"):
         (folder / name).mkdir()
     rows = [{column: getattr(record, column) for column in COLUMNS} for record in records]
-    runs.write_jsonl(folder / "metadata.jsonl", rows)
+    files.write_jsonl(folder / "metadata.jsonl", rows)
     for record, row in zip(records, rows, strict=True):
         for path in (record.mask_path, record.depth_path):
             path.write_bytes(record.image_path.read_bytes())
@@ -37,5 +37,5 @@ def test_the_first_step_has_the_same_loss(shards, tiny_flux_config, config, tmp_
             load_denoiser(tiny_flux_config), read_dataset(folder),
             ["transformer_blocks.1.attn.to_q"], short, 3, out, sample_steps=1,
         )  # fmt: skip
-        losses.append([row["loss"] for row in runs.read_jsonl(out / "log.jsonl") if "loss" in row])
+        losses.append([row["loss"] for row in files.read_jsonl(out / "log.jsonl") if "loss" in row])
     assert losses[0] == losses[1] and len(losses[0]) >= 1

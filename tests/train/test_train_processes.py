@@ -9,7 +9,7 @@ import pytest
 from safetensors.torch import load_file
 
 import ablate2tune
-from ablate2tune import runs
+from ablate2tune import files
 from ablate2tune.train.train_config import TrainConfig
 
 SCRIPT = Path(__file__).with_name("run_training.py")
@@ -36,7 +36,7 @@ def start(launcher: list[str], *arguments: object) -> subprocess.CompletedProces
 
 
 def rows_of(folder: Path) -> list[dict]:
-    rows = runs.read_jsonl(folder / "log.jsonl")
+    rows = files.read_jsonl(folder / "log.jsonl")
     return [{k: v for k, v in row.items() if k not in ("seconds", "memory_gb")} for row in rows]
 
 

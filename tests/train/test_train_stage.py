@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ablate2tune import runs
+from ablate2tune import files
 from ablate2tune.cli import main
 from ablate2tune.scenes.dataset.records import COLUMNS
 
@@ -18,7 +18,7 @@ def recipe(tiny_flux_folder: Path, make_records, tmp_path: Path) -> Path:
     scenes = tmp_path / "scenes"
     records = make_records(scenes, 3)
     rows = [{column: getattr(record, column) for column in COLUMNS} for record in records]
-    runs.write_jsonl(scenes / "metadata.jsonl", rows)
+    files.write_jsonl(scenes / "metadata.jsonl", rows)
     values = {
         "name": "job",
         "runs": str(tmp_path / "runs"),
@@ -84,7 +84,7 @@ def test_what_only_steers_may_change_in_a_run_that_was_killed(
     recipe: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     assert run(recipe, "name=whole") == 0
-    real = runs.append_jsonl
+    real = files.append_jsonl
 
     def killed(path: Path, rows: list[dict]) -> None:
         if rows[0].get("step") == 3:
@@ -92,7 +92,7 @@ def test_what_only_steers_may_change_in_a_run_that_was_killed(
         real(path, rows)
 
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "append_jsonl", killed)
+        patch.setattr(files, "append_jsonl", killed)
         assert run(recipe) == 130
     changed = ["checkpoint_every=3", "validate_every=4", "sample_every=3", "sample_prompts=2"]
     assert run(recipe, *(f"train.{key}" for key in changed)) == 0

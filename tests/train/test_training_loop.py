@@ -10,7 +10,7 @@ from diffusers import FluxPipeline
 from PIL import Image
 from safetensors.torch import load_file
 
-from ablate2tune import runs
+from ablate2tune import files
 from ablate2tune.errors import UserError
 from ablate2tune.models import FluxDenoiser, load_denoiser
 from ablate2tune.models.model_config import ModelConfig
@@ -28,7 +28,7 @@ def weights_of(folder: Path) -> dict[str, torch.Tensor]:
 
 def rows_of(folder: Path) -> list[dict]:
     """The log without what differs from run to run."""
-    rows = runs.read_jsonl(folder / "log.jsonl")
+    rows = files.read_jsonl(folder / "log.jsonl")
     return [{k: v for k, v in row.items() if k not in ("seconds", "memory_gb")} for row in rows]
 
 
@@ -137,7 +137,7 @@ def test_the_first_step_is_adamw_on_the_flow_matching_loss(
 
 def test_files(whole_run):
     _, folder, summary, *_ = whole_run
-    rows = runs.read_jsonl(folder / "log.jsonl")
+    rows = files.read_jsonl(folder / "log.jsonl")
     assert [row["step"] for row in rows] == list(range(7))
     assert [row["step"] for row in rows if "validation" in row] == [0, 3, 6]
     assert rows[0]["loss"] is None

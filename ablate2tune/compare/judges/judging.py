@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ablate2tune import runs
+from ablate2tune import files
 from ablate2tune.compare.judge_error import Calibration, calibrate, calibration_sample
 from ablate2tune.compare.judges import JUDGED_AT_ONCE, AnyJudge, Judge, load_judge
 from ablate2tune.scenes.dataset.records import SceneRecord, load_images
@@ -70,4 +70,4 @@ def judging(
 
 def judge_hash(judging: Judging) -> str:
     """Hash of the judge: its settings and its models' content, or what it says of itself."""
-    return runs.content_hash(judging.settings or judging.judge.describe())
+    return files.content_hash(judging.settings or judging.judge.describe())

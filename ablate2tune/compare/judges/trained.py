@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import SegformerForSemanticSegmentation
 
-from ablate2tune import runs
+from ablate2tune import files
 from ablate2tune.compare.judges.judge_interface import JUDGED_AT_ONCE, JUDGES, JudgeConfig
 from ablate2tune.compare.relation_reading import Detection
 from ablate2tune.errors import UserError, reason
@@ -157,7 +157,7 @@ def _settings(folder: Path) -> dict[str, Any]:
     """A judge folder's judge.json, checked."""
     if not folder.is_dir():
         raise UserError("no such judge", where=str(folder), mend=MEND)
-    settings = runs.read_json(folder / "judge.json")
+    settings = files.read_json(folder / "judge.json")
     if settings.get("schema") != SCHEMA:
         raise UserError(f"not a judge of schema {SCHEMA}", where=str(folder / "judge.json"))
     for key in ("depth_scale", "depth_offset", "min_area"):

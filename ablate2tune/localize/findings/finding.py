@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ablate2tune import runs
+from ablate2tune import files
 from ablate2tune.components import Component
 from ablate2tune.localize.findings.follow_up import FollowUp
 from ablate2tune.localize.localize_config import LocalizeConfig
@@ -35,7 +35,7 @@ class Finding(NamedTuple):
 
     def write(self, folder: Path) -> None:
         """Write NAME.json and NAME.png below `folder`."""
-        runs.write_json(folder / f"{self.name}.json", self.data)
+        files.write_json(folder / f"{self.name}.json", self.data)
         self.draw(self.data, folder / f"{self.name}.png")
 
 

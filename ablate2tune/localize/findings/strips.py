@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ablate2tune import runs
+from ablate2tune.files import write_bytes
 from ablate2tune.localize.findings.finding import FINDINGS, Finding, Kind, Ranked
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.measuring.sweep import Sweep
@@ -59,7 +59,7 @@ def make_strips(
             pictures = denoiser.sample(list(captions), seeds, STEPS)
         files = [f"strips/{number:02d}-{place:02d}.png" for place in range(len(captions))]
         for file, picture in zip(files, pictures, strict=True):
-            runs.write_bytes(folder / file, png(picture))
+            write_bytes(folder / file, png(picture))
         name = condition.addresses[0] if condition.addresses else WHOLE
         columns.append({"component": name, "mode": condition.mode, "files": files})
     data = {
@@ -99,7 +99,7 @@ def draw_strips(data: dict[str, Any], path: Path) -> None:
             page.paste(picture.resize((width, height), Image.Resampling.NEAREST), (left, top))
     for y, prompt in enumerate(data["prompts"]):
         draw.text((GAP, LABEL + y * row + 2), prompt, "gray", font)
-    runs.write_bytes(path, png(np.asarray(page)))
+    write_bytes(path, png(np.asarray(page)))
 
 
 def _wanted(ranked: Ranked) -> bool:

@@ -12,7 +12,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from ablate2tune import runs
 from ablate2tune.ablation import (
     MODES,
     Means,
@@ -23,6 +22,7 @@ from ablate2tune.ablation import (
 )
 from ablate2tune.contrasts.contrast import Contrast, contrasts_hash
 from ablate2tune.errors import UserError
+from ablate2tune.files import content_hash, write_bytes
 from ablate2tune.localize.margins.caption_losses import Levels, run_captions
 from ablate2tune.localize.margins.encoded_examples import Examples, encode
 from ablate2tune.localize.measuring.condition import Condition
@@ -172,7 +172,7 @@ class Calibration:
         if self._cache is None:
             return None
         levels = self._levels
-        key = runs.content_hash(
+        key = content_hash(
             SCHEMA,
             PROBE,
             self._model,
@@ -204,7 +204,7 @@ class Calibration:
         if folder is None:
             return
         for key in sorted(means.sites):
-            runs.write_bytes(_file(folder, key), save(means.state(key)))
+            write_bytes(_file(folder, key), save(means.state(key)))
 
 
 def _file(folder: Path, site: str) -> Path:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from accelerate import PartialState
 from accelerate.utils import gather_object
 
-from ablate2tune import runs
+from ablate2tune import files
 from ablate2tune.localize.measuring.row_file import Rows
 from ablate2tune.models import Denoiser
 
@@ -57,7 +57,7 @@ class Processes:
         own = self.own_file(path)
         parts = path.parent.glob(f"{path.stem}.*{path.suffix}") if self.is_first else [own]
         parts = sorted(parts)
-        rows = [row for part in parts for row in runs.read_jsonl(part)]
+        rows = [row for part in parts for row in files.read_jsonl(part)]
         results.merge(rows, write=self.is_first)
         self.exchange(results, results.rows())
         for part in parts:

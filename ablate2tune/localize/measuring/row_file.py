@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ablate2tune import runs
+from ablate2tune import files
 
 Row = dict[str, Any]
 
@@ -22,7 +22,7 @@ class Rows:
         """
         self.path = own or path
         self._key, self._rows = key, dict[Hashable, Row]()
-        for row in runs.read_jsonl(path):
+        for row in files.read_jsonl(path):
             self._take(row)
 
     def __contains__(self, key: Hashable) -> bool:
@@ -38,20 +38,20 @@ class Rows:
     def append(self, rows: Sequence[Row]) -> list[Row]:
         """Append the rows that are new, flush them to the disk and return them."""
         new = [row for row in rows if self._take(row)]
-        runs.append_jsonl(self.path, new)
+        files.append_jsonl(self.path, new)
         return new
 
     def merge(self, rows: Sequence[Row], write: bool) -> None:
         """Take rows of another process; `write` appends the new ones to the file."""
         new = [row for row in rows if self._take(row)]
         if write and new:
-            runs.append_jsonl(self.path, new)
+            files.append_jsonl(self.path, new)
 
     def put_in_order(self, place: Callable[[Row], Any]) -> None:
         """Write the file again, rows sorted by `place`."""
         self._rows = {self._key(row): row for row in sorted(self._rows.values(), key=place)}
         if self._rows:
-            runs.write_jsonl(self.path, self._rows.values())
+            files.write_jsonl(self.path, self._rows.values())
 
     def _take(self, row: Row) -> bool:
         """Keep a row in memory; False for one that is there."""

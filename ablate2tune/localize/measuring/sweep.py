@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from ablate2tune import runs
+from ablate2tune import files
 from ablate2tune.ablation import MODES
 from ablate2tune.components import Catalogue, Component, discover
 from ablate2tune.errors import UserError
@@ -54,7 +54,7 @@ class Sweep(Generic[P]):
         self.catalogue: Catalogue = discover(probe.denoiser.model)
         identity = probe.identity()
         if config.directions:
-            identity["directions"] = runs.content_hash(config.directions)
+            identity["directions"] = files.content_hash(config.directions)
         claim(folder, identity, write=processes.is_first)
         if processes.is_first:
             for left_over in folder.glob("**/.*.tmp"):  # of a killed process

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ablate2tune import runs
+from ablate2tune import files
 from ablate2tune.contrasts.contrast import Contrast, contrasts_hash
 from ablate2tune.errors import UserError
 from ablate2tune.localize.margins.caption_losses import Levels
@@ -41,7 +41,7 @@ def model_hash(denoiser: Denoiser) -> str:
     ]
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         hashes = list(pool.map(lambda pair: _tensor_hash(pair[1]), tensors))
-    return runs.content_hash(
+    return files.content_hash(
         denoiser.config.model_dump(mode="json", exclude=RUNTIME),
         {name: [type(module).__name__, _config(module)] for name, module in modules.items()},
         [[name, found] for (name, _), found in zip(tensors, hashes, strict=True)],
@@ -99,12 +99,12 @@ def claim(folder: Path, identity: dict[str, Any], write: bool) -> None:
     path, results = folder / "identity.json", folder / "results.jsonl"
     mend = "use another folder, or delete this one to start again"
     if path.exists():
-        held = runs.read_json(path)
+        held = files.read_json(path)
         if held.get("schema") != identity["schema"]:
             raise UserError(
                 "holds the results of another version of ablate2tune", where=str(folder), mend=mend
             )
-        found = runs.differences(held, identity)
+        found = files.differences(held, identity)
         if found:
             raise UserError(
                 f"holds the results of another sweep: {'; '.join(found[:3])}",
@@ -116,4 +116,4 @@ def claim(folder: Path, identity: dict[str, Any], write: bool) -> None:
             "nothing says which model and probe these rows are of", where=str(results), mend=mend
         )
     elif write:
-        runs.write_json(path, identity)
+        files.write_json(path, identity)

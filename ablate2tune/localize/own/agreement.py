@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ablate2tune import runs
+from ablate2tune import files
 from ablate2tune.localize.ranking.figures import new_figure, write_figure
 from ablate2tune.statistics.clusters import Interval
 from ablate2tune.statistics.rank_stability import spearman, spearman_rows
@@ -41,7 +41,7 @@ def read_impacts(folder: Path, addresses: Sequence[str], groups: Sequence[str]) 
         addresses: components.
         groups: contrast groups; a group that the sweep lacks counts nothing.
     """
-    rows = [row for row in runs.read_jsonl(folder / "results.jsonl") if row["target"] is not None]
+    rows = [row for row in files.read_jsonl(folder / "results.jsonl") if row["target"] is not None]
     base = {row["example"]: row["target"] for row in rows if not row["condition"]}
     place = {address: i for i, address in enumerate(addresses)}
     column = {group: i for i, group in enumerate(groups)}
@@ -58,7 +58,7 @@ def read_impacts(folder: Path, addresses: Sequence[str], groups: Sequence[str]) 
 
 def measured_groups(folder: Path) -> list[str]:
     """Contrast groups of a sweep's examples, sorted."""
-    rows = runs.read_jsonl(folder / "results.jsonl")
+    rows = files.read_jsonl(folder / "results.jsonl")
     return sorted({row["group"] for row in rows if not row["condition"]})
 
 

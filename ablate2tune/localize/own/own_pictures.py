@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ablate2tune import runs
+from ablate2tune import files
 from ablate2tune.compare.judges import JUDGED_AT_ONCE
 from ablate2tune.compare.judges.judging import Judging, judge_hash
 from ablate2tune.compare.prompts import Prompt
@@ -206,7 +206,7 @@ def _key(
     judging: Judging,
 ) -> str:
     """Hash of all that the pictures and their verdicts depend on."""
-    return runs.content_hash(
+    return files.content_hash(
         SCHEMA,
         model,
         denoiser.config.guidance_scale,

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ablate2tune import runs
+from ablate2tune import files
 from ablate2tune.compare.judges.judging import Judging
 from ablate2tune.contrasts.contrast import Contrast
 from ablate2tune.errors import UserError
@@ -85,7 +85,7 @@ def localize_on_own(
         on_progress,
     )
     if processes.is_first:
-        runs.write_json(folder / "own-images.json", _counts(own, split, judging))
+        files.write_json(folder / "own-images.json", _counts(own, split, judging))
     notes = [own.line(), judging.line()]
     shortage = _shortage(own, split)
     if shortage and rendered is None:
@@ -112,7 +112,7 @@ def localize_on_own(
         Resampling(seed, config.bootstrap, config.confidence),
     )
     if processes.is_first:
-        runs.write_json(folder / "agreement.json", found)
+        files.write_json(folder / "agreement.json", found)
         draw_agreement(found, folder / "agreement.png")
     return Sources(_noted(rendered, [*notes, line(found)]), ranking)
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from ablate2tune import runs
+from ablate2tune import files
 from ablate2tune.localize.ranking.figures import new_figure, write_figure
 from ablate2tune.localize.ranking.ordering import ordering
 from ablate2tune.localize.ranking.ranking_figures import effect
@@ -49,4 +49,4 @@ def write_bars(ranking: dict[str, Any], folder: Path) -> None:
     axes.invert_yaxis()
     axes.set_xlabel(f"{data['figure']}, with {100 * data['confidence']:.0f} % intervals")
     write_figure(figure, folder / "bars.png")
-    runs.write_json(folder / "bars.json", data)
+    files.write_json(folder / "bars.json", data)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ablate2tune import runs
+from ablate2tune import files
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,7 +46,7 @@ def write_figure(figure: "Figure", path: Path) -> None:
     figure.tight_layout()
     stream = io.BytesIO()
     figure.savefig(stream, format="png")
-    runs.write_bytes(path, stream.getvalue())
+    files.write_bytes(path, stream.getvalue())
 
 
 def write_heatmap(

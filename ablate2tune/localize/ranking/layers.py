@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ablate2tune import runs
+from ablate2tune import files
 from ablate2tune.components import Catalogue
 from ablate2tune.localize.ranking.figures import bounds_of, new_panels, write_figure
 from ablate2tune.localize.ranking.ranking_figures import BASELINE
@@ -55,7 +55,7 @@ def layers_data(ranking: dict[str, Any], catalogue: Catalogue) -> dict[str, Any]
 def write_layers(ranking: dict[str, Any], catalogue: Catalogue, folder: Path) -> None:
     """Write layers.json and layers.png (150 dpi) below `folder`."""
     data = layers_data(ranking, catalogue)
-    runs.write_json(folder / "layers.json", data)
+    files.write_json(folder / "layers.json", data)
     blocks, metrics = data["blocks"], data["metrics"]
     figure, panels = new_panels(4 + 0.28 * len(blocks), 0.6 + 2.4 * len(metrics), len(metrics))
     for axes, metric in zip(panels, metrics, strict=True):

@@ -9,7 +9,7 @@ import numpy as np
 from rich import box
 from rich.table import Table
 
-from ablate2tune import runs
+from ablate2tune import files
 from ablate2tune.ablation import MODES
 from ablate2tune.localize.ranking import figures
 from ablate2tune.localize.ranking.ordering import Ordering, ordering
@@ -202,7 +202,7 @@ def write_csv(ranking: dict[str, Any], path: Path) -> None:
         if by.column not in names:
             flat |= _flat(by.column, by.of(row))
         writer.writerow(flat | _values(row.get("values", {}), names))
-    runs.write_text(path, text.getvalue())
+    files.write_text(path, text.getvalue())
 
 
 def _ends(name: str) -> list[str]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ablate2tune import runs
+from ablate2tune import files
 from ablate2tune.localize.measuring.racing import TOP
 from ablate2tune.localize.ranking.ordering import doubts
 
@@ -69,4 +69,4 @@ class Ranking:
 
     def write(self, folder: Path) -> None:
         """Write ranking.json."""
-        runs.write_json(folder / "ranking.json", self.data)
+        files.write_json(folder / "ranking.json", self.data)

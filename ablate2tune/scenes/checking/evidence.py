@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ablate2tune import runs
+from ablate2tune import files
 from ablate2tune.errors import UserError
 from ablate2tune.scenes.checking.claims import read_claim
 from ablate2tune.scenes.checking.proof import Finding, decide
@@ -145,5 +145,5 @@ def _judged(text: str, note: Mapping[str, Any], seen: Mapping[str, Cloud]) -> Fi
 def write_evidence(evidence: Evidence, folder: Path) -> Path:
     """Write `evidence.json` into a data set's folder; returns its path."""
     path = folder / "evidence.json"
-    runs.write_json(path, evidence.as_dict())
+    files.write_json(path, evidence.as_dict())
     return path

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from ablate2tune import runs
+from ablate2tune import files
 from ablate2tune.errors import UserError
 from ablate2tune.scenes.captions import compose, reversed_claim, templates, things_of
 from ablate2tune.scenes.scenes_config import CaptionRates
@@ -111,7 +111,7 @@ def read_rates(folder: Path) -> CaptionRates:
         UserError: they are damaged.
     """
     path = folder / FILE
-    held = runs.read_json(path).get(KEY, {}) if path.exists() else {}
+    held = files.read_json(path).get(KEY, {}) if path.exists() else {}
     try:
         return CaptionRates.model_validate(held)
     except ValidationError as error:

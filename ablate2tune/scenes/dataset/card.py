@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ablate2tune import runs
+from ablate2tune.files import write_text
 
 FILE = "README.md"
 
@@ -21,7 +21,7 @@ def write_card(folder: Path, files: dict[str, dict[str, str]]) -> Path | None:
         for name, note in sorted(files.items())
     ]
     path = folder / FILE
-    runs.write_text(
+    write_text(
         path,
         "\n".join([
             f"# {folder.name}",

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ablate2tune import runs
 from ablate2tune.errors import UserError, did_you_mean
+from ablate2tune.files import read_json, unwritable, write_text
 from ablate2tune.scenes.dataset.caption_rates import FILE as RATES_FILE
 from ablate2tune.scenes.dataset.gallery import gallery_page
 from ablate2tune.scenes.dataset.records import SceneRecord, load_masks, read_dataset
@@ -46,10 +46,10 @@ def export(folder: Path, form: str, out: Path | None = None) -> Path:
         if form == "coco":
             return write_coco(records, out or folder / "coco.json")
         path = out or folder / "gallery.html"
-        runs.write_text(path, gallery_page(records))
+        write_text(path, gallery_page(records))
         return path
     except OSError as error:
-        raise runs.unwritable(out or folder, error) from error
+        raise unwritable(out or folder, error) from error
 
 
 def write_webdataset(
@@ -127,14 +127,14 @@ def write_coco(records: list[SceneRecord], path: Path) -> Path:
         "categories": [{"id": number, "name": name} for name, number in categories.items()],
         "annotations": annotations,
     }
-    runs.write_text(path, json.dumps(content) + "\n")
+    write_text(path, json.dumps(content) + "\n")
     return path
 
 
 def _licences(folders: set[Path]) -> list[dict[str, Any]]:
     found = []
     for note in sorted(folder / RATES_FILE for folder in folders):
-        files = runs.read_json(note).get("files", {}) if note.exists() else {}
+        files = read_json(note).get("files", {}) if note.exists() else {}
         for name, terms in sorted(files.items()):
             row = {"name": terms["licence"], "url": terms.get("source", ""), "file": name}
             found.append({"id": len(found) + 1, **row})

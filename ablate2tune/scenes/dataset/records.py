@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ablate2tune import runs
 from ablate2tune.disk.identity import identity_of
 from ablate2tune.disk.picture_reading import read_picture
 from ablate2tune.disk.user_rows import read_user_rows
 from ablate2tune.errors import UserError
+from ablate2tune.files import read_json
 from ablate2tune.scenes.dataset.shards import Member, Sample, shard_rows, shards_in
 
 
@@ -81,7 +81,7 @@ class SceneRecord:
         """
         path = self.sidecar_path
         if isinstance(path, Path):
-            return runs.read_json(path)
+            return read_json(path)
         try:
             return json.loads(path.read_text())
         except (OSError, ValueError) as error:

@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
-from ablate2tune import runs
+from ablate2tune import files
 from ablate2tune.errors import UserError
 from ablate2tune.progress import Progress
 from ablate2tune.scenes.assets.asset_catalogue import catalogue, find_asset
@@ -116,7 +116,7 @@ def write_sheet(sheet: Image.Image, path: Path, form: str) -> None:
     """
     buffer = io.BytesIO()
     sheet.save(buffer, form)
-    runs.write_bytes(path, buffer.getvalue())
+    files.write_bytes(path, buffer.getvalue())
 
 
 def _assembled(names: list[str], pictures: list[Path], size: int) -> Image.Image:

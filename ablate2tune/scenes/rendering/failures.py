@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from ablate2tune import runs
+from ablate2tune import files
 from ablate2tune.errors import UserError
 from ablate2tune.scenes.rendering.resume import remove_group
 
@@ -47,7 +47,7 @@ class Failures:
             if (folder / LOGS).exists():
                 shutil.rmtree(folder / LOGS)
         except OSError as error:
-            raise runs.unwritable(folder, error) from error
+            raise files.unwritable(folder, error) from error
 
     @property
     def groups(self) -> set[str]:
@@ -69,8 +69,8 @@ class Failures:
         remove_group(self._folder, failure.group_id)
         log = f"{LOGS}/{failure.group_id}.log"
         lines = [failure.reason, *failure.rejections, failure.log]
-        runs.write_text(self._folder / log, "\n".join(filter(None, lines)) + "\n")
-        runs.append_jsonl(
+        files.write_text(self._folder / log, "\n".join(filter(None, lines)) + "\n")
+        files.append_jsonl(
             self._folder / FILE,
             [
                 {

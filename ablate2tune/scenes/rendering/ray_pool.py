@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ablate2tune import runs
 from ablate2tune.errors import UserError
+from ablate2tune.files import write_bytes
 from ablate2tune.scenes.rendering.ray_worker import Outcome, Setup, render, with_paths
 from ablate2tune.scenes.rendering.worker_pool import RETRIES, JobError
 
@@ -106,7 +106,7 @@ class RayPool:
         assert outcome.answer is not None and outcome.made_with is not None
         self._count(outcome.node, outcome.made_with, outcome.replaced)
         for name, content in outcome.files:
-            runs.write_bytes(Path(job["folder"]) / name, content)
+            write_bytes(Path(job["folder"]) / name, content)
         return outcome.answer
 
     def _outcome(self, job: dict[str, Any]) -> Outcome:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ablate2tune import runs
 from ablate2tune.disk.folder_lock import lock
 from ablate2tune.errors import UserError
+from ablate2tune.files import differences, read_json, unwritable, write_json, write_jsonl
 from ablate2tune.progress import Progress
 from ablate2tune.scenes.assets.asset_folders import script_hashes
 from ablate2tune.scenes.dataset.caption_rates import kept_rates
@@ -165,8 +165,8 @@ def _claim(config: ScenesConfig, seed: int, folder: Path) -> None:
     """Make the folder this data set's own, or refuse one that holds scenes of another."""
     note = folder / "dataset.json"
     identity = _identity(config, seed)
-    held = runs.read_json(note) if note.exists() else {}
-    differing = runs.differences({k: held.get(k) for k in identity}, identity)
+    held = read_json(note) if note.exists() else {}
+    differing = differences({k: held.get(k) for k in identity}, identity)
     if held and differing and any((folder / "sidecars").glob("*.json")):
         raise UserError(
             f"holds another data set: {differing[0]}",
@@ -174,14 +174,14 @@ def _claim(config: ScenesConfig, seed: int, folder: Path) -> None:
             mend="choose another folder or delete this one",
         )
     if differing:
-        runs.write_json(note, {"schema": SCHEMA, **identity})
+        write_json(note, {"schema": SCHEMA, **identity})
     try:
         for name in FOLDERS:
             (folder / name).mkdir(exist_ok=True)
             for left_over in (folder / name).glob("*.tmp"):  # a killed worker's half-written file
                 left_over.unlink()
     except OSError as error:
-        raise runs.unwritable(folder, error) from error
+        raise unwritable(folder, error) from error
 
 
 def _render_group(
@@ -232,14 +232,12 @@ def _finish(
     for index in range(group_count(config)):
         if f"g{index:06d}" in failed:
             continue
-        twins = [
-            runs.read_json(folder / "sidecars" / f"g{index:06d}-{letter}.json") for letter in TWINS
-        ]
+        twins = [read_json(folder / "sidecars" / f"g{index:06d}-{letter}.json") for letter in TWINS]
         records.extend(twin["record"] for twin in twins)
         blender.update(twin["made_with"]["blender"] for twin in twins)
         devices.update(twin["made_with"].get("device", "CPU") for twin in twins)
         rejections.update(twins[0]["rejections"])
-    runs.write_jsonl(folder / "metadata.jsonl", records)
+    write_jsonl(folder / "metadata.jsonl", records)
     summary = RenderSummary(
         images=len(records),
         rendered_now=2 * (len(rendered) - len(failed)),
@@ -250,7 +248,7 @@ def _finish(
         blender=sorted(blender),
         devices=sorted(devices),
     )
-    runs.write_json(
+    write_json(
         folder / "dataset.json",
         {
             "schema": SCHEMA,

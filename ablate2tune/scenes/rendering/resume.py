@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ablate2tune import runs
+from ablate2tune import files
 from ablate2tune.errors import UserError
 
 SCENE_SCHEMA = "ablate2tune/scene/1"
@@ -59,12 +59,12 @@ def remove_group(folder: Path, group_id: str) -> None:
             for path in (folder / kind).glob(f"{group_id}-*"):
                 path.unlink()
     except OSError as error:
-        raise runs.unwritable(folder, error) from error
+        raise files.unwritable(folder, error) from error
 
 
 def _sidecar(path: Path, scene_id: str) -> dict[str, Any] | None:
     try:
-        held = runs.read_json(path)
+        held = files.read_json(path)
     except (UserError, UnicodeDecodeError):
         return None
     keys = {"attempt": int, "sha256": dict, "record": dict, "made_with": dict, "rejections": list}
