@@ -72,7 +72,8 @@ def _recipe(path: Path, overrides: list[str] | None) -> "Recipe":
 
 
 def _run(stage: str, recipe: Path, overrides: list[str] | None) -> Terminal:
-    from ablate2tune.stages import STAGES, is_main_process, run_stage
+    from ablate2tune.stage_running import is_main_process, run_stage
+    from ablate2tune.stages import STAGES
 
     terminal = Terminal(quiet=not is_main_process())
     run_stage(STAGES[stage], _recipe(recipe, overrides), terminal)

@@ -29,6 +29,14 @@ class UserError(Exception):
         super().__init__(f"{line}; {mend}" if mend else line)
 
 
+class HeldError(UserError):
+    """Another process works in the folder."""
+
+
+class DivergedError(UserError):
+    """A training whose loss or gradient is no number any more: of a study, a result."""
+
+
 def did_you_mean(word: str, choices: Iterable[str], count: int = 3) -> str:
     """The nearest valid words as a mend: "did you mean 'ball'?"; all of them if none is near."""
     choices = list(choices)

@@ -1,6 +1,6 @@
 """What a stage is: a name, what its results depend on, the work, and what it says of them.
 
-Each folder that holds a stage owns a `stage.py` with one `STAGE`; `stages` runs them.
+Each folder that holds a stage owns a `stage.py` with one `STAGE`; `stage_running` runs one.
 """
 
 from collections.abc import Callable

@@ -7,8 +7,9 @@ import pytest
 from ablate2tune.compare.judges.trained import TrainedConfig
 from ablate2tune.compare.judges.zero_shot import ZeroShotConfig
 from ablate2tune.errors import UserError
-from ablate2tune.recipe import load_recipe
+from ablate2tune.recipe import load_recipe, overridden
 
+ROOT = Path(__file__).parents[1]
 MINIMAL = "name: demo\nmodel: {path: some/model}\n"
 
 
@@ -141,3 +142,12 @@ def test_shipped_recipes_are_valid() -> None:
     assert len(others) >= 2
     for path in others:
         load_recipe(path)
+
+
+def test_overridden_is_what_writing_the_keys_gives() -> None:
+    path = ROOT / "recipes" / "testbed.yaml"
+    values = {"train.rank": 4, "seed": 7, "compare.arms": {"bare": {}}, "localize.joint.pairs": 3}
+    written = ["train.rank=4", "seed=7", "compare.arms={bare: }", "localize.joint.pairs=3"]
+    assert overridden(load_recipe(path), values, "study.axes") == load_recipe(path, written)
+    with pytest.raises(UserError, match=r"^study.axes: unknown key 'train.rnk'; did you mean"):
+        overridden(load_recipe(path), {"train.rnk": 4}, "study.axes")

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ablate2tune import files
-from ablate2tune.errors import UserError
+from ablate2tune.errors import HeldError
 
 NAME = ".lock"
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
@@ -33,7 +33,8 @@ def lock(
         on_message: told where there are no locks.
 
     Raises:
-        UserError: another process holds it, or the folder cannot be written.
+        HeldError: another process holds it.
+        UserError: the folder cannot be written.
     """
     path = folder / NAME
     try:
@@ -86,7 +87,7 @@ def _take(path: Path, doing: str) -> int:
         except BlockingIOError as error:
             owner = os.read(held, 200).decode("utf-8", "replace").strip()
             os.close(held)
-            raise UserError(
+            raise HeldError(
                 f"process {owner} {doing}" if owner else f"another process {doing}",
                 where=str(path.parent),
                 mend="wait for it, or choose another folder",

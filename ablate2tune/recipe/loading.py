@@ -1,6 +1,6 @@
 """Recipes from YAML, with overrides from the command line, checked once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
@@ -104,6 +104,26 @@ def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
     return load_settings(Recipe, path, overrides or [])
 
 
+def overridden(settings: T, values: Mapping[str, Any], where: str) -> T:
+    """The same settings with other values of some keys, validated as if they had been written.
+
+    Args:
+        settings: a recipe, for instance.
+        values: by dotted key ("train.rank").
+        where: what sets them, for messages.
+
+    Raises:
+        UserError: a key is unknown, or a value impossible.
+    """
+    written = settings.model_dump(mode="json", exclude_unset=True)
+    for key, value in values.items():
+        _set(written, key, value, where)
+    try:
+        return type(settings).model_validate(written)
+    except ValidationError as error:
+        raise _first_line(error, type(settings), where) from error
+
+
 def _apply_override(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
@@ -116,18 +136,22 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
         raise UserError(error.what, where=f"command line, {key}", mend=error.mend) from error
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
         raise UserError(f"{text!r} is not a YAML value", where=f"command line, {key}") from error
+    _set(values, key, value, f"command line, {key}")
+
+
+def _set(values: dict[str, Any], key: str, value: Any, where: str) -> None:
     *parents, last = key.split(".")
     for parent in parents:
         if values.get(parent) is None:
             values[parent] = {}
         child = values[parent]
         if not isinstance(child, dict):
-            raise UserError(f"{parent!r} holds a value, not keys", where=f"command line, {key}")
+            raise UserError(f"{parent!r} holds a value, not keys", where=where)
         values = child
     values[last] = value
 
 
-def _first_line(error: ValidationError, kind: type[Settings], path: Path) -> UserError:
+def _first_line(error: ValidationError, kind: type[Settings], path: Path | str) -> UserError:
     problem = error.errors()[0]
     location = [str(part) for part in problem["loc"] if part not in (FOLDER, MAPPING)]
     key = ".".join(location)

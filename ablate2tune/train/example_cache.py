@@ -91,8 +91,7 @@ def encode_examples(
         UserError: a file cannot be written.
     """
     distinct, index = list(dict.fromkeys(captions)), folder / "index.json"
-    settings = denoiser.config.model_dump(include=ENCODES)
-    key = files.content_hash(data, identity(denoiser.config.path), settings)
+    key = encodings_key(denoiser, data)
     if not index.exists() or files.read_json(index)["key"] != key:
         for path in folder.glob("*.safetensors"):
             path.unlink()
@@ -103,6 +102,12 @@ def encode_examples(
     for path, rows in _missing(folder, "captions", len(distinct)):
         # Some families pad every prompt to the longest one, of all and not of a shard alone.
         save_state(path, denoiser.encode_prompts(distinct[rows], among=distinct).arguments(), {})
+
+
+def encodings_key(denoiser: Denoiser, data: str) -> str:
+    """Hash of what encodings follow from: the model's encoders and `data`, a `data_key`."""
+    settings = denoiser.config.model_dump(include=ENCODES)
+    return files.content_hash(data, identity(denoiser.config.path), settings)
 
 
 def data_key(records: Sequence[SceneRecord], captions: Sequence[str]) -> str:

@@ -1,5 +1,6 @@
 """The section `train`."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -45,6 +46,8 @@ class TrainConfig(Settings):
     """Steps between sample grids; one is made at step 0 as well."""
     sample_prompts: Annotated[Positive, Mark.STEERS] = 6
     checkpoint_every: Annotated[Positive, Mark.STEERS] = 50
+    cache: Annotated[Path | None, Mark.STEERS] = None
+    """Folder of encoded pictures and captions that runs share; by default each has its own."""
 
     @property
     def warmup_steps(self) -> int:

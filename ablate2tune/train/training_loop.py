@@ -17,7 +17,7 @@ from accelerate import Accelerator
 from torch import nn
 
 from ablate2tune import files
-from ablate2tune.errors import UserError
+from ablate2tune.errors import DivergedError
 from ablate2tune.models import AdapterNote, Denoiser, check_fit
 from ablate2tune.models.adapter_files import adapter_file
 from ablate2tune.models.out_of_memory import within_memory
@@ -34,7 +34,12 @@ from ablate2tune.train.adapter import (
     trainable,
 )
 from ablate2tune.train.course import BestWeights, Course, course_of
-from ablate2tune.train.example_cache import ExampleCache, data_key, encode_examples
+from ablate2tune.train.example_cache import (
+    ExampleCache,
+    data_key,
+    encode_examples,
+    encodings_key,
+)
 from ablate2tune.train.memory_estimate import MemoryEstimate, device_memory, estimate_memory
 from ablate2tune.train.noise_levels import bin_shares
 from ablate2tune.train.sample_grid import sample_grid
@@ -126,10 +131,12 @@ def train(
     captions = [text for r in everything for text in step_plan.captions_of(r, config, rates)]
     data = data_key(everything, captions)
     check_fit(denoiser, [record.image_path for record in everything], captions)
+    shared = config.cache and config.cache / encodings_key(denoiser, data)
+    encoded = shared or folder / "cache"
     if main:
-        encode_examples(denoiser, everything, captions, data, folder / "cache")
+        encode_examples(denoiser, everything, captions, data, encoded)
     accelerator.wait_for_everyone()
-    cache = ExampleCache(folder / "cache")
+    cache = ExampleCache(encoded)
 
     # 3. The adapter: everything else is frozen.
     injected = inject(model, names, config.rank, seed)
@@ -321,7 +328,7 @@ def _check_finite(step: int, checkpoint: Path, config: TrainConfig, **values: fl
         mend = f"to start again at a lower rate: {again}the same command with {rate}; or {mend}"
     for name, value in values.items():
         if not math.isfinite(value):
-            raise UserError(f"the {name} is {value} at step {step}", where="train", mend=mend)
+            raise DivergedError(f"the {name} is {value} at step {step}", where="train", mend=mend)
 
 
 def _memory(

@@ -105,6 +105,19 @@ def test_what_only_steers_may_change_in_a_run_that_was_killed(
     assert "train.steps was 4, is 5" in error and "rm -r" in error and "name=OTHER" in error
 
 
+def test_encodings_that_runs_share(recipe: Path, tmp_path: Path):
+    shared = tmp_path / "encoded"
+    assert run(recipe, "name=own") == 0
+    for name in ("one", "two"):
+        assert run(recipe, f"name={name}", f"train.cache={shared}") == 0
+    assert len(list(shared.iterdir())) == 1
+    folder = tmp_path / "runs"
+    weights = "train/adapter/pytorch_lora_weights.safetensors"
+    files = [(folder / name / weights).read_bytes() for name in ("own", "one", "two")]
+    assert files[0] == files[1] == files[2]
+    assert not (folder / "two" / "train" / "cache").exists()
+
+
 def test_a_replaced_picture_is_seen(recipe: Path, capsys: pytest.CaptureFixture[str]):
     assert run(recipe) == 0
     pictures = sorted((recipe.parent / "scenes" / "images").iterdir())

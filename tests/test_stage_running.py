@@ -14,7 +14,7 @@ from ablate2tune.progress import Terminal
 from ablate2tune.recipe import Recipe, load_recipe
 from ablate2tune.run_dir import RunDir
 from ablate2tune.stage import Job, Stage
-from ablate2tune.stages import run_stage
+from ablate2tune.stage_running import run_stage
 
 
 class Adder:
