@@ -34,7 +34,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (package / "assets").mkdir(parents=True)
     info.mkdir()
     modules = []
-    for example in sorted(TESTS.glob("*/example_*.py")):
+    for example in sorted(TESTS.rglob("example_*.py")):
         name = example.stem.removeprefix("example_")
         if name == "asset":
             shutil.copy(example, package / "assets" / "post.py")

@@ -1,13 +1,8 @@
 """Stable Diffusion 3 compared through the family's interface."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import torch
 from peft import LoraConfig
-
-sys.path.append(str(Path(__file__).parents[1] / "models"))
 from tiny_flow import stable_diffusion_3
 
 from ablate2tune.ablation.interventions import Ablation

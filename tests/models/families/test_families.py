@@ -345,7 +345,7 @@ def test_a_family_that_is_not_trained_is_refused_in_one_line(
 
 def test_every_family_is_tested_and_documented() -> None:
     assert {family.name for family in FAMILIES} == set(models.FAMILIES)
-    page = Path(__file__).parents[2] / "docs/models.md"
+    page = Path(__file__).parents[3] / "docs/models.md"
     rows = re.findall(r"^\| `(\w+)` \| (\w+)", page.read_text(encoding="utf-8"), re.MULTILINE)
     assert sorted(name for name, _ in rows) == sorted(models.FAMILIES)
 
