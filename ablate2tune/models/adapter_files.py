@@ -17,6 +17,7 @@ from typing import Any
 from diffusers.utils.peft_utils import recurse_remove_peft_layers
 from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.mapping import inject_adapter_in_model
+from peft.tuners.tuners_utils import BaseTunerLayer
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
@@ -149,6 +150,22 @@ def remove(pipe: Any, part: str) -> None:
     model = getattr(pipe, part)
     recurse_remove_peft_layers(model)
     vars(model).pop("peft_config", None)
+
+
+@contextmanager
+def switched_off(model: nn.Module) -> Iterator[None]:
+    """The model computes what it did before the adapter was attached, exactly.
+
+    Afterwards the adapter is on and trainable, as `attach` leaves it.
+    """
+    layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
+    for layer in layers:
+        layer.enable_adapters(False)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.enable_adapters(True)
 
 
 def misfit(pipe: Any, part: str, folder: Path, base: str | None = None) -> str | None:

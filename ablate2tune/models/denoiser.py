@@ -112,7 +112,6 @@ class Denoiser:
         """Encode prompts as the pipeline does; equal prompts are encoded once.
 
         Args:
-            prompts: what is encoded.
             batch_size: prompts to a pass of the text encoders.
             among: all prompts that will be joined with these, which some families pad to the
                 longest one; these alone by default.
@@ -241,28 +240,33 @@ class Denoiser:
         sigma: Tensor,
         conditioning: Conditioning,
         guidance: float | None = None,
+        kept: Tensor | None = None,
     ) -> Tensor:
         """The squared error of the prediction against the family's own target, per row.
 
-        The target is the velocity, the noise or v (see `schedules`); the loss that the family was
-        trained with, but for a weight of the noise levels.
+        The target is the velocity, the noise or v (see `schedules`): the family's own loss, but
+        for a weight of the noise levels.
 
         Args:
             latents: clean, (batch, ...), on any device.
             noise: the shape of `latents`.
-            sigma: noise levels in [0, 1], (batch,).
-            conditioning: one row per latent.
-            guidance: see `predict`.
+            sigma, conditioning, guidance: see `predict`.
+            kept: bool (batch,), the rows whose target is the prediction without the adapter.
 
         Returns:
             (batch,), float32, on the denoiser's device; gradients flow where they are enabled.
         """
         latents, noise = (x.to(self.device, torch.float32) for x in (latents, noise))
         sigma = self._told(sigma.to(self.device))
-        prediction = self.predict_noised(
-            latents, noise, sigma, conditioning.to(self.device), guidance
-        )
-        return squared_error(prediction, self.schedule.target(latents, noise, sigma))
+        conditioning = conditioning.to(self.device)
+        target = self.schedule.target(latents, noise, sigma)
+        if kept is not None:
+            rows = kept.to(self.device).nonzero().flatten()
+            some = latents[rows], noise[rows], sigma[rows], conditioning[rows]
+            with torch.no_grad(), adapter_files.switched_off(self.model):
+                target = target.index_copy(0, rows, self.predict_noised(*some, guidance).float())
+        prediction = self.predict_noised(latents, noise, sigma, conditioning, guidance)
+        return squared_error(prediction, target)
 
     def _told(self, sigma: Tensor) -> Tensor:
         """The noise levels that the denoiser hears of, so that latents are noised to these."""
@@ -314,10 +318,7 @@ class Denoiser:
 
     @property
     def sigma_shift(self) -> float:
-        """Shift s of the sampler's noise levels, sigma' = s*sigma / (1 + (s - 1)*sigma).
-
-        See `schedules.sampler_shift`.
-        """
+        """The sampler's shift s: sigma' = s*sigma / (1 + (s - 1)*sigma) (`sampler_shift`)."""
         rows, columns = self.latent_grid
         return sampler_shift(self.pipe.scheduler.config, rows * columns)
 

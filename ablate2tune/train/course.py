@@ -2,7 +2,8 @@
 
 Losses of single steps are noisy, so training's is told as the mean over the first and the last
 tenth. Validation is weighed as training meets the noise levels: where an adapter is trained at the
-highest ones, what it costs at the lowest ones says little of what it learns.
+highest ones, what it costs at the lowest ones says little of what it learns. Where the contrast
+teaches the relation, it is judged by what is wanted: the held-out margin, less the retention loss.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,11 +21,24 @@ GIVEN_BACK = 0.75
 validations of a healthy run may well differ by a third of it."""
 
 
+def judged(validation: Mapping[str, Any]) -> float:
+    """What a row's validation is worth, the lower the better.
+
+    The loss as training meets the noise levels; where margins were measured, the retention loss
+    minus their mean. Both are mean squared errors of predictions: a margin that is bought with as
+    much drift is worth nothing.
+    """
+    if "margin" in validation:
+        return validation["retention"] - validation["margin"]
+    return validation["as_trained"]
+
+
 class Validated(NamedTuple):
     """A step and its validation loss."""
 
     step: int
     loss: float
+    """See `judged`."""
 
 
 class Course(NamedTuple):
@@ -38,17 +52,38 @@ class Course(NamedTuple):
     best: Validated
     """Among the steps that were trained."""
 
+    by_margin: bool = False
+    """Whether the losses are retention losses minus margins."""
+
     @property
     def gives_back(self) -> bool:
         """Whether the last weights have clearly lost what the best had gained."""
         gain = self.start.loss - self.best.loss
         return gain > 0 and self.last.loss - self.best.loss > GIVEN_BACK * gain
 
+    @property
+    def keeps_best(self) -> bool:
+        """Whether the weights of the best step are kept instead of the last ones.
+
+        By margin always: it is what is wanted, on the same pictures and noise each time.
+        """
+        better = self.best.loss < min(self.last.loss, self.start.loss)
+        return self.gives_back or (self.by_margin and better)
+
+    @property
+    def _name(self) -> str:
+        return "held-out margin less retention" if self.by_margin else "validation"
+
+    def _told(self, validated: Validated) -> str:
+        return f"{-validated.loss if self.by_margin else validated.loss:.4g}"
+
     def line(self) -> str:
         """Both losses, from where to where."""
         return (
-            f"loss {self.loss[0]:.4g} -> {self.loss[1]:.4g}, validation {self.start.loss:.4g} -> "
-            f"{self.last.loss:.4g} (best {self.best.loss:.4g} at step {self.best.step})"
+            f"loss {self.loss[0]:.4g} -> {self.loss[1]:.4g}, {self._name} "
+            f"{self._told(self.start)} -> {self._told(self.last)} "
+            f"(best {self._told(self.best)} at step {self.best.step}"
+            f"{', which is kept' if self.keeps_best and not self.gives_back else ''})"
         )
 
     def warning(self, learning_rate: float) -> str | None:
@@ -56,14 +91,16 @@ class Course(NamedTuple):
         mend = f"lower train.learning_rate (now {learning_rate:g})"
         if self.gives_back:
             return (
-                f"warning: validation ended at {self.last.loss:.4g}, after {self.best.loss:.4g} at "
-                f"step {self.best.step}; adapter/ holds the weights of step {self.best.step}, "
-                f"adapter-last/ those of the end; {mend}, or train for fewer steps"
+                f"warning: {self._name} ended at {self._told(self.last)}, after "
+                f"{self._told(self.best)} at step {self.best.step}; adapter/ holds the weights of "
+                f"step {self.best.step}, adapter-last/ those of the end; {mend}, or train for "
+                "fewer steps"
             )
         if self.last.loss > self.start.loss:
+            side = "below" if self.by_margin else "above"
             return (
-                f"warning: validation ended above its start, {self.start.loss:.4g} -> "
-                f"{self.last.loss:.4g}, and was never below it: the adapter does harm; {mend}"
+                f"warning: {self._name} ended {side} its start, {self._told(self.start)} -> "
+                f"{self._told(self.last)}, and was never better: the adapter does harm; {mend}"
             )
         return None
 
@@ -75,16 +112,14 @@ def course_of(rows: Sequence[Mapping[str, Any]], best: Validated | None) -> Cour
     """
     losses = [row["loss"] for row in rows if row["loss"] is not None]
     tenth = max(1, len(losses) // 10)
-    found = [
-        Validated(row["step"], row["validation"]["as_trained"])
-        for row in rows
-        if "validation" in row
-    ]
+    seen = [row for row in rows if "validation" in row]
+    found = [Validated(row["step"], judged(row["validation"])) for row in seen]
     return Course(
         loss=(fmean(losses[:tenth]), fmean(losses[-tenth:])),
         start=found[0],
         last=found[-1],
         best=best or min(found[1:], key=lambda validated: validated.loss),
+        by_margin="margin" in seen[0]["validation"],
     )
 
 

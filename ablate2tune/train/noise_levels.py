@@ -25,8 +25,31 @@ def sample_sigmas(count: int, density: Density, shift: float, generator: torch.G
     return shift * sigma / (1 + (shift - 1) * sigma)
 
 
-def bin_shares(bins: int, density: Density, shift: float) -> list[float]:
-    """The shares of training's noise levels (`sample_sigmas`) in equal bins of [0, 1]."""
+def sample_high(
+    sigma: Tensor, share: float, shift: float, which: torch.Generator, how_high: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Draw a share of the noise levels anew, at a high shift, where a caption decides the layout.
+
+    Returns:
+        The noise levels, and which are new, bool: (count,) both.
+    """
+    high = torch.rand(len(sigma), generator=which) < share
+    return torch.where(high, sample_sigmas(len(sigma), "flux_shift", shift, how_high), sigma), high
+
+
+def bin_shares(
+    bins: int, density: Density, shift: float, high: float = 0.0, high_shift: float = 1.0
+) -> list[float]:
+    """The shares of training's noise levels in equal bins of [0, 1].
+
+    These are `sample_sigmas`'s, a share `high` of them drawn anew by `sample_high`.
+    """
+    if high:
+        usual, highest = (
+            bin_shares(bins, density, shift),
+            bin_shares(bins, "flux_shift", high_shift),
+        )
+        return [(1 - high) * a + high * b for a, b in zip(usual, highest, strict=True)]
 
     def below(sigma: float) -> float:
         if density == "uniform" or sigma in (0, 1):

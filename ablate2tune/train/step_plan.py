@@ -17,9 +17,11 @@ from ablate2tune.scenes.dataset.caption_rates import choose, possible
 from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.scenes.scenes_config import CaptionRates
 from ablate2tune.seeding import numpy_generator, seed_for, torch_generator
-from ablate2tune.train.noise_levels import sample_sigmas
+from ablate2tune.train.noise_levels import sample_high, sample_sigmas
 from ablate2tune.train.train_config import TrainConfig
 
+HIGH_DRAWS = "high noise", "high sigma"
+"""Which pictures are noised highly, and how highly."""
 USUAL = CaptionRates()
 """Every caption is the plain one, with the relation."""
 
@@ -31,12 +33,25 @@ class Split(NamedTuple):
     validation: list[SceneRecord]
 
 
+class Caption(NamedTuple):
+    """The caption that a picture is given in a step."""
+
+    text: str
+    states_relation: bool
+    foil: str | None = None
+    """The same words with the opposite relation; None where it states none that is true."""
+
+
 class Batch(NamedTuple):
     """One global batch, or a process's slice of it."""
 
     examples: list[int]
     """Indices into the training records."""
     captions: list[str]
+    foils: list[str | None]
+    """The caption that the picture contradicts, where the step contrasts both; None elsewhere."""
+    kept: list[bool]
+    """Where the base's own prediction is the target."""
     sigma: Tensor
     """(batch,), float32."""
     noise: Tensor
@@ -45,8 +60,11 @@ class Batch(NamedTuple):
     def part(self, index: int, count: int) -> "Batch":
         """The slice of process `index` out of `count`; the slices partition the batch."""
         size = len(self.examples)
-        rows = slice(index * size // count, (index + 1) * size // count)
-        return Batch(self.examples[rows], self.captions[rows], self.sigma[rows], self.noise[rows])
+        return self.rows(slice(index * size // count, (index + 1) * size // count))
+
+    def rows(self, rows: slice) -> "Batch":
+        """Some of the pictures."""
+        return Batch(*(column[rows] for column in self))
 
 
 def split_records(records: Sequence[SceneRecord], validation_images: int) -> Split:
@@ -84,24 +102,41 @@ def captions_of(record: SceneRecord, config: TrainConfig, rates: CaptionRates = 
 
     `rates` says how often which wording is drawn (`scenes.captions` of the data set).
     """
-    plain = [record.pair_text] if config.plain_captions else []
+    plain = [record.pair_text] if config.plain_captions or config.contrast else []
     others = [] if rates == USUAL else possible(record.row, rates)
     dropped = [""] if config.caption_dropout else []
-    return list(dict.fromkeys([record.text, *plain, *others, *dropped]))
+    foils = []
+    if config.contrast:
+        foils = [record.foil]
+        foils += [] if rates == USUAL else possible(record.row, _reversed(rates))
+    return list(dict.fromkeys([record.text, *plain, *others, *dropped, *foils]))
 
 
 def choose_caption(
     record: SceneRecord, draw: float, config: TrainConfig, rates: CaptionRates, rng: Random
-) -> str:
+) -> Caption:
     """The caption for a uniform draw in [0, 1): empty, then without the relation, then in full.
 
-    In full it is the plain caption, or what `rng` draws by the data set's `rates`.
+    In full it is the plain caption, or what `rng` draws by the data set's `rates`. The foil of a
+    caption that is true and states a relation is the same wording of the opposite one.
     """
     if draw < config.caption_dropout:
-        return ""
+        return Caption("", states_relation=False)
     if draw < config.caption_dropout + config.plain_captions:
-        return record.pair_text
-    return record.text if rates == USUAL else choose(record.row, rates, rng).text
+        return Caption(record.pair_text, states_relation=False)
+    if rates == USUAL:
+        return Caption(record.text, states_relation=True, foil=record.foil)
+    again = Random()
+    again.setstate(rng.getstate())
+    found = choose(record.row, rates, rng)
+    if not (found.relation and found.true):
+        return Caption(found.text, found.relation)
+    return Caption(found.text, True, choose(record.row, _reversed(rates), again).text)
+
+
+def _reversed(rates: CaptionRates) -> CaptionRates:
+    """The same wordings, always of the reversed relation."""
+    return CaptionRates(foil=1.0, natural=rates.natural, bare=rates.bare)
 
 
 def examples_at(seed: int, step: int, batch_size: int, count: int) -> list[int]:
@@ -140,9 +175,20 @@ def batch_at(
         wording = Random(seed_for(seed, "train wording", step, place))
         captions.append(choose_caption(records[index], draw, config, rates, wording))
     sigma = sample_sigmas(size, config.timesteps, shift, torch_generator(seed, "train sigma", step))
+    low = [False] * size
+    if config.high_noise:
+        generators = (torch_generator(seed, f"train {what}", step) for what in HIGH_DRAWS)
+        sigma, high = sample_high(sigma, config.high_noise, config.high_shift, *generators)
+        low = high.logical_not().tolist()
+    foils: list[str | None] = [None] * size
+    if config.contrast:
+        foils = [None if away else said.foil for said, away in zip(captions, low, strict=True)]
+    kept = [False] * size
+    if config.retention:
+        kept = [away or not said.states_relation for said, away in zip(captions, low, strict=True)]
     generator = torch_generator(seed, "train noise", step)
     noise = torch.randn(size, *latent_shape, generator=generator)
-    return Batch(examples, captions, sigma, noise)
+    return Batch(examples, [said.text for said in captions], foils, kept, sigma, noise)
 
 
 def learning_rate_at(step: int, config: TrainConfig) -> float:

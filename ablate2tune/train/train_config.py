@@ -26,7 +26,7 @@ class TrainConfig(Settings):
     """LoRA rank; alpha equals the rank, so the adapter loads at strength 1 everywhere."""
     steps: Positive = 400
     batch_size: Positive = 32
-    """Images per optimizer step, over all processes."""
+    """Images per optimizer step, over all processes; one with two captions counts once."""
     learning_rate: Annotated[float, Field(gt=0, le=1e37)] = 1e-3  # 1e38 overflows in AdamW
     warmup: Annotated[int, Field(ge=0)] | None = None
     """Steps of linear warm-up, after which the rate falls along a cosine; None: 20, or half of a
@@ -35,9 +35,21 @@ class TrainConfig(Settings):
     """Density of sigma in training."""
     shift: Annotated[float, Field(gt=0)] | None = None
     """Constant shift of the noise levels; None takes it from the scheduler and resolution."""
+    high_noise: Fraction = 0.0
+    """Share of the pictures whose noise level is drawn at `high_shift` instead, close to 1, where
+    the caption decides who stands where; the contrast is taken on these alone."""
+    high_shift: Annotated[float, Field(gt=0)] = 60.0
     caption_dropout: Fraction = 0.0
     plain_captions: Fraction = 0.2
     """Fraction of training captions that leave the relation out, against forgetting."""
+    contrast: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the contrast between a caption and its foil, the opposite relation, under which the
+    same picture with the same noise is seen as well (`objective.step_loss`); 0: not taken."""
+    contrast_sharpness: Annotated[float, Field(gt=0)] = 20.0
+    """How little the foil's loss need exceed the caption's, some 1 / sharpness, to be let be."""
+    retention: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the pictures whose target is the base's own prediction: those with captions without
+    a relation, and with `high_noise` those at other noise levels; 0: there are none."""
     guidance: float = 1.0
     """Value of the guidance embedding in training, for models that have one."""
     validate_every: Annotated[Positive, Mark.STEERS] = 100
@@ -53,6 +65,11 @@ class TrainConfig(Settings):
     def warmup_steps(self) -> int:
         """Steps of linear warm-up."""
         return min(20, self.steps // 2) if self.warmup is None else self.warmup
+
+    @property
+    def most_rows(self) -> int:
+        """The most captions under which a step sees a picture."""
+        return 2 if self.contrast else 1
 
     @model_validator(mode="after")
     def _possible(self) -> "TrainConfig":

@@ -50,6 +50,10 @@ class TrainingLog:
             self._told["loss"] = f"{row['loss']:.3f}"
         if "validation" not in row:
             return None
+        if "margin" in row["validation"]:
+            told = {name: f"{row['validation'][name]:.3f}" for name in ("margin", "retention")}
+            self._told |= told
+            return None
         loss = row["validation"]["as_trained"]
         self._told["validation"] = f"{loss:.3f}"
         start = self._start = loss if self._start is None else self._start

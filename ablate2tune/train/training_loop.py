@@ -20,7 +20,6 @@ from ablate2tune import files
 from ablate2tune.errors import DivergedError
 from ablate2tune.models import AdapterNote, Denoiser, check_fit
 from ablate2tune.models.adapter_files import adapter_file
-from ablate2tune.models.out_of_memory import within_memory
 from ablate2tune.scenes.dataset.caption_rates import read_rates
 from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.seeding import seed_for
@@ -33,7 +32,7 @@ from ablate2tune.train.adapter import (
     inject,
     trainable,
 )
-from ablate2tune.train.course import BestWeights, Course, course_of
+from ablate2tune.train.course import BestWeights, Course, course_of, judged
 from ablate2tune.train.example_cache import (
     ExampleCache,
     data_key,
@@ -42,11 +41,13 @@ from ablate2tune.train.example_cache import (
 )
 from ablate2tune.train.memory_estimate import MemoryEstimate, device_memory, estimate_memory
 from ablate2tune.train.noise_levels import bin_shares
+from ablate2tune.train.objective import margins
+from ablate2tune.train.objective.step_loss import Backward
 from ablate2tune.train.sample_grid import sample_grid
 from ablate2tune.train.train_config import TrainConfig
 from ablate2tune.train.training_log import TrainingLog
 from ablate2tune.train.training_state import Checkpoint
-from ablate2tune.train.validation import LEVELS, SIGMAS, side_costs, validation_losses
+from ablate2tune.train.validation import LEVELS, SIGMAS, HeldOut, side_costs, validation_losses
 
 TARGETS_SCHEMA = "ablate2tune/targets/1"
 MAX_GRADIENT_NORM = 1.0
@@ -88,8 +89,8 @@ def train(
 ) -> TrainSummary:
     """Train LoRA on `targets` alone, or go on from the checkpoint in `folder`.
 
-    `adapter/` gets the last weights, unless they have lost most of what validation had gained at
-    an earlier step: then that step's (see `course`), and `adapter-last/` gets the last ones.
+    `adapter/` gets the last weights, unless those of an earlier step are to be preferred (see
+    `course`): then that step's, and `adapter-last/` gets the last ones.
 
     Works without a launcher and under `accelerate launch` on several processes, which must share
     `folder`; the main process alone writes and reports. The denoiser keeps the adapter.
@@ -156,7 +157,7 @@ def train(
         "data": data,
         "model": denoiser.config.decisive(),
     }
-    backward = _Backward(denoiser, cache, config)
+    backward = Backward(denoiser, cache, config)
     state = folder / "checkpoint" / "state.safetensors"
     checkpoint = Checkpoint(state, identity, parameters, optimizer)
     start = checkpoint.load()
@@ -169,26 +170,27 @@ def train(
     accelerator.wait_for_everyone()
 
     shift = config.shift or denoiser.sigma_shift
-    shares = bin_shares(LEVELS, config.timesteps, shift)
+    shares = bin_shares(LEVELS, config.timesteps, shift, config.high_noise, config.high_shift)
     prompts = list(dict.fromkeys(r.text for r in split.validation))[: config.sample_prompts]
 
+    held_out = HeldOut(
+        denoiser,
+        cache,
+        range(len(split.train), len(everything)),
+        seed,
+        config.guidance,
+        max(VALIDATION_ROWS, config.batch_size // world),
+        accelerator,
+    )
+
     def validate(step: int) -> dict[str, Any]:
-        first = len(split.train)
-        losses = validation_losses(
-            denoiser,
-            cache,
-            range(first, first + len(split.validation)),
-            [record.text for record in split.validation],
-            seed,
-            config.guidance,
-            max(VALIDATION_ROWS, config.batch_size // world),
-            accelerator,
-        )
+        losses = validation_losses(held_out, [record.text for record in split.validation])
         _check_finite(step, state, config, validation=sum(losses))
         return {
             "mean": sum(losses) / len(losses),
             "as_trained": sum(x * share for x, share in zip(losses, shares, strict=True)),
             "by_sigma": {str(sigma): loss for sigma, loss in zip(SIGMAS, losses, strict=True)},
+            **(margins.measure_taught(held_out, split.validation).row() if config.contrast else {}),
         }
 
     def write_samples(step: int) -> None:
@@ -202,7 +204,8 @@ def train(
         memory = _memory(denoiser, cache, captions[0], config, world)
         say(str(memory))
         say(memory.warning(device_memory(denoiser.device)))
-        say(side_costs(config, len(split.validation), len(prompts), sample_steps))
+        each = LEVELS + (margins.ROWS if config.contrast else 0)
+        say(side_costs(config, each * len(split.validation), len(prompts), sample_steps))
     if start == 0:
         values = {"loss": None, "validation": validate(0)}
         if main:
@@ -235,7 +238,7 @@ def train(
             rate = optimizer.param_groups[0]["lr"]
             say(log.write(step, **values, lr=rate, seconds=round(seconds, 4)))
             if "validation" in values:
-                best.offer(step, values["validation"]["as_trained"])
+                best.offer(step, judged(values["validation"]))
         if last or step % config.sample_every == 0:
             write_samples(step)
         if main and (last or step % config.checkpoint_every == 0):
@@ -254,7 +257,7 @@ def train(
         height=denoiser.config.height,
         width=denoiser.config.width,
     )
-    if course.gives_back:
+    if course.keeps_best:
         if main:
             denoiser.save_adapter(folder / "adapter-last", note)
         best.restore()
@@ -270,37 +273,6 @@ def train(
         resumed_from=start,
         course=course,
     )
-
-
-class _Backward:
-    """Backward passes, in as many parts as memory asks for."""
-
-    def __init__(self, denoiser: Denoiser, cache: ExampleCache, config: TrainConfig):
-        self._denoiser, self._cache, self._config = denoiser, cache, config
-        self._rows = config.batch_size
-
-    def __call__(self, batch: step_plan.Batch, optimizer: torch.optim.Optimizer) -> torch.Tensor:
-        """This process's share of the global batch's mean loss, and the gradients of that alone."""
-
-        def run(rows: int) -> torch.Tensor:
-            self._rows = rows
-            optimizer.zero_grad(set_to_none=True)  # what a part that did not fit has left
-            total = torch.zeros((), device=self._denoiser.device)
-            for start in range(0, len(batch.examples), rows):
-                part = slice(start, start + rows)
-                loss = self._denoiser.denoising_loss(
-                    self._cache.latents(batch.examples[part]),
-                    batch.noise[part],
-                    batch.sigma[part],
-                    self._cache.captions(batch.captions[part]),
-                    self._config.guidance,
-                ).sum()
-                loss = loss / self._config.batch_size
-                loss.backward()
-                total += loss.detach()
-            return total
-
-        return within_memory(run, self._rows, "train")
 
 
 def _sum_over_processes(
@@ -342,7 +314,7 @@ def _memory(
         lambda: denoiser.denoising_loss(*row, config.guidance),
         [x for module in modules for x in (*module.parameters(), *module.buffers())],
         trainable(denoiser.model).values(),
-        math.ceil(config.batch_size / processes),
+        config.most_rows * math.ceil(config.batch_size / processes),
     )
 
 

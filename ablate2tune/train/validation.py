@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from accelerate import Accelerator
@@ -20,57 +22,94 @@ STEP_COST = 2
 backward pass takes as long as the forward one."""
 
 
-@torch.no_grad()
-def validation_losses(
-    denoiser: Denoiser,
-    cache: ExampleCache,
-    examples: Sequence[int],
-    captions: Sequence[str],
-    seed: int,
-    guidance: float,
-    batch_size: int,
-    accelerator: Accelerator,
-) -> list[float]:
-    """The mean loss over the examples at each of `SIGMAS`, on noise fixed per example.
+class Row(NamedTuple):
+    """An example under a caption at a noise level."""
 
-    `examples` are indices into the cache, with one caption each; the noise follows from the seed
-    and is shared by the noise levels. Examples and levels are split over the processes, with
-    `batch_size` of them in a forward pass.
+    place: int
+    """Among the held-out examples; the noise follows from the seed and this."""
+    sigma: float
+    caption: str
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Examples that are not trained on, and how their losses are measured."""
+
+    denoiser: Denoiser
+    cache: ExampleCache
+    examples: Sequence[int]
+    """Their indices in the cache."""
+    seed: int
+    guidance: float
+    """See `Denoiser.predict`."""
+    batch_size: int
+    """Rows to a forward pass."""
+    accelerator: Accelerator
+    """Its processes share the rows; each gets all losses."""
+
+    @torch.no_grad()
+    def losses(self, rows: Sequence[Row], kept: bool = False) -> Tensor:
+        """The loss of each row, (rows,), float64.
+
+        Args:
+            rows: best level by level, so that a family that takes one level a call is given few
+                levels in a batch.
+            kept: whether it is taken against the prediction without the adapter.
+        """
+        losses = torch.zeros(len(rows), device=self.denoiser.device)
+        index, processes = self.accelerator.process_index, self.accelerator.num_processes
+        end = (index + 1) * len(rows) // processes
+        for start in range(index * len(rows) // processes, end, self.batch_size):
+            part = slice(start, min(start + self.batch_size, end))
+            places, levels, captions = zip(*rows[part], strict=True)
+            latents = self.cache.latents([self.examples[place] for place in places])
+            generators = (torch_generator(self.seed, "validation", place) for place in places)
+            noise = torch.stack([torch.randn(latents.shape[1:], generator=g) for g in generators])
+            losses[part] = self.denoiser.denoising_loss(
+                latents,
+                noise,
+                torch.tensor(levels),
+                self.cache.captions(captions),
+                self.guidance,
+                **({"kept": torch.ones(len(places), dtype=torch.bool)} if kept else {}),
+            )
+        total: Tensor = self.accelerator.reduce(losses, reduction="sum")  # pyright: ignore
+        return total.double()
+
+
+def validation_losses(held_out: HeldOut, captions: Sequence[str]) -> list[float]:
+    """The mean loss of the examples under a caption each, at each of `SIGMAS`.
+
+    The noise of an example is shared by the noise levels.
     """
-    # Level by level, so that a family that takes one level a call is given few in a batch.
-    rows = [(level, example) for level in range(LEVELS) for example in range(len(examples))]
-    losses = torch.zeros(LEVELS, len(examples), device=denoiser.device)
-    index, processes = accelerator.process_index, accelerator.num_processes
-    mine = rows[index * len(rows) // processes : (index + 1) * len(rows) // processes]
-    for start in range(0, len(mine), batch_size):
-        part = mine[start : start + batch_size]
-        levels, places = [level for level, _ in part], [place for _, place in part]
-        latents = cache.latents([examples[place] for place in places])
-        generators = (torch_generator(seed, "validation", place) for place in places)
-        noise = torch.stack([torch.randn(latents.shape[1:], generator=g) for g in generators])
-        losses[levels, places] = denoiser.denoising_loss(
-            latents,
-            noise,
-            torch.tensor([SIGMAS[level] for level in levels]),
-            cache.captions([captions[place] for place in places]),
-            guidance,
-        )
-    total: Tensor = accelerator.reduce(losses, reduction="sum")  # pyright: ignore
-    return total.double().mean(1).tolist()
+    rows = [Row(place, sigma, text) for sigma in SIGMAS for place, text in enumerate(captions)]
+    return held_out.losses(rows).reshape(LEVELS, -1).mean(1).tolist()
 
 
-def side_costs(config: TrainConfig, validation_images: int, prompts: int, sample_steps: int) -> str:
+def passes_per_picture(config: TrainConfig) -> float:
+    """Forward passes that a step costs for each picture, if full captions state true relations.
+
+    >>> passes_per_picture(TrainConfig(plain_captions=0.25, contrast=4, retention=1))
+    3.75
+    """
+    full, taught = 1 - config.caption_dropout - config.plain_captions, config.high_noise or 1
+    pairs = full * taught if config.contrast else 0
+    kept = 1 - full * taught if config.retention else 0
+    return STEP_COST * (1 + pairs) + kept
+
+
+def side_costs(config: TrainConfig, validation_rows: int, prompts: int, sample_steps: int) -> str:
     """What the validations and the sample grids of a run cost beside its training, in a line.
 
-    >>> side_costs(TrainConfig(steps=1000, batch_size=4), 64, 6, 28)
+    >>> side_costs(TrainConfig(steps=1000, batch_size=4), 64 * LEVELS, 6, 28)
     'on top of training: validation 70 % (5,632 forward passes), samples 13 % (1,008)'
     """
-    training = STEP_COST * config.steps * config.batch_size
+    training = round(config.steps * config.batch_size * passes_per_picture(config))
 
     def passes(every: int, each: int) -> int:
         return each * (1 + math.ceil(config.steps / every))  # before the first and after the last
 
-    validation = passes(config.validate_every, validation_images * LEVELS)
+    validation = passes(config.validate_every, validation_rows)
     samples = passes(config.sample_every, prompts * sample_steps)
     return (
         f"on top of training: validation {100 * validation / training:.0f} % ({validation:,} "

@@ -6,8 +6,11 @@ from typing import Any
 import pytest
 import torch
 from diffusers import DDPMScheduler
+from peft import LoraConfig
+from peft.tuners.lora import LoraLayer
+from torch import nn
 
-from ablate2tune.models import Conditioning, Denoiser
+from ablate2tune.models import Conditioning, Denoiser, adapter_files
 from ablate2tune.models.schedules import FlowMatching, schedule_of
 
 TOLD = Conditioning(torch.zeros(2, 1, 1))
@@ -30,6 +33,19 @@ class Answering(Denoiser):
         return self.answer
 
 
+class WithAdapter(Answering):
+    """Adds one to the answer, unless the adapter is off."""
+
+    model = nn.Sequential(nn.Linear(1, 1))
+
+    def predict(self, latents, sigma, conditioning, guidance=None):
+        [layer] = [m for m in self.model.modules() if isinstance(m, LoraLayer)]
+        if layer.disable_adapters:
+            assert not torch.is_grad_enabled()
+            return self.answer[-len(latents) :]
+        return self.answer + 1
+
+
 class Rounding(Answering):
     rounds_sigma = True
 
@@ -43,6 +59,15 @@ def test_velocity_by_hand() -> None:
     noised, told, guidance = denoiser.asked
     assert noised.tolist() == [[[1.5, 1.75]], [[1.0, -1.0]]]
     assert (told.tolist(), guidance) == ([0.25, 1.0], 1.5)
+
+
+def test_kept_rows_are_held_against_the_prediction_without_the_adapter() -> None:
+    denoiser = WithAdapter(torch.tensor([[[2.0, 3.0]], [[0.5, 7.0]]]))
+    adapter_files.attach(denoiser.model, LoraConfig(r=1, target_modules=["0"]))
+    sigma = torch.tensor([0.25, 1.0])
+    loss = denoiser.denoising_loss(LATENTS, NOISE, sigma, TOLD, kept=torch.tensor([False, True]))
+    # 3 and 4 against the velocities 2 and -1; each answer one above the base's.
+    assert loss.tolist() == [(1 + 25) / 2, 1.0]
 
 
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])

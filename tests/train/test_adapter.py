@@ -4,6 +4,7 @@ from peft import LoraConfig
 
 from ablate2tune.errors import UserError
 from ablate2tune.models import FluxDenoiser
+from ablate2tune.models.adapter_files import switched_off
 from ablate2tune.train import adapter
 from ablate2tune.train.adapter import (
     check_targets,
@@ -94,3 +95,20 @@ def test_bad_targets_are_refused(tiny_flux: FluxDenoiser, targets: list[str], me
 
 def test_a_repeated_target_counts_once(tiny_flux: FluxDenoiser):
     assert check_targets(tiny_flux.model, [QUERY, OUT, QUERY]) == [QUERY, OUT]
+
+
+def test_switched_off_the_model_is_the_base_exactly(tiny_flux: FluxDenoiser):
+    told = tiny_flux.encode_prompts(["a red ball left of a blue cube"])
+    row = torch.randn(1, 16, 16, generator=torch.Generator().manual_seed(0)), torch.tensor([1.0])
+    with torch.no_grad():
+        base = tiny_flux.predict(*row, told)
+        inject(tiny_flux.model, [QUERY, OUT], rank=2, seed=0)
+        names = list(trainable(tiny_flux.model))
+        for parameter in trainable(tiny_flux.model).values():
+            parameter.fill_(0.1)
+        adapted = tiny_flux.predict(*row, told)
+        with switched_off(tiny_flux.model):
+            assert torch.equal(tiny_flux.predict(*row, told), base)
+        assert torch.equal(tiny_flux.predict(*row, told), adapted)
+    assert not torch.equal(adapted, base)
+    assert list(trainable(tiny_flux.model)) == names

@@ -46,10 +46,33 @@ def test_a_course_from_the_log_by_hand():
         rows[step]["validation"] = {"as_trained": loss}
     found = course_of(rows, None)
     # A tenth of 20 steps: 1 and 2, 19 and 20.
-    assert found == ((1.5, 19.5), (0, 0.5), (20, 0.3), (10, 0.2))
+    assert found == ((1.5, 19.5), (0, 0.5), (20, 0.3), (10, 0.2), False)
     line = "loss 1.5 -> 19.5, validation 0.5 -> 0.3 (best 0.2 at step 10)"
     assert found.line() == line
     assert course_of(rows, Validated(15, 0.1)).best == (15, 0.1)
+
+
+def test_a_course_by_margin_by_hand():
+    rows = [{"step": step, "loss": 1.0} for step in range(4)]
+    for step, margin, retention in (
+        (0, 0.01, 0.0),
+        (1, 0.4, 0.1),
+        (2, 0.35, 0.02),
+        (3, 0.36, 0.05),
+    ):
+        rows[step]["validation"] = {"as_trained": step, "margin": margin, "retention": retention}
+    found = course_of(rows, None)
+    assert found.start.loss == -0.01 and found.best.step == 2
+    assert found.best.loss == pytest.approx(-0.33) and found.last.loss == pytest.approx(-0.31)
+    # By margin the best is kept even where the last lost little; that is no reason to warn.
+    assert found.keeps_best and found.warning(0.1) is None
+    assert found.line() == (
+        "loss 1 -> 1, held-out margin less retention 0.01 -> 0.31 "
+        "(best 0.33 at step 2, which is kept)"
+    )
+    assert not found._replace(best=found.last).keeps_best
+    harm = found._replace(best=Validated(2, 0.2), last=Validated(3, 0.3)).warning(0.1)
+    assert harm is not None and "ended below its start, 0.01 -> -0.3" in harm
 
 
 def test_the_best_weights_are_the_ones_of_the_lowest_loss(tmp_path: Path):

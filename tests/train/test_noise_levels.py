@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from ablate2tune.train.noise_levels import bin_shares, sample_sigmas
+from ablate2tune.train.noise_levels import bin_shares, sample_high, sample_sigmas
 
 
 # P(sigma <= s*x / (1 + (s-1)*x)) with x = sigmoid(z) is Phi(z), whatever the shift s.
@@ -51,6 +51,18 @@ def test_bin_shares_are_those_of_the_draws(density, shift: float):
     sigma = sample_sigmas(200_000, density, shift, torch.Generator().manual_seed(5))
     drawn = torch.histc(sigma, bins=8, min=0, max=1) / 200_000
     assert bin_shares(8, density, shift) == pytest.approx(drawn.tolist(), abs=0.0045)
+
+
+def test_a_share_is_drawn_anew_at_the_high_shift():
+    usual = torch.rand(200_000, generator=torch.Generator().manual_seed(6))
+    which, how_high = (torch.Generator().manual_seed(seed) for seed in (7, 8))
+    sigma, high = sample_high(usual, 0.3, 60.0, which, how_high)
+    assert torch.equal(sigma[~high], usual[~high])
+    assert high.float().mean().item() == pytest.approx(0.3, abs=0.0045)
+    # The median of sigmoid(N(0, 1)) is 1/2, and 60 * 0.5 / (1 + 59 * 0.5) = 0.98361.
+    assert sigma[high].median().item() == pytest.approx(0.98361, abs=0.0005)
+    drawn = torch.histc(sigma, bins=8, min=0, max=1) / 200_000
+    assert bin_shares(8, "uniform", 1.0, 0.3, 60.0) == pytest.approx(drawn.tolist(), abs=0.0045)
 
 
 def test_bin_shares_by_hand():

@@ -36,6 +36,8 @@ def test_processes_partition_the_batch(records: list[SceneRecord], config: Train
         parts = [whole.part(i, processes) for i in range(processes)]
         assert [e for part in parts for e in part.examples] == whole.examples
         assert [c for part in parts for c in part.captions] == whole.captions
+        assert [f for part in parts for f in part.foils] == whole.foils
+        assert [k for part in parts for k in part.kept] == whole.kept
         assert torch.equal(torch.cat([part.sigma for part in parts]), whole.sigma)
         assert torch.equal(torch.cat([part.noise for part in parts]), whole.noise)
 
@@ -53,7 +55,7 @@ def test_caption_fractions(records: list[SceneRecord]):
     config = TrainConfig(caption_dropout=0.25, plain_captions=0.5)
 
     def chosen(draw: float) -> str:
-        return choose_caption(records[0], draw, config, CaptionRates(), Random(0))
+        return choose_caption(records[0], draw, config, CaptionRates(), Random(0)).text
 
     assert chosen(0.0) == chosen(0.24) == ""
     assert chosen(0.25) == chosen(0.74) == "a red ball and a green cube"
@@ -79,6 +81,54 @@ def test_captions_by_the_data_sets_rates(records: list[SceneRecord]):
     bare = sum(len(text.split()) < 7 for text in batch.captions)
     assert 0 < foils < 30 and 15 < bare < 45
     assert set(batch_at(3, 1, records, shape, config, 1.0).captions) == {r.text for r in records}
+
+
+SHAPE = torch.Size((4, 16))
+
+
+def test_only_a_stated_relation_has_a_foil(records: list[SceneRecord]):
+    config = TrainConfig(batch_size=60, caption_dropout=0.2, plain_captions=0.3, contrast=1.0)
+    batch = batch_at(3, 1, records, SHAPE, config, 1.0)
+    for index, text, foil in zip(batch.examples, batch.captions, batch.foils, strict=True):
+        assert foil == (records[index].foil if text == records[index].text else None)
+    assert 0 < batch.foils.count(None) < 60
+    off = batch_at(3, 1, records, SHAPE, config.model_copy(update={"contrast": 0.0}), 1.0)
+    assert off.foils == [None] * 60 and off.captions == batch.captions
+    assert torch.equal(off.noise, batch.noise) and torch.equal(off.sigma, batch.sigma)
+
+
+def test_a_foil_is_worded_as_its_caption(records: list[SceneRecord]):
+    config = TrainConfig(plain_captions=0.0, batch_size=60, contrast=1.0)
+    rates = CaptionRates(foil=0.3, bare=0.5)
+    batch = batch_at(3, 1, records, SHAPE, config, 1.0, rates)
+    turned = {" left of ": " right of ", " right of ": " left of "}
+    for index, text, foil in zip(batch.examples, batch.captions, batch.foils, strict=True):
+        stated = next(words for words in turned if words in text)
+        if stated.strip() != records[index].relation:  # a false caption
+            assert foil is None
+        else:
+            assert foil == text.replace(stated, turned[stated])
+            assert foil in captions_of(records[index], config, rates)
+    assert 5 < batch.foils.count(None) < 30
+
+
+def test_high_noise_follows_from_seed_step_and_row(records: list[SceneRecord]):
+    config = TrainConfig(batch_size=60, contrast=1.0, retention=1.0, plain_captions=0.2)
+    mixed = config.model_copy(update={"high_noise": 0.5, "high_shift": 1e9})
+    first, again = (batch_at(3, 1, records, SHAPE, mixed, 1.0) for _ in range(2))
+    assert torch.equal(first.sigma, again.sigma)
+    usual = batch_at(3, 1, records, SHAPE, config, 1.0)
+    high = first.sigma > 1 - 1e-6
+    assert torch.equal(first.sigma[~high], usual.sigma[~high]) and 15 < high.sum() < 45
+    # Contrasted at high noise alone; retained are low noise and captions without a relation.
+    rows = zip(first.captions, first.foils, first.kept, high.tolist(), usual.foils, strict=True)
+    for text, foil, kept, here, usual_foil in rows:
+        assert foil == (usual_foil if here else None)
+        assert kept == (not here or " of " not in text)
+    assert usual.kept == [" of " not in text for text in usual.captions]
+    assert torch.equal(first.noise, usual.noise) and first.captions == usual.captions
+    other = batch_at(3, 2, records, SHAPE, mixed, 1.0)
+    assert not torch.equal(other.sigma > 1 - 1e-6, high)
 
 
 def test_validation_takes_whole_groups_from_the_end(records: list[SceneRecord]):

@@ -8,6 +8,9 @@ from ablate2tune.train.train_config import TrainConfig
     "values, words",
     [
         ({"caption_dropout": 0.6, "plain_captions": 0.5}, "are 1.1 of the captions together"),
+        ({"contrast": -1}, "greater than or equal to 0"),
+        ({"contrast_sharpness": 0}, "greater than 0"),
+        ({"high_noise": 1.5}, "less than or equal to 1"),
         ({"rank": True}, "a number is needed"),
         ({"learning_rate": 1e38}, "less than or equal to 10000000000"),
         ({"warmup": 20, "steps": 20}, "a warm-up of 20 steps leaves none of 20"),

@@ -40,11 +40,12 @@ def rows_of(folder: Path) -> list[dict]:
     return [{k: v for k, v in row.items() if k not in ("seconds", "memory_gb")} for row in rows]
 
 
+@pytest.mark.parametrize("taught", [{}, {"contrast": 4.0, "high_noise": 0.6, "retention": 0.5}])
 def test_two_processes_train_what_one_trains(
-    tiny_flux_folder: Path, scenes_folder: Path, config: TrainConfig, tmp_path: Path
+    tiny_flux_folder: Path, scenes_folder: Path, config: TrainConfig, tmp_path: Path, taught: dict
 ):
     # Three examples per step do not divide by two: the processes' shares differ.
-    settings = config.model_copy(update={"batch_size": 3}).model_dump_json()
+    settings = config.model_copy(update={"batch_size": 3, **taught}).model_dump_json()
     one, two = tmp_path / "one", tmp_path / "two"
     for launcher, folder, processes in (([], one, 1), (LAUNCH, two, 2)):
         done = start(launcher, tiny_flux_folder, scenes_folder, folder, settings)
@@ -60,6 +61,9 @@ def test_two_processes_train_what_one_trains(
         if "validation" in row:
             sigmas = row["validation"]["by_sigma"]
             assert sigmas == pytest.approx(other["validation"]["by_sigma"], rel=1e-5)
+            for figure in ("margin", "retention") if taught else ():
+                found = other["validation"][figure]
+                assert row["validation"][figure] == pytest.approx(found, abs=1e-6)
 
 
 def test_a_killed_run_ends_the_same_bit_for_bit(

@@ -16,6 +16,7 @@ from ablate2tune.models import FluxDenoiser, load_denoiser
 from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.scenes.dataset.records import SceneRecord, load_images
 from ablate2tune.train import TrainSummary, train, training_loop
+from ablate2tune.train.course import judged
 from ablate2tune.train.train_config import TrainConfig
 
 TARGETS = ["transformer_blocks.1.attn.to_q", "single_transformer_blocks.0.proj_out"]
@@ -344,3 +345,46 @@ def test_a_step_that_does_not_fit_is_taken_in_parts(
     assert sizes == [4, 2]
     for name, weight in weights_of(whole_run.folder).items():
         torch.testing.assert_close(weights_of(tmp_path)[name], weight, rtol=0, atol=1e-6)
+
+
+def test_a_taught_run_resumes_and_halves(
+    tiny_flux_config: ModelConfig, records: list[SceneRecord], config: TrainConfig, tmp_path: Path,
+    monkeypatch,
+):  # fmt: skip
+    taught = {"contrast": 4.0, "high_noise": 0.6, "retention": 0.5}
+    config = config.model_copy(update=taught)
+    small = False
+
+    def again(folder: Path, **options) -> TrainSummary:
+        denoiser = load_denoiser(tiny_flux_config)
+        loss = denoiser.denoising_loss
+
+        def measured(latents, *rest, **kept):
+            if small and torch.is_grad_enabled() and len(latents) > 2:
+                raise torch.OutOfMemoryError
+            return loss(latents, *rest, **kept)
+
+        monkeypatch.setattr(denoiser, "denoising_loss", measured)
+        return train(denoiser, records, TARGETS, config, 3, folder, sample_steps=1, **options)
+
+    def stop(done: int, total: int, note: str) -> None:
+        if done == 3:
+            raise KilledError
+
+    whole = again(tmp_path / "whole")
+    rows = rows_of(tmp_path / "whole")
+    assert set(rows[0]["validation"]["margins"]) == {"left of", "right of"}
+    # The untouched adapter predicts what the base does, and is judged by the margin.
+    assert rows[0]["validation"]["retention"] == 0.0 and rows[6]["validation"]["retention"] > 0
+    best = min((3, 6), key=lambda step: judged(rows[step]["validation"]))
+    assert whole.course.by_margin and whole.course.best.step == best
+
+    with pytest.raises(KilledError):
+        again(tmp_path / "killed", on_progress=stop)
+    assert again(tmp_path / "killed").resumed_from == 2
+    assert_same_run(tmp_path / "killed", tmp_path / "whole")
+
+    small = True
+    again(tmp_path / "parts")
+    for name, weight in weights_of(tmp_path / "whole").items():
+        torch.testing.assert_close(weights_of(tmp_path / "parts")[name], weight, rtol=0, atol=1e-5)

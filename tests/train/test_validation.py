@@ -1,9 +1,16 @@
+import pytest
 import torch
 from accelerate import Accelerator
 
 from ablate2tune.seeding import torch_generator
 from ablate2tune.train.train_config import TrainConfig
-from ablate2tune.train.validation import SIGMAS, side_costs, validation_losses
+from ablate2tune.train.validation import (
+    SIGMAS,
+    HeldOut,
+    passes_per_picture,
+    side_costs,
+    validation_losses,
+)
 
 
 class Examples:
@@ -34,7 +41,8 @@ class Denoiser:
 def losses_of(denoiser: Denoiser, batch_size: int) -> list[float]:
     one = Accelerator(cpu=True)
     captions = ["7", "8", "9"]
-    return validation_losses(denoiser, Examples(), [4, 5, 6], captions, 11, 1.5, batch_size, one)
+    held_out = HeldOut(denoiser, Examples(), [4, 5, 6], 11, 1.5, batch_size, one)  # type: ignore
+    return validation_losses(held_out, captions)
 
 
 def by_hand(seed: int) -> list[float]:
@@ -58,9 +66,19 @@ def test_levels_are_mixed_only_where_they_meet():
     assert denoiser.batches == [[sigma] * 3 for sigma in SIGMAS]
 
 
+def test_passes_of_a_picture_by_hand():
+    # Of ten pictures five state the relation, two of those at high noise: ten captions and two
+    # foils, twice each, and eight predictions of the base.
+    config = TrainConfig(
+        caption_dropout=0.2, plain_captions=0.3, high_noise=0.4, contrast=4, retention=1
+    )
+    assert passes_per_picture(config) == pytest.approx((2 * 12 + 8) / 10)
+    assert passes_per_picture(TrainConfig()) == 2
+
+
 def test_costs_by_hand():
     # 4,000 pictures of two passes each; 11 validations of 64 x 8 rows; grids of 6 pictures of 28
     # steps before step 1 and after steps 200, 400, 600, 800 and 1000.
     config = TrainConfig(steps=1000, batch_size=4, validate_every=100, sample_every=200)
     line = "on top of training: validation 70 % (5,632 forward passes), samples 13 % (1,008)"
-    assert side_costs(config, 64, 6, 28) == line
+    assert side_costs(config, 512, 6, 28) == line

@@ -1,0 +1,1 @@
+"""What training minimises, and by what on held-out pictures its weights are picked."""

@@ -1,0 +1,98 @@
+"""The loss of a step: the family's own, the contrast of twin captions, and retention.
+
+Per picture, summed over the step and divided by the number of its pictures:
+
+- the squared error under its caption, against the family's own target; or, where the picture is
+  one to be retained, `retention` times that against the base's own prediction;
+- where it has a foil: `contrast` times softplus(s * (loss - loss under the foil)) / s.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ablate2tune.models import Conditioning, Denoiser
+from ablate2tune.models.out_of_memory import within_memory
+from ablate2tune.train.example_cache import ExampleCache
+from ablate2tune.train.step_plan import Batch
+from ablate2tune.train.train_config import TrainConfig
+
+
+def contrast_term(true: Tensor, foil: Tensor, sharpness: float) -> Tensor:
+    """softplus(s * (true - foil)) / s of each pair of losses, (pairs,).
+
+    It falls with slope 1 while the true caption's loss lies far above the foil's, and not any more
+    once it lies some 1/s below: a pair that is told apart is let be. The logistic preference loss
+    of Diffusion-DPO (Wallace et al. 2023, arXiv:2311.12908), on two captions of one picture
+    instead of two pictures of one caption, without the reference model's losses.
+
+    >>> contrast_term(torch.tensor([0.5, 0.5]), torch.tensor([0.5, 9.5]), 2.0)
+    tensor([0.3466, 0.0000])
+    """
+    return F.softplus(sharpness * (true - foil)) / sharpness
+
+
+def step_loss(denoiser: Denoiser, cache: ExampleCache, batch: Batch, config: TrainConfig) -> Tensor:
+    """The sum over a batch's pictures of what each adds to the step's loss, a scalar.
+
+    Both captions of a picture share a forward pass, its noise and its noise level.
+    """
+    paired = [place for place, foil in enumerate(batch.foils) if foil is not None]
+    foils = [foil for foil in batch.foils if foil is not None]
+    kept = torch.tensor(batch.kept)
+    losses = denoiser.denoising_loss(
+        *_rows(cache, batch, [*range(len(batch.examples)), *paired], [*batch.captions, *foils]),
+        config.guidance,
+        **({"kept": torch.cat([kept, kept.new_zeros(len(paired))])} if kept.any() else {}),
+    )
+    own, under_foil = losses[: len(kept)], losses[len(kept) :]
+    weighted = torch.where(kept.to(own.device), config.retention * own, own) if kept.any() else own
+    total = weighted.sum()
+    if paired:
+        total = (
+            total
+            + config.contrast
+            * contrast_term(own[paired], under_foil, config.contrast_sharpness).sum()
+        )
+    return total
+
+
+def _rows(
+    cache: ExampleCache, batch: Batch, places: list[int], captions: list[str]
+) -> tuple[Tensor, Tensor, Tensor, Conditioning]:
+    return (
+        cache.latents([batch.examples[place] for place in places]),
+        batch.noise[places],
+        batch.sigma[places],
+        cache.captions(captions),
+    )
+
+
+class Backward:
+    """Backward passes, in as many parts as memory asks for; a picture's captions stay together."""
+
+    def __init__(self, denoiser: Denoiser, cache: ExampleCache, config: TrainConfig):
+        """Nothing is computed yet; whole batches are tried first."""
+        self._denoiser, self._cache, self._config = denoiser, cache, config
+        self._pictures = config.batch_size
+
+    def __call__(self, batch: Batch, optimizer: torch.optim.Optimizer) -> Tensor:
+        """This process's share of the global batch's mean loss, and the gradients of that alone.
+
+        Raises:
+            UserError: a single picture does not fit.
+        """
+
+        def run(pictures: int) -> Tensor:
+            self._pictures = pictures
+            optimizer.zero_grad(set_to_none=True)  # what a part that did not fit has left
+            total = torch.zeros((), device=self._denoiser.device)
+            for start in range(0, len(batch.examples), pictures):
+                part = batch.rows(slice(start, start + pictures))
+                loss = step_loss(self._denoiser, self._cache, part, self._config)
+                loss = loss / self._config.batch_size
+                loss.backward()
+                total += loss.detach()
+            return total
+
+        return within_memory(run, self._pictures, "train")
