@@ -37,6 +37,7 @@ from ablate2tune.scenes.vocabulary import RELATIONS, caption
 from ablate2tune.seeding import seed_for, torch_generator
 from ablate2tune.train.adapter import inject, trainable
 from ablate2tune.train.noise_levels import sample_sigmas
+from ablate2tune.train.objective.step_loss import contrast_term
 
 TOP = 2
 """Places of its stack among which the planted block must be."""
@@ -155,8 +156,7 @@ def plant(
         both = denoiser.predict(noisy.repeat(2, 1, 1), sigma.repeat(2), Conditioning.cat(told))
         wanted = velocity_target(clean, noise)
         true, foil = (squared_error(half, wanted) for half in both.chunk(2))
-        preference = F.softplus(SHARPNESS * (true - foil)).mean() / SHARPNESS
-        return true.mean() + WEIGHT * preference
+        return true.mean() + WEIGHT * contrast_term(true, foil, SHARPNESS).mean()
 
     with terminal.bar(f"plant {out.name}") as progress:
         _optimise(list(trainable(denoiser.model).values()), loss, steps, 4e-3, progress)
