@@ -64,7 +64,14 @@ class Batch(NamedTuple):
 
     def rows(self, rows: slice) -> "Batch":
         """Some of the pictures."""
-        return Batch(*(column[rows] for column in self))
+        return Batch(
+            self.examples[rows],
+            self.captions[rows],
+            self.foils[rows],
+            self.kept[rows],
+            self.sigma[rows],
+            self.noise[rows],
+        )
 
 
 def split_records(records: Sequence[SceneRecord], validation_images: int) -> Split:
