@@ -106,7 +106,9 @@ def check_mode(catalogue: Catalogue, ablation: Ablation, support: Support) -> No
     if component.obstacle and component.level == "block":
         raise UserError(f"it cannot be ablated: {component.obstacle}", where=address)
     part = "[" in address
-    if ("head" if part else component.level) not in mode.levels:
+    # A bare projection of a block is a sub-layer of it as well.
+    fits = {"head"} if part else {component.level, component.role}
+    if fits.isdisjoint(mode.levels):
         what = "part of a tensor" if part else component.level
         raise UserError(
             f"mode {ablation.mode!r} does not fit a {what}",

@@ -132,3 +132,14 @@ def test_a_model_that_peft_wraps_whole_has_the_addresses_of_the_one_inside():
     subject.model = get_peft_model(subject.model, LoraConfig(r=2, target_modules=names)).eval()
     assert list(discover(subject.model)) == before
     assert torch.equal(subject.under(skip), plain)
+
+
+def test_an_adapter_is_switched_off_where_the_batch_is_not_the_first_axis():
+    subject = Subject(next(tiny for tiny in TINY if tiny.name == "ErnieImageTransformer2DModel"))
+    name = next(part.address for part in subject.catalogue if part.level == "projection")
+    lora = LoraConfig(r=2, target_modules=[name], init_lora_weights=False)
+    inject_adapter_in_model(lora, subject.model)
+    adapted = subject.run()
+    assert not torch.equal(adapted, subject.whole)
+    assert torch.equal(subject.under(Ablation(name, "adapter_off")), subject.whole)
+    assert torch.equal(subject.run(), adapted)
