@@ -93,6 +93,9 @@ class Mode:
     """Whether it depends on each component's shapes or inputs if it fits, so that a sweep has to
     try it and leaves out by name what it does not fit."""
 
+    taken: str = "component"
+    """What is taken away, for people."""
+
     @property
     def effect(self) -> str:
         """How an impact is read: the margin is "restored by" or "lost without" the component."""

@@ -91,9 +91,10 @@ class LocalizeConfig(MarginConfig):
     text and the image stream after every block, at every noise level and at pure noise."""
     noise_floor: bool = True
     """Draw the baseline's noise again on a few groups, to see what noise alone does."""
-    rank_by: Literal["impact", "specificity", "gradient"] = "impact"
+    rank_by: Literal["impact", "specificity", "gradient", "scout"] = "impact"
     """Order of the ranking: target impact; relative target minus relative control impact; or,
-    also for a model without the skill, what an adapter on the component could gain."""
+    also for a model without the skill, what an adapter on the component could gain, or what one
+    that was trained for a while has gained (scout)."""
     report_gradient: bool = False
     """Measure that gain beside the other two, to see how the three agree."""
     racing: bool = True
@@ -188,6 +189,7 @@ class LocalizeConfig(MarginConfig):
             "strips": bool(self.strips),
             "joint": self.joint != JointConfig(),
             "gradient": self.rank_by == "gradient" or self.report_gradient,
+            "scout": self.rank_by == "scout",
         }
         for key, asked in wanted.items():
             if asked and key not in probe.takes:
@@ -196,6 +198,25 @@ class LocalizeConfig(MarginConfig):
             raise ValueError(
                 f"probe = {self.probe} cannot use mode {self.mode} while sampling; use mean or zero"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_scout(self) -> "LocalizeConfig":
+        if self.rank_by != "scout":
+            return self
+        beside = {
+            "heads": self.heads,
+            "tokens": bool(self.tokens),
+            "strips": bool(self.strips),
+            "joint": self.joint != JointConfig(),
+            "report_gradient": self.report_gradient,
+            "directions": self.directions is not None,
+            "information = depth": self.information == "depth",
+            f"images = {self.images}": self.images != "rendered",
+        }
+        for key, asked in beside.items():
+            if asked:
+                raise ValueError(f"rank_by = scout ablates adapters alone; leave {key} out")
         return self
 
     def section(self) -> Settings:

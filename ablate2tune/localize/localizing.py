@@ -1,6 +1,6 @@
 """The localize stage: from a model and contrasts to a ranking of its components."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,9 @@ def localize(
     if not analysis.has_skill and config.rank_by != "gradient":
         nothing = Ranked(denoiser, sweep, analysis, [], [], split, information, folder)
         findings = explore(nothing)
-        return _finish(folder, sweep, analysis, information, notes, {}, [], {}, None, findings)
+        return finish_ranking(
+            folder, sweep, analysis, information, notes, {}, [], {}, None, findings
+        )
     reseeded = sweep.reseeded() if config.noise_floor and "noise_floor" in takes else None
 
     # 3) Ablations that do not do what they say are left out by name.
@@ -149,7 +151,7 @@ def localize(
     # 6) What follows the ranking: pictures of it, token positions, joint conditions.
     parts = [block for block, _ in blocks]
     findings = explore(Ranked(denoiser, sweep, analysis, rows, parts, split, information, folder))
-    return _finish(
+    return finish_ranking(
         folder, sweep, analysis, information, notes, levels, rows, left_out, reseeded, findings
     )
 
@@ -209,7 +211,7 @@ def _gains(sweep: Sweep[Any], measured: Measured) -> dict[str, np.ndarray] | Non
     return sweep.gains([component for component, _ in measured])
 
 
-def _finish(
+def finish_ranking(
     folder: Path,
     sweep: Sweep[Any],
     analysis: Analysis,
@@ -220,7 +222,23 @@ def _finish(
     left_out: dict[str, str],
     reseeded: np.ndarray | None,
     findings: Sequence[Finding] = (),
+    more: Mapping[str, Any] | None = None,
 ) -> Ranking:
+    """Put all that was found into one ranking, and write its files.
+
+    Args:
+        folder: of the stage.
+        sweep: what was measured.
+        analysis: its statistics.
+        information: the contents of information.json, where captions are contrasted.
+        notes: what to tell beside the ranking, one line each.
+        levels: ranked components with their conditions, by level.
+        rows: of all levels, in their order.
+        left_out: addresses that could not be ranked, with the reason.
+        reseeded: baseline minus reseeded baseline, (n,), where that was measured.
+        findings: what follows the ranking.
+        more: further entries of ranking.json.
+    """
     config, probe = sweep.config, sweep.probe
     sweep.finish()
     ranked = analysis.has_skill or config.rank_by == "gradient"
@@ -249,6 +267,7 @@ def _finish(
             sweep.seed,
         ),
         **probe.summary(),
+        **(more or {}),
     }
     messages = [found.message for found in findings if found.message]
     said = (*notes, *probe.notes(), *messages)

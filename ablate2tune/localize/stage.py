@@ -1,5 +1,6 @@
 """The stage localize: components ranked by the evidence that the recipe asks for."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,12 @@ from ablate2tune.localize.own.ranking_on_own import localize_on_own
 from ablate2tune.localize.probes.probe import PROBES, Needs
 from ablate2tune.localize.ranking.ranking_figures import table
 from ablate2tune.localize.ranking.ranking_file import Ranking
-from ablate2tune.models import check_fit, check_model, load_denoiser
+from ablate2tune.localize.scout.scout_training import scout_config
+from ablate2tune.localize.scout.scouting import localize_by_scout
+from ablate2tune.models import check_fit, check_model, check_trainable, load_denoiser
 from ablate2tune.progress import Progress
 from ablate2tune.recipe import Recipe
+from ablate2tune.scenes.dataset.caption_rates import kept_rates, read_rates
 from ablate2tune.scenes.dataset.records import data_identity, read_dataset
 from ablate2tune.stage import Job, Stage
 from ablate2tune.statistics.resampling import Resampling
@@ -32,14 +36,22 @@ def needs(recipe: Recipe) -> Needs:
 
 
 def needs_scenes(recipe: Recipe) -> bool:
-    """Whether rendered scenes are read: measured, calibrated on, or shown to the judge."""
+    """Whether rendered scenes are read: measured, taught, calibrated on, or shown to the judge."""
     asked, config = needs(recipe), recipe.localize
     measured = bool(asked.groups) or config.calibrated_groups > 0
-    return asked.judge or (measured and config.contrasts is None)
+    return asked.judge or _scouts(recipe) or (measured and config.contrasts is None)
+
+
+def _scouts(recipe: Recipe) -> bool:
+    return recipe.localize.rank_by == "scout"
 
 
 def check(recipe: Recipe) -> None:
-    """Refuse a model, a device or a folder of contrasts that is not there."""
+    """Refuse a model, a device or a folder that is not there, or a family that cannot be taught."""
+    if _scouts(recipe):
+        check_trainable(
+            recipe.model, "localize.rank_by=scout", mend="set localize.rank_by=impact or gradient"
+        )
     check_model(recipe.model)
     folder = recipe.localize.contrasts
     if folder and not folder.is_dir():
@@ -47,7 +59,7 @@ def check(recipe: Recipe) -> None:
 
 
 def inputs(recipe: Recipe) -> dict[str, Any]:
-    """Seed, model, examples, settings, and the judge where pictures are judged."""
+    """Seed, model, examples, settings; the judge where pictures are judged; how a scout learns."""
     held = {
         "seed": recipe.seed,
         "model": recipe.model.decisive(),
@@ -57,16 +69,25 @@ def inputs(recipe: Recipe) -> dict[str, Any]:
         held["data"] = data_identity(recipe.data_folder)
     if needs(recipe).judge:
         held["judge"] = recipe.compare.decisive()["judge"]
+    if _scouts(recipe):
+        held["train"] = scout_config(recipe.train, rounds=1).decisive()
+        held |= kept_rates(read_rates(recipe.data_folder))
     return held
 
 
-def rank(recipe: Recipe, folder: Path, on_progress: Progress | None = None) -> list[Ranking]:
+def rank(
+    recipe: Recipe,
+    folder: Path,
+    on_progress: Progress | None = None,
+    say: Callable[[str], None] | None = None,
+) -> list[Ranking]:
     """Rank the model's components by the evidence that the recipe asks for.
 
     Args:
         recipe: the model, the contrasts, the probe, and the judge where it needs one.
         folder: of the stage.
         on_progress: told (done, in all).
+        say: told what a scout's training says.
 
     Returns:
         The ranking in ranking.json; then that of the model's own pictures, if both were asked for.
@@ -81,11 +102,15 @@ def rank(recipe: Recipe, folder: Path, on_progress: Progress | None = None) -> l
     denoiser = load_denoiser(recipe.model)
     texts = [text for example in contrasts.examples for text in example.texts.values()]
     check_fit(denoiser, [example.payload for example in contrasts.examples], texts)
+    arguments = denoiser, contrasts.of(TRAINING)
+    if _scouts(recipe):
+        learning = records, recipe.train
+        return [localize_by_scout(*arguments, *learning, config, seed, folder, on_progress, say)]
     judge = None
     if needs(recipe).judge:
         how = Resampling(seed, config.bootstrap, config.confidence)
         judge = judging(compare.judge, records, compare.calibration_images, how, denoiser.device)
-    arguments = denoiser, contrasts.of(TRAINING), config, seed, folder
+    arguments = *arguments, config, seed, folder
     if config.images == "rendered":
         return [localize(*arguments, on_progress, recipe.means_folder, judge)]
     assert judge is not None, "own pictures are judged"
@@ -96,7 +121,7 @@ def rank(recipe: Recipe, folder: Path, on_progress: Progress | None = None) -> l
 def work(job: Job) -> None:
     """Rank, and say what was found."""
     with job.terminal.bar("localize") as progress:
-        rankings = rank(job.recipe, job.folder, progress)
+        rankings = rank(job.recipe, job.folder, progress, job.terminal.say)
     for ranking in rankings:
         job.terminal.say(table(ranking.data))
         for message in ranking.messages():
@@ -116,4 +141,6 @@ STAGE = Stage(
     tell=tell,
     several_processes=True,
     results=("**/*.jsonl", "**/*.png", "ranking.json"),
+    keyed=("cache",),
+    scratch=("cache",),
 )

@@ -78,7 +78,11 @@ def check_model(config: ModelConfig) -> None:
     resolve_device(config.device)
 
 
-def check_trainable(config: ModelConfig, command: str) -> None:
+def check_trainable(
+    config: ModelConfig,
+    command: str,
+    mend: str = "rank its components with `ablate2tune localize`",
+) -> None:
     """Refuse a family that `command` does not serve, by the family's own declaration.
 
     Raises:
@@ -90,7 +94,7 @@ def check_trainable(config: ModelConfig, command: str) -> None:
         raise UserError(
             f"`{command}` does not serve this family yet: {family.train_obstacle}",
             where=f"model.path = {config.path}",
-            mend="rank its components with `ablate2tune localize`",
+            mend=mend,
         )
 
 

@@ -11,7 +11,7 @@ from ablate2tune.recipe import Recipe
 from ablate2tune.scenes.dataset.caption_rates import kept_rates, read_rates
 from ablate2tune.scenes.dataset.records import data_identity, read_dataset
 from ablate2tune.stage import Job, Stage
-from ablate2tune.train.targets import choose_targets, falls_back
+from ablate2tune.train.targets import choose_targets, falls_back, reasons, walked
 from ablate2tune.train.training_loop import train
 
 
@@ -35,7 +35,8 @@ def inputs(recipe: Recipe) -> dict[str, Any]:
     }
     if ranking := _ranking(recipe):
         order = [[row["address"], row["rank"]] for row in ranking["components"]]
-        held["ranking"] = content_hash(ranking["verdict"], order)
+        chosen = [[entry["address"] for entry in ranking["set"]]] if "set" in ranking else []
+        held["ranking"] = content_hash(ranking["verdict"], order, *chosen)
     return held
 
 
@@ -50,8 +51,8 @@ def work(job: Job) -> None:
         job.terminal.say(
             f"train: there is no skill to rank by; all {len(targets)} modules are trained"
         )
-    rows = [row for row in ranking["components"] if set(row["lora_targets"]) & set(targets)]
-    chosen = [row["address"] for row in rows if row["level"] == "sublayer"]
+    rows = reasons(ranking, targets)
+    chosen = [row["address"] for row in walked({"components": rows})]
     for doubt in doubts(ranking, chosen) if recipe.train.targets == "top" else []:
         job.terminal.say(f"warning: {doubt}")
     with job.terminal.bar("train") as progress:

@@ -1,5 +1,6 @@
 """Which modules an adapter goes on: by rank, at random, all, or a list."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from ablate2tune.components import Catalogue, select
@@ -14,10 +15,12 @@ def choose_targets(
 ) -> list[str]:
     """Full names of the Linear modules to adapt, each once.
 
-    top and bottom walk the ranked sub-layers from their end of the ranking and take their Linears
-    in model order until `config.count` are collected; random draws as many, uniformly, from the
-    Linears of all blocks (by the seed and `config.draw`); all takes every one of these; list takes
-    what `config.modules` selects. Only top and bottom need the contents of ranking.json.
+    top takes the first modules of the ranking's set; without one, or beyond it, it walks the ranked
+    Linears (where these were ranked, else sub-layers), best first, and takes their Linears in model
+    order until `config.count` are collected. bottom does so from the other end; random draws as
+    many, uniformly, from the Linears of all blocks (by the seed and `config.draw`); all takes every
+    one of these; list takes what `config.modules` selects. Only top and bottom need the contents of
+    ranking.json.
 
     Raises:
         UserError: there is no ranking, it holds too few modules, a pattern matches nothing, or a
@@ -41,7 +44,7 @@ def choose_targets(
                 where=name,
                 mend="localize this model again",
             )
-    _check_count(config.count, len(names), "the swept sub-layers hold", "raise localize.top_blocks")
+    _check_count(config.count, len(names), "the swept parts hold", "raise localize.top_blocks")
     return names[: config.count]
 
 
@@ -59,7 +62,7 @@ def _ranked(ranking: dict[str, Any] | None, worst_first: bool) -> list[str]:
             where="train.targets",
             mend="run localize first, or set train.targets=all",
         )
-    rows = [row for row in ranking["components"] if row["level"] == "sublayer"]
+    rows = walked(ranking)
     if not rows:
         raise UserError(
             f"the ranking holds no sub-layers ({ranking['verdict']})",
@@ -67,7 +70,34 @@ def _ranked(ranking: dict[str, Any] | None, worst_first: bool) -> list[str]:
             mend="set train.if_no_skill=all, or train.targets=all, random or list",
         )
     rows.sort(key=lambda row: row["rank_in_level"], reverse=worst_first)
-    return list(dict.fromkeys(name for row in rows for name in row["lora_targets"]))
+    found = [name for row in rows for name in row["lora_targets"]]
+    chosen = [] if worst_first else [entry["address"] for entry in ranking.get("set", [])]
+    return list(dict.fromkeys([*chosen, *found]))
+
+
+def walked(ranking: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of a ranking that name modules to adapt: Linears, else sub-layers."""
+    by_level = {
+        level: [row for row in ranking["components"] if row["level"] == level]
+        for level in ("projection", "sublayer")
+    }
+    return by_level["projection"] or by_level["sublayer"]
+
+
+def reasons(ranking: dict[str, Any], targets: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows of a ranking that speak of the targets, as targets.json keeps them.
+
+    Where a row's module stands in the set, `set` holds its entry there and its place, from 1 on.
+    """
+    entries = {
+        entry["address"]: {"place": place, **entry}
+        for place, entry in enumerate(ranking.get("set", []), start=1)
+    }
+    rows = [row for row in ranking["components"] if set(row["lora_targets"]) & set(targets)]
+    return [
+        {**row, "set": entries[row["address"]]} if row["address"] in entries else row
+        for row in rows
+    ]
 
 
 def _listed(patterns: list[str], catalogue: Catalogue) -> list[str]:

@@ -8,7 +8,7 @@ on several processes ends at the same weights up to float rounding.
 import math
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,7 +46,7 @@ from ablate2tune.train.objective.step_loss import Backward
 from ablate2tune.train.sample_grid import sample_grid
 from ablate2tune.train.train_config import TrainConfig
 from ablate2tune.train.training_log import TrainingLog
-from ablate2tune.train.training_state import Checkpoint
+from ablate2tune.train.training_state import Checkpoint, put_back, tensors_hash
 from ablate2tune.train.validation import LEVELS, SIGMAS, HeldOut, side_costs, validation_losses
 
 TARGETS_SCHEMA = "ablate2tune/targets/1"
@@ -82,6 +82,7 @@ def train(
     seed: int,
     folder: Path,
     *,
+    initial: Mapping[str, torch.Tensor] | None = None,
     ranking_rows: Sequence[dict[str, Any]] = (),
     sample_steps: int = 16,
     on_progress: OnProgress | None = None,
@@ -103,6 +104,8 @@ def train(
         config: rank, steps, rates, noise levels, intervals.
         seed: fixes adapter, data order, captions, noise.
         folder: gets `adapter/`, `targets.json`, `log.jsonl`, `samples/`, `checkpoint/`, `cache/`.
+        initial: weights to begin with in place of drawn ones, by parameter name (`trainable`);
+            those of other modules are not looked at.
         ranking_rows: the rows of the ranking that chose the targets, kept in `targets.json`.
         sample_steps: sampling steps of the grids, whose prompts are captions of validation.
         on_progress: called with steps done, steps in all, and the losses now.
@@ -142,6 +145,8 @@ def train(
     # 3. The adapter: everything else is frozen.
     injected = inject(model, names, config.rank, seed)
     parameters = trainable(model)
+    if initial is not None:
+        put_back(parameters, initial)
     count = count_parameters(model)
     if main:
         targets_note = _targets(names, injected, config.rank, count, model, ranking_rows)
@@ -156,6 +161,7 @@ def train(
         "train": config.decisive(),
         "data": data,
         "model": denoiser.config.decisive(),
+        **({} if initial is None else {"initial": tensors_hash(parameters)}),
     }
     backward = Backward(denoiser, cache, config)
     state = folder / "checkpoint" / "state.safetensors"

@@ -1,11 +1,13 @@
 """Checkpoints: adapter and optimizer in one file, replaced whole; resuming is bit for bit."""
 
+import hashlib
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from ablate2tune import files
@@ -72,3 +74,9 @@ def put_back(
     """Copy tensors of the same names, after a prefix, into the parameters."""
     for name, parameter in parameters.items():
         parameter.copy_(tensors[prefix + name])
+
+
+def tensors_hash(tensors: Mapping[str, Tensor]) -> str:
+    """Hash of tensors by their names and their values."""
+    held = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())}
+    return hashlib.sha256(save(held)).hexdigest()

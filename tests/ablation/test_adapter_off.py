@@ -78,4 +78,3 @@ def test_what_has_no_adapter_of_its_own_is_refused(tiny_flux, run, address: str,
         ablated(tiny_flux.model, [Ablation(address, "adapter_off")]),
     ):
         run()
-

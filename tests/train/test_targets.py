@@ -4,7 +4,7 @@ from torch import nn
 
 from ablate2tune.components import discover
 from ablate2tune.errors import UserError
-from ablate2tune.train.targets import choose_targets
+from ablate2tune.train.targets import choose_targets, reasons
 from ablate2tune.train.train_config import TrainConfig
 
 
@@ -66,6 +66,40 @@ def test_by_rank(catalogue, targets: str, count: int, expected: list[str]):
     assert choose_targets(RANKING, config(targets=targets, count=count), catalogue, 0) == expected
 
 
+def projection(address: str, place: int) -> dict:
+    return {
+        "address": address, "level": "projection", "rank_in_level": place,
+        "lora_targets": [address],
+    }  # fmt: skip
+
+
+CHOSEN = {
+    "verdict": "ranked",
+    "components": [projection(name, place) for place, name in enumerate([*FF, *OUT, *QKV], 1)],
+    "set": [{"address": name, "settled": True} for name in (QKV[1], OUT[0])],
+}
+
+
+@pytest.mark.parametrize(
+    ("targets", "count", "expected"),
+    [
+        ("top", 2, [QKV[1], *OUT]),
+        ("top", 4, [QKV[1], *OUT, *FF]),
+        ("bottom", 2, [QKV[2], QKV[1]]),
+    ],
+)
+def test_by_the_set_of_a_ranking(catalogue, targets: str, count: int, expected: list[str]):
+    assert choose_targets(CHOSEN, config(targets=targets, count=count), catalogue, 0) == expected
+
+
+def test_the_reasons_for_targets_have_their_places_in_the_set():
+    rows = reasons(CHOSEN, [OUT[0], FF[0]])
+    assert [row["address"] for row in rows] == [FF[0], OUT[0]]
+    assert "set" not in rows[0]
+    assert rows[1]["set"] == {"place": 2, "address": OUT[0], "settled": True}
+    assert reasons(RANKING, OUT) == [RANKING["components"][2]]
+
+
 def test_all_are_the_linears_of_all_blocks_but_modulation(model, catalogue):
     chosen = choose_targets(None, config(targets="all"), catalogue, 0)
     assert set(chosen) == all_linears(model)
@@ -112,7 +146,7 @@ def test_list(catalogue):
 @pytest.mark.parametrize(
     ("ranking", "settings", "message"),
     [
-        (RANKING, {"targets": "top", "count": 7}, "7 modules wanted, the swept sub-layers hold 6"),
+        (RANKING, {"targets": "top", "count": 7}, "7 modules wanted, the swept parts hold 6"),
         (
             None,
             {"targets": "random", "count": 999},

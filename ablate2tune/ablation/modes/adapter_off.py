@@ -37,5 +37,6 @@ MODES.add(
         levels=("projection",),
         screened=True,
         drawn=True,
+        taken="module's adapter",
     ),
 )

@@ -58,7 +58,10 @@ class MarginProbe(Probe[MarginConfig]):
     unit = "block evaluations"
     title = "what is lost without a component"
     takes = frozenset(
-        ("heads", "tokens", "strips", "joint", "gradient", "images", "information", "noise_floor")
+        (
+            *("heads", "tokens", "strips", "joint", "gradient", "scout", "images"),
+            *("information", "noise_floor"),
+        )
     )
     shares = True
     samples = False

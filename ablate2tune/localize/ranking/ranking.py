@@ -190,6 +190,7 @@ class Analysis:
     def _order(self, row: Row) -> tuple[float, str]:
         by = {
             "impact": row.ranked["value"],
+            "scout": row.ranked["value"],
             "specificity": row.specificity,
             "gradient": row.gain and row.gain["value"],
         }[self.ranked_by]

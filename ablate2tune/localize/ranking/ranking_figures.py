@@ -15,7 +15,7 @@ from ablate2tune.localize.ranking import figures
 from ablate2tune.localize.ranking.ordering import Ordering, ordering
 
 BASELINE = "(baseline)"
-LEVELS = ("block", "sublayer", "head")
+LEVELS = ("block", "sublayer", "head", "projection")
 SHORT = {"specificity": "specific"}
 """Heads of columns that must fit 80 characters."""
 
@@ -30,7 +30,12 @@ def effect(ranking: dict[str, Any]) -> str:
     title = next(f["title"] for f in ranking["figures"] if f["name"] == ranking["figure"])
     if is_patched(ranking):
         return f"{title}, restored by the component"
-    return f"{title}, lost without the component"
+    return f"{title}, lost without the {taken(ranking)}"
+
+
+def taken(ranking: dict[str, Any]) -> str:
+    """What was taken away: "component", or what the mode of the rows says."""
+    return next((MODES[row["mode"]].taken for row in ranking["components"]), "component")
 
 
 def table(ranking: dict[str, Any], top: int | None = None) -> Table:
@@ -51,10 +56,10 @@ def _losses_table(ranking: dict[str, Any], top: int | None = None) -> Table:
     What they are ordered by comes first, with its interval: the gain in percent of the largest,
     all else in percent of the baseline's row, which gives margins and loss: margin lost, and loss
     gained under "loss". Of a ranking by patching: margin restored in the foil's run, and broken
-    in the true caption's.
+    in the true caption's. Where the ranking holds a set, the last column tells each one's place.
     """
     patched = is_patched(ranking)
-    lost = "what is lost without a component, % of the baseline's margin"
+    lost = f"what is lost without a {taken(ranking)}, % of the baseline's margin"
     restored = "what a component of the true caption's run restores, % of the margin"
     overall = "back: broken in the true caption's run" if patched else "loss: its rise"
     by = ordering(ranking)
@@ -74,6 +79,9 @@ def _losses_table(ranking: dict[str, Any], top: int | None = None) -> Table:
     for name in [first, "interval", *(name for name in names if name != by.column)]:
         result.add_column(name, justify="right", no_wrap=True)
     result.add_column("label", no_wrap=True)
+    places = {entry["address"]: str(n) for n, entry in enumerate(ranking.get("set", []), start=1)}
+    if places:
+        result.add_column("set", justify="right")
     base = ranking["baseline"]
     whole = _whole(ranking, by)
 
@@ -101,6 +109,7 @@ def _losses_table(ranking: dict[str, Any], top: int | None = None) -> Table:
                 *(_percent(relative[name]) for name in shown),
                 _percent(back if patched else relative["quality"]),
                 row["label"].removesuffix(" for everything"),
+                *([places.get(row["address"], "")] if places else []),
             )
     return result
 
@@ -246,18 +255,20 @@ def write_heatmap(ranking: dict[str, Any], blocks: list[str], path: Path) -> Non
 def heatmap_cells(ranking: dict[str, Any], blocks: list[str]) -> tuple[np.ndarray, list[str]]:
     """Relative impacts, float (blocks, columns), nan where not swept; column names.
 
-    The first column is the whole block; then the sub-layers' names in order of their addresses.
+    The first column is the whole block, where blocks were swept; then come the names of the parts
+    in order of their addresses.
     """
     places: list[tuple[int, str, float]] = []
     for row in ranking["components"]:
-        if row["level"] not in ("block", "sublayer"):
+        if row["level"] not in ("block", "sublayer", "projection"):
             continue
         address = row["address"]
         block = next(b for b in blocks if f"{address}.".startswith(f"{b}."))
         name = address.removeprefix(f"{block}.") if address != block else "block"
         value = row["relative"].get(ranking["figure"])
         places.append((blocks.index(block), name, np.nan if value is None else value))
-    columns = ["block", *sorted({name for _, name, _ in places} - {"block"})]
+    names = {name for _, name, _ in places}
+    columns = [*(["block"] if "block" in names or not names else []), *sorted(names - {"block"})]
     cells = np.full((len(blocks), len(columns)), np.nan)
     for row, name, value in places:
         cells[row, columns.index(name)] = value

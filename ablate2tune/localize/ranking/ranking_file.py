@@ -59,11 +59,13 @@ class Ranking:
         for address, reason in self.data["left_out"].items():
             lines.append(f"left out: {address} ({reason})")
         lines += self.notes
-        first = [row for row in self.data["components"] if row["level"] == "sublayer"]
-        first = sorted(first, key=lambda row: row["rank_in_level"])[:TOP]
+        chosen = [entry["address"] for entry in self.data.get("set", [])]
+        ranked = [row for row in self.data["components"] if row["level"] == "sublayer"]
+        ranked = sorted(ranked, key=lambda row: row["rank_in_level"])
+        first = (chosen or [row["address"] for row in ranked])[:TOP]
         warnings = [
             *self.data["trust"]["warnings"],
-            *doubts(self.data, [row["address"] for row in first]),
+            *doubts(self.data, first),
         ]
         return lines + [f"warning: {line}" for line in warnings]
 

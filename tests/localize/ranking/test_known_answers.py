@@ -77,7 +77,7 @@ def agreement(first: list[int], second: list[int]) -> float:
     return spearman(*places)
 
 
-@pytest.mark.parametrize("rule", ["impact", "specificity", "gradient"])
+@pytest.mark.parametrize("rule", ["impact", "specificity", "gradient", "scout"])
 def test_the_order_is_lost_with_exchanged_captions_and_what_was_planted_is_found(tmp_path, rule):
     correlations = []
     for draw in range(3):

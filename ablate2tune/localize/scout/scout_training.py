@@ -1,0 +1,92 @@
+"""What a scout learns: small adapters, by train's objective, on scenes that are not measured."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from ablate2tune.contrasts.contrast import Contrast
+from ablate2tune.models import Denoiser
+from ablate2tune.progress import Progress
+from ablate2tune.scenes.dataset.records import SceneRecord
+from ablate2tune.train.adapter import trainable
+from ablate2tune.train.train_config import TrainConfig
+from ablate2tune.train.training_loop import train
+
+RANK = 4
+"""Of the adapters: enough to see what a module is good for."""
+SHARE = 10
+"""The scout takes one step, over all rounds, for so many of train's."""
+VALIDATED = 16
+"""Pictures that a round is validated on, before and after: only to say how it went."""
+
+
+def scout_config(config: TrainConfig, rounds: int) -> TrainConfig:
+    """The section `train` as one of so many rounds has it: objective, rate and batch are the same.
+
+    What train chooses its modules by is at its defaults, so that no scout depends on it.
+    """
+    usual = TrainConfig()
+    chosen = {name: getattr(usual, name) for name in ("if_no_skill", "count", "modules", "draw")}
+    steps = max(2, config.steps // (SHARE * rounds))
+    return config.model_copy(
+        update={
+            **chosen,
+            "targets": "all",
+            "rank": min(RANK, config.rank),
+            "steps": steps,
+            "warmup": None,
+            "validate_every": steps,
+            "validation_images": min(VALIDATED, config.validation_images),
+            "sample_every": steps,
+            "sample_prompts": 0,
+        }
+    )
+
+
+def unmeasured(records: Sequence[SceneRecord], measured: Sequence[Contrast]) -> list[SceneRecord]:
+    """The scenes of contrast groups that are not measured: what the scout may learn from."""
+    held_out = {contrast.cluster for contrast in measured}
+    return [record for record in records if record.group_id not in held_out]
+
+
+def teach(
+    denoiser: Denoiser,
+    records: Sequence[SceneRecord],
+    modules: Sequence[str],
+    config: TrainConfig,
+    seed: int,
+    folder: Path,
+    begin: Mapping[str, Tensor] | None,
+    on_progress: Progress,
+    say: Callable[[str], None] | None,
+) -> dict[str, Tensor]:
+    """Train adapters on exactly these modules, which the denoiser then carries; resumable.
+
+    Args:
+        denoiser: adapters of a round before are taken off.
+        records: the scenes.
+        modules: full names of Linears.
+        config: from `scout_config`.
+        seed: of everything drawn.
+        folder: of the round.
+        begin: weights of the round before.
+        on_progress: told (steps done, steps in all).
+        say: told what `train` says.
+
+    Returns:
+        The weights at the end, by parameter name.
+    """
+    denoiser.remove_adapter()
+    train(
+        denoiser,
+        records,
+        modules,
+        config,
+        seed,
+        folder,
+        initial=begin,
+        on_progress=lambda done, total, _: on_progress(done, total),
+        on_message=say,
+    )
+    return {name: p.detach().clone() for name, p in trainable(denoiser.model).items()}
