@@ -100,6 +100,14 @@ class Catalogue:
         """A block's sub-layers, or a sub-layer's projections."""
         return [component for component in self if component.parent == parent.address]
 
+    def linears_of(self, parts: Iterable[Component]) -> list[Component]:
+        """A component of level "projection" for each Linear inside some parts, in their order.
+
+        A bare projection of a block, which is a sub-layer as well, is among them.
+        """
+        names = dict.fromkeys(name for part in parts for name in part.linears)
+        return [replace(self[name], level="projection") for name in names]
+
     def near(self, address: str) -> str:
         """A mend that names the nearest addresses, or the stacks if none is near."""
         if difflib.get_close_matches(address, self._components, n=1, cutoff=0.5):

@@ -86,6 +86,9 @@ class LocalizeConfig(MarginConfig):
     """Blocks whose sub-layers are swept."""
     heads: bool = False
     """Sweep the heads of these blocks' attentions as well."""
+    projections: bool = False
+    """Sweep the Linears of these blocks as well, and choose the first of them as a set: each by
+    what it adds when it is ablated together with those before it."""
     information: Literal["conditioning", "depth"] = "conditioning"
     """Where linear readouts look for relation and role: in the prompt embeddings; or also in the
     text and the image stream after every block, at every noise level and at pure noise."""
@@ -157,6 +160,8 @@ class LocalizeConfig(MarginConfig):
             raise ValueError(f"strips are drawn, which mode {self.mode} is not made for")
         if self.directions and "directions" not in mode.needs:
             raise ValueError(f"mode {self.mode} takes no directions; leave them out")
+        if self.projections and "projection" not in mode.levels:
+            raise ValueError(f"mode {self.mode} does not act on projections; leave them out")
         if self.heads and "head" not in mode.levels:
             raise ValueError(f"mode {self.mode} does not act on heads; heads must not be true")
         if len(set(self.tokens)) < len(self.tokens):
@@ -185,6 +190,7 @@ class LocalizeConfig(MarginConfig):
         wanted = {
             "images": self.images != "rendered",
             "heads": self.heads,
+            "projections": self.projections,
             "tokens": bool(self.tokens),
             "strips": bool(self.strips),
             "joint": self.joint != JointConfig(),
@@ -206,6 +212,7 @@ class LocalizeConfig(MarginConfig):
             return self
         beside = {
             "heads": self.heads,
+            "projections": self.projections,
             "tokens": bool(self.tokens),
             "strips": bool(self.strips),
             "joint": self.joint != JointConfig(),

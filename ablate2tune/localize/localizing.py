@@ -12,6 +12,7 @@ from ablate2tune.compare.judges.judging import Judging
 from ablate2tune.components import Component
 from ablate2tune.components.heads import Heads
 from ablate2tune.contrasts.contrast import TRAINING, Contrast
+from ablate2tune.localize.choosing.joint_choice import choose_jointly
 from ablate2tune.localize.findings.explore import explore
 from ablate2tune.localize.findings.finding import Finding, Ranked
 from ablate2tune.localize.findings.head_table import head_conditions
@@ -108,8 +109,11 @@ def localize(
     ]
     sizes = [len(sweep.catalogue.children(block)) for block, _ in blocks]
     head_counts = [_heads(sweep, block) if config.heads else 0 for block, _ in blocks]
+    linear_counts = [len(block.linears) if config.projections else 0 for block, _ in blocks]
     below = min(len(blocks), sweep.probe.blocks_below(config.top_blocks))
-    coming = len(blocks) + sum(sum(sorted(n, reverse=True)[:below]) for n in (sizes, head_counts))
+    coming = len(blocks) + sum(
+        sum(sorted(n, reverse=True)[:below]) for n in (sizes, head_counts, linear_counts)
+    )
     coming = max(1, coming)
     everything: Measured = [
         (child, Condition((child.address,), config.mode))
@@ -146,13 +150,40 @@ def localize(
         left_out |= unclear | broken
         head_rows = analysis.rows(heads)
         levels["head"] = heads
-    rows = analysis.over_levels([*block_rows, *sublayer_rows, *head_rows])
 
-    # 6) What follows the ranking: pictures of it, token positions, joint conditions.
+    # 6) The Linears of these sub-layers.
+    linear_rows: list[Row] = []
+    if config.projections:
+        parts = sweep.catalogue.linears_of(part for part, _ in sublayers)
+        linears, unfit = sweep.fitting(
+            [(part, Condition((part.address,), config.mode)) for part in parts]
+        )
+        linears, broken = sweep.run(linears, budget * len(linears) / coming)
+        left_out |= unfit | broken
+        linear_rows = analysis.rows(linears, _gains(sweep, linears))
+        levels["projection"] = linears
+    rows = analysis.over_levels([*block_rows, *sublayer_rows, *head_rows, *linear_rows])
+
+    # 7) What follows the ranking: pictures of it, token positions, joint conditions, the set.
     parts = [block for block, _ in blocks]
-    findings = explore(Ranked(denoiser, sweep, analysis, rows, parts, split, information, folder))
+    ranked = Ranked(denoiser, sweep, analysis, rows, parts, split, information, folder)
+    findings = explore(ranked)
+    by_ablation = analysis.has_skill and config.rank_by in ("impact", "specificity")
+    more = {}
+    if linear_rows and by_ablation and not MODES[config.mode].restores:
+        more["set"] = choose_jointly(ranked.follow_up, linear_rows)
     return finish_ranking(
-        folder, sweep, analysis, information, notes, levels, rows, left_out, reseeded, findings
+        folder,
+        sweep,
+        analysis,
+        information,
+        notes,
+        levels,
+        rows,
+        left_out,
+        reseeded,
+        findings,
+        more,
     )
 
 

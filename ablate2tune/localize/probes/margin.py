@@ -59,8 +59,8 @@ class MarginProbe(Probe[MarginConfig]):
     title = "what is lost without a component"
     takes = frozenset(
         (
-            *("heads", "tokens", "strips", "joint", "gradient", "scout", "images"),
-            *("information", "noise_floor"),
+            *("heads", "projections", "tokens", "strips", "joint", "gradient", "scout"),
+            *("images", "information", "noise_floor"),
         )
     )
     shares = True

@@ -6,7 +6,6 @@ switched off in turn, exactly, through the sweep that serves every ranking.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from ablate2tune import files
-from ablate2tune.components import Catalogue, Component, discover
+from ablate2tune.components import Component, discover
 from ablate2tune.contrasts.contrast import Contrast
 from ablate2tune.localize.findings.explore import explore
 from ablate2tune.localize.findings.finding import Ranked
@@ -75,7 +74,8 @@ def localize_by_scout(
     """
     catalogue = discover(denoiser.model)
     split = split_groups(contrasts, config.groups, 0, seed)
-    scenes, parts = unmeasured(records, split.measured), scouted(catalogue)
+    scenes = unmeasured(records, split.measured)
+    parts = catalogue.linears_of(catalogue.blocks)
     information = check_information(denoiser, split.measured, draws(config, seed)).as_dict()
     kept = halvings(len(parts))
     taught = scout_config(training, len(kept)).model_copy(update={"cache": folder / "cache"})
@@ -121,15 +121,6 @@ def localize_by_scout(
         if first.analysis.has_skill
         else {},
     )
-
-
-def scouted(catalogue: Catalogue) -> list[Component]:
-    """The candidates: a component for each Linear of the blocks, all of level "projection"."""
-    return [
-        replace(catalogue[name], level="projection", heads=None)
-        for block in catalogue.blocks
-        for name in block.linears
-    ]
 
 
 class _Swept(NamedTuple):
