@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from test_localize import favour, plain_margins  # type: ignore[import-not-found]
@@ -111,7 +112,7 @@ def test_an_impact_is_the_margin_that_is_lost_with_the_scale_at_zero(
     whole = plain_margins(tiny_flux, ours, foils).mean()
     assert whole == pytest.approx(ranking.data["baseline"]["target"]["value"], abs=2e-6)
     for row in (ranking.data["components"][0], ranking.data["components"][-1]):
-        layer = tiny_flux.model.get_submodule(row["address"])
+        layer: Any = tiny_flux.model.get_submodule(row["address"])
         (name,) = layer.scaling
         layer.scaling[name] = 0.0
         lost = whole - plain_margins(tiny_flux, ours, foils).mean()
