@@ -181,14 +181,18 @@ class _Stretches:
     """Progress of work that follows other work, counted in units of its own."""
 
     def __init__(self, tell: Progress | None):
-        self._tell, self._before, self._done = tell, 0, 0
+        self._tell, self._before, self._done, self._stretch = tell, 0, 0, 0
 
     def next(self) -> Progress:
-        """Of the next stretch."""
+        """Of the next stretch; what those before it still tell is not passed on."""
         self._before, self._done = self._before + self._done, 0
-        return self._told
+        self._stretch += 1
+        own = self._stretch
 
-    def _told(self, done: int, total: int) -> None:
-        self._done = done
-        if self._tell:
-            self._tell(self._before + done, self._before + total)
+        def told(done: int, total: int) -> None:
+            if own == self._stretch:
+                self._done = done
+                if self._tell:
+                    self._tell(self._before + done, self._before + total)
+
+        return told
