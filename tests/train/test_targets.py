@@ -97,7 +97,8 @@ def test_the_reasons_for_targets_have_their_places_in_the_set():
     assert [row["address"] for row in rows] == [FF[0], OUT[0]]
     assert "set" not in rows[0]
     assert rows[1]["set"] == {"place": 2, "address": OUT[0], "settled": True}
-    assert reasons(RANKING, OUT) == [RANKING["components"][2]]
+    without = {"components": CHOSEN["components"]}
+    assert reasons(without, OUT) == [CHOSEN["components"][2]]
 
 
 def test_all_are_the_linears_of_all_blocks_but_modulation(model, catalogue):
