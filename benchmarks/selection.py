@@ -3,14 +3,15 @@
     ablate2tune render-data recipes/testbed.yaml
     python benchmarks/selection.py recipes/testbed.yaml --count 8 --steps 250 --draws 3
 
-All Linears are ranked by impact, specificity and gradient in one sweep and by scout in another:
-Spearman's correlation of every two rules, and how many of the first --count they share. Then the
-known answer: in half of the contrast groups, drawn at random, captions and foils are exchanged, for
-the scout's training as for its measuring, so that there is nothing to learn of one group that holds
-in another; the scout must find no skill. Then an adapter is trained on the first --count modules of
-every rule, on the last of the scout's, and on --draws random draws, all by the recipe's section
-`train` with --steps steps, and its margin is measured at noise level 1 on scenes of the split
-"test", which nothing has seen before. What is finished in --out is not made again.
+All Linears are ranked by scout, and by impact, specificity and gradient in another sweep: Spearman's
+correlation of every two rules, and how many of the first --count they share. Then the known answer:
+in half of the contrast groups, drawn at random, captions and foils are exchanged, for the scout's
+training as for its measuring, so that there is nothing to learn of one group that holds in another;
+the scout must find no skill. Then adapters are trained by the recipe's section `train`, with
+--steps steps, on the --count modules that `train` takes of the scout's and of impact's ranking, on
+the first in the plain order of the scout's first round and of the gradient, and on --draws random
+draws. Their margins are measured at noise level 1 on scenes of the split "test", which nothing has
+seen before. What is finished in --out is not made again.
 """
 
 import argparse
@@ -57,33 +58,39 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=8, help="modules of each training")
     parser.add_argument("--steps", type=int, default=250, help="of each training")
     parser.add_argument("--draws", type=int, default=3, help="random draws")
+    parser.add_argument("--only", nargs="+", help="of the trainings, these; or none")
     parser.add_argument("--out", type=Path, default=Path("runs/selection"))
     options = parser.parse_args()
     recipe = load_recipe(options.recipe, options.overrides)
     records = read_dataset(recipe.data_folder)
-    terminal = Terminal()
+    terminal, out = Terminal(), options.out
 
-    scout = by_scout(recipe, records, options.out / "scout", terminal)
+    scout = by_scout(recipe, records, out / "scout", terminal)
     print(f"scout: {scout['verdict']}, margins {_margins(scout)}", flush=True)
-    turned = by_scout(recipe, exchanged(records, recipe.seed), options.out / "exchanged", terminal)
-    print(f"scout with captions exchanged: {turned['verdict']}, margin {_margins(turned)}")
-    ablation = by_ablation(recipe, records, options.out / "ablation", terminal)
-    orders = ranked(scout, ablation)
-    found = {
-        "spearman": agreement({name: list(values.values()) for name, values in orders.items()}),
-        "shared": shared(orders, options.count),
-        "exchanged": {"verdict": turned["verdict"], "margin": turned["baseline"]["target"]},
-    }
-    for pair, value in found["spearman"].items():
-        print(f"{pair}: Spearman {value:+.2f}, {found['shared'][pair]} of {options.count} shared")
+    arms = chosen(recipe, {"scout": scout}, options.count, options.draws)
+    if not options.only or set(options.only) - set(arms):
+        turned = by_scout(recipe, exchanged(records, recipe.seed), out / "exchanged", terminal)
+        print(f"captions exchanged: {turned['verdict']}, margin {_margins(turned)}", flush=True)
+        ablation = by_ablation(recipe, records, out / "ablation", terminal)
+        orders = ranked(scout, ablation)
+        found = agreement({name: list(values.values()) for name, values in orders.items()})
+        for pair, value in found.items():
+            a, b = pair.split("~")
+            both = set(_first(orders[a], options.count)) & set(_first(orders[b], options.count))
+            print(f"{pair}: Spearman {value:+.2f}, {len(both)} of {options.count} shared")
+        rankings = {"scout": scout, "impact": ablation}
+        arms = chosen(recipe, rankings, options.count, options.draws)
+        arms |= {
+            f"{rule}-order": _first(orders[rule], options.count) for rule in ("scout", "gradient")
+        }
+        held = {"verdict": turned["verdict"], "margin": turned["baseline"]["target"]}
+        write_json(out / "agreement.json", {"spearman": found, "exchanged": held})
 
     config = recipe.train.model_copy(update={"steps": options.steps, "sample_prompts": 0})
-    arms = chosen(recipe, scout, orders, options.count, options.draws)
-    found["arms"] = {}
     for name, modules in arms.items():
-        found["arms"][name] = arm(recipe, records, modules, config, options.out / f"arm-{name}")
-        print(_line(name, found["arms"][name]), flush=True)
-    write_json(options.out / "selection.json", found)
+        if not options.only or name in options.only:
+            note = arm(recipe, records, modules, config, out / f"arm-{name}")
+            print(_line(name, note), flush=True)
 
 
 def by_scout(
@@ -153,31 +160,20 @@ def ranked(scout: dict[str, Any], ablation: dict[str, Any]) -> dict[str, dict[st
     return {rule: held for rule, held in columns.items() if None not in held.values()}
 
 
-def shared(orders: dict[str, dict[str, float]], count: int) -> dict[str, int]:
-    """How many of the first modules every two rules share."""
-    first = {rule: set(_first(held, count)) for rule, held in orders.items()}
-    rules = list(first)
-    return {
-        f"{a}~{b}": len(first[a] & first[b]) for i, a in enumerate(rules) for b in rules[i + 1 :]
-    }
-
-
 def _first(held: dict[str, float], count: int) -> list[str]:
     return sorted(held, key=lambda name: -held[name])[:count]
 
 
 def chosen(
-    recipe: Recipe,
-    scout: dict[str, Any],
-    orders: dict[str, dict[str, float]],
-    count: int,
-    draws: int,
+    recipe: Recipe, rankings: dict[str, dict[str, Any]], count: int, draws: int
 ) -> dict[str, list[str]]:
-    """The modules of each training."""
-    standing = [entry["address"] for entry in scout["set"]]
-    arms = {"scout-set": standing[:count], "scout-bottom": standing[-count:]}
-    arms |= {f"{rule}-order": _first(held, count) for rule, held in orders.items()}
+    """The modules of each training: what `train` takes of each ranking, and random draws."""
     catalogue = discover(load_denoiser(recipe.model).model)
+    config = TrainConfig(count=count)
+    arms = {
+        rule: choose_targets(ranking, config, catalogue, recipe.seed)
+        for rule, ranking in rankings.items()
+    }
     for draw in range(draws):
         config = TrainConfig(targets="random", count=count, draw=draw)
         arms[f"random-{draw}"] = choose_targets(None, config, catalogue, recipe.seed)
