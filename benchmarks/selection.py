@@ -3,15 +3,15 @@
     ablate2tune render-data recipes/testbed.yaml
     python benchmarks/selection.py recipes/testbed.yaml --count 8 --steps 250 --draws 3
 
-All Linears are ranked by scout, and by impact, specificity and gradient in another sweep: Spearman's
-correlation of every two rules, and how many of the first --count they share. Then the known answer:
-in half of the contrast groups, drawn at random, captions and foils are exchanged, for the scout's
-training as for its measuring, so that there is nothing to learn of one group that holds in another;
-the scout must find no skill. Then adapters are trained by the recipe's section `train`, with
---steps steps, on the --count modules that `train` takes of the scout's and of impact's ranking, on
-the first in the plain order of the scout's first round and of the gradient, and on --draws random
-draws. Their margins are measured at noise level 1 on scenes of the split "test", which nothing has
-seen before. What is finished in --out is not made again.
+All Linears are ranked by scout, and by impact, specificity and gradient in another sweep:
+Spearman's correlation of every two rules, and how many of the first --count they share. Then the
+known answer: in half of the contrast groups, drawn at random, captions and foils are exchanged, for
+the scout's training as for its measuring, so that there is nothing to learn of one group that holds
+in another; the scout must find no skill. Then adapters are trained by the recipe's section `train`,
+with --steps steps, on the --count modules that `train` takes of the scout's and of impact's
+ranking, on the first in the plain order of the scout's first round and of the gradient, and on
+--draws random draws. Their margins are measured at noise level 1 on scenes of the split "test",
+which nothing has seen before. What is finished in --out is not made again.
 """
 
 import argparse
