@@ -5,7 +5,7 @@ the testbed at its own. Nothing here is specific to this project's scenes but th
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Annotated
 
 import torch
 from diffusers import (
@@ -14,6 +14,7 @@ from diffusers import (
     FluxPipeline,
     FluxTransformer2DModel,
 )
+from pydantic import Field
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import (
     CLIPTextConfig,
@@ -23,23 +24,25 @@ from transformers import (
     T5EncoderModel,
 )
 
+from ablate2tune.settings import Positive, Settings
 
-class Sizes(NamedTuple):
+
+class Sizes(Settings):
     """Sizes of the parts; the defaults are the testbed's."""
 
-    double_blocks: int = 3
-    single_blocks: int = 4
-    heads: int = 4
-    head_dim: int = 32
-    text_width: int = 64
+    double_blocks: Positive = 4
+    single_blocks: Positive = 8
+    heads: Positive = 4
+    head_dim: Positive = 32
+    text_width: Positive = 64
     """Width of both text encoders."""
-    text_layers: int = 2
-    text_tokens: int = 32
-    """Tokens the T5 captions are padded to."""
-    vae_channels: tuple[int, ...] = (16, 32, 64)
+    text_layers: Positive = 2
+    text_tokens: Positive = 12
+    """Tokens the captions are padded to: the longest has nine words and two marks."""
+    vae_channels: Annotated[tuple[Positive, ...], Field(min_length=1)] = (16, 32, 48, 64)
     """Channels per level; each level after the first halves the picture."""
-    latent_channels: int = 8
-    image_size: int = 64
+    latent_channels: Positive = 12
+    image_size: Positive = 96
 
 
 def word_tokenizer(words: Sequence[str], length: int, start: bool) -> PreTrainedTokenizerFast:
@@ -105,6 +108,7 @@ def build_pipeline(words: Sequence[str], sizes: Sizes, seed: int) -> FluxPipelin
         layers_per_block=1,
         latent_channels=sizes.latent_channels,
         norm_num_groups=8,
+        mid_block_add_attention=False,  # so that what is learnt on crops holds for whole pictures
         sample_size=sizes.image_size,
         scaling_factor=1.0,
         shift_factor=0.0,
@@ -126,9 +130,9 @@ def build_pipeline(words: Sequence[str], sizes: Sizes, seed: int) -> FluxPipelin
     )
     scheduler = FlowMatchEulerDiscreteScheduler(
         use_dynamic_shifting=True,
-        base_image_seq_len=64,
+        base_image_seq_len=36,
         max_image_seq_len=4096,
-        base_shift=0.7,
+        base_shift=1.0,
         max_shift=1.15,
     )
     return FluxPipeline(

@@ -1,5 +1,6 @@
 """`testbed build`: everything under `checkpoints/` from nothing, in parts that resume."""
 
+import random
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -10,6 +11,7 @@ import torch
 from diffusers import FluxPipeline
 from safetensors.torch import load_file, save
 
+from ablate2tune import seeding
 from ablate2tune.files import read_json, read_jsonl, write_bytes, write_json
 from ablate2tune.models import FluxDenoiser, resolve_device
 from ablate2tune.models.model_config import ModelConfig
@@ -22,7 +24,7 @@ from ablate2tune.scenes.dataset.records import (
     read_dataset,
 )
 from ablate2tune.scenes.rendering.render import render_dataset
-from ablate2tune.testbed.architecture import Sizes, build_pipeline
+from ablate2tune.testbed.architecture import build_pipeline
 from ablate2tune.testbed.judge import build_judge, label_maps, save_judge, train_judge
 from ablate2tune.testbed.optimisation import Progress
 from ablate2tune.testbed.pretraining import mirrored, pretrain_denoiser
@@ -47,10 +49,17 @@ def build_testbed(recipe: TestbedRecipe, bar: Bar) -> None:
         with run.stage("scenes", inputs), bar("scenes") as progress:
             render_dataset(recipe.scenes, recipe.seed, recipe.data, progress)
 
-    inputs = {"seed": recipe.seed, "text": recipe.text.model_dump()}
+    sizes = recipe.sizes.model_copy(update={"image_size": recipe.scenes.size})
+    inputs = {
+        "seed": recipe.seed,
+        "text": recipe.text.model_dump(),
+        "sizes": sizes.model_dump(mode="json"),
+    }
     if not run.is_done("text", inputs):
         with run.stage("text", inputs) as folder, bar("text encoders") as progress:
-            pipe = build_pipeline(word_list(), Sizes(), recipe.seed)
+            words = word_list()
+            random.Random(seeding.seed_for(recipe.seed, "words")).shuffle(words)
+            pipe = build_pipeline(words, sizes, recipe.seed)
             pretrain_text(pipe, recipe.text, recipe.seed, folder, progress)
             write_json(folder / "probes.json", probe_text(pipe, recipe.seed)._asdict())
             pipe.save_pretrained(parts)
@@ -58,30 +67,53 @@ def build_testbed(recipe: TestbedRecipe, bar: Bar) -> None:
     records = read_dataset(recipe.data)
     training = [record for record in records if record.split == "train"]
 
-    inputs = {**inputs, "vae": recipe.vae.model_dump(), "images": recipe.vae_images}
+    inputs = {
+        **inputs,
+        "vae": recipe.vae.model_dump(),
+        "images": recipe.vae_images,
+        "crop": recipe.vae_crop,
+    }
     if not run.is_done("vae", inputs):
         with run.stage("vae", inputs) as folder, bar("autoencoder") as progress:
             pipe = FluxPipeline.from_pretrained(parts)
             vae = pipe.vae.to(device)
             images = load_images(training[: recipe.vae_images])
-            train_vae(vae, images, recipe.vae, recipe.kl_weight, recipe.seed, folder, progress)
+            train_vae(
+                vae,
+                images,
+                recipe.vae,
+                recipe.kl_weight,
+                recipe.vae_crop,
+                recipe.seed,
+                folder,
+                progress,
+            )
             test = load_images([record for record in records if record.split == "test"][:300])
             psnr = peak_signal_to_noise(test, reconstruct(vae, test))
             write_json(folder / "scores.json", {"psnr_db": round(psnr, 2)})
             vae.save_pretrained(parts / "vae")
+
+    judged = {**inputs, "judge": recipe.judge_training.model_dump(), "of": recipe.judge_images}
+    if not run.is_done("judge", judged):
+        with run.stage("judge", judged) as folder, bar("judge") as progress:
+            _make_judge(recipe, training, parts, folder, device, progress)
+            _copy(folder / "judge", recipe.judge)
 
     denoised = {
         **inputs,
         "mixes": [mix.model_dump() for mix in recipe.captions],
         "denoiser": recipe.denoiser.model_dump(),
         "ema": recipe.ema,
+        "high_noise": [recipe.high_noise, recipe.high_shift],
     }
     if not run.is_done("denoiser", denoised):
         with run.stage("denoiser", denoised) as folder, bar("denoiser") as progress:
             pipe, size = FluxPipeline.from_pretrained(parts).to(device), recipe.scenes.size
-            length = Sizes().text_tokens
             config = ModelConfig(
-                path=str(parts), height=size, width=size, max_sequence_length=length
+                path=str(parts),
+                height=size,
+                width=size,
+                max_sequence_length=recipe.sizes.text_tokens,
             )
             denoiser = FluxDenoiser(pipe, config)
             latents = _cached_latents(denoiser, training, folder / "latents.safetensors")
@@ -92,17 +124,12 @@ def build_testbed(recipe: TestbedRecipe, bar: Bar) -> None:
                 recipe.captions,
                 recipe.denoiser,
                 recipe.ema,
+                (recipe.high_noise, recipe.high_shift),
                 recipe.seed,
                 folder,
                 progress,
             )
             denoiser.pipe.transformer.save_pretrained(parts / "transformer")
-
-    judged = {**inputs, "judge": recipe.judge_training.model_dump(), "of": recipe.judge_images}
-    if not run.is_done("judge", judged):
-        with run.stage("judge", judged) as folder, bar("judge") as progress:
-            _make_judge(recipe, training, parts, folder, device, progress)
-            _copy(folder / "judge", recipe.judge)
 
     _copy(parts, recipe.out)
     write_json(recipe.out / "provenance.json", provenance(recipe))
@@ -154,13 +181,13 @@ def provenance(recipe: TestbedRecipe) -> dict:
 
 
 def _cached_latents(denoiser: FluxDenoiser, records: list[SceneRecord], path: Path) -> torch.Tensor:
-    """The records' pictures, and then their mirror images, encoded once."""
+    """The records' pictures, and then their mirror images, encoded once; half the size on disk."""
     if not path.exists():
         images = load_images(records)
         mirror = np.ascontiguousarray(images[:, :, ::-1])
         latents = torch.cat([denoiser.encode_images(each).cpu() for each in (images, mirror)])
-        write_bytes(path, save({"latents": latents}))
-    return load_file(path)["latents"]
+        write_bytes(path, save({"latents": latents.half()}))
+    return load_file(path)["latents"].float()
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -27,7 +27,10 @@ DEPTH_WEIGHT = 2.0
 
 
 def build_judge(labels: Sequence[str], seed: int) -> SegformerForSemanticSegmentation:
-    """A randomly initialised judge over these labels ("red ball", ...)."""
+    """A randomly initialised judge over these labels ("red ball", ...).
+
+    It looks at 32 x 32 places of a picture of 96 x 96 pixels.
+    """
     names = ["background", *labels, "depth"]
     torch.manual_seed(seeding.seed_for(seed, "judge-init"))
     return SegformerForSemanticSegmentation(
@@ -36,8 +39,8 @@ def build_judge(labels: Sequence[str], seed: int) -> SegformerForSemanticSegment
             depths=[1, 2, 2],
             sr_ratios=[4, 2, 1],
             hidden_sizes=[24, 48, 96],
-            patch_sizes=[5, 3, 3],
-            strides=[2, 2, 2],
+            patch_sizes=[7, 3, 3],
+            strides=[3, 2, 2],
             num_attention_heads=[1, 2, 4],
             mlp_ratios=[2, 2, 2],
             decoder_hidden_size=64,

@@ -27,7 +27,9 @@ def pretraining_caption(record: SceneRecord, mix: CaptionMix, rng: random.Random
     if rng.random() < mix.relation_stated:
         relation = record.relation
         if rng.random() < mix.relation_wrong:
-            relation = rng.choice([other for other in vocabulary.RELATIONS if other != relation])
+            opposite = vocabulary.OPPOSITE[relation]
+            others = [r for r in vocabulary.RELATIONS if r not in (relation, opposite)]
+            relation = opposite if rng.random() < mix.opposite else rng.choice(others)
         return vocabulary.caption(*subject, relation, *thing)
     first, second = rng.sample([subject, thing], 2)
     return vocabulary.caption(*first, None, *second)
@@ -47,6 +49,7 @@ def pretrain_denoiser(
     mixes: Sequence[CaptionMix],
     config: PartConfig,
     ema: float,
+    high_noise: tuple[float, float],
     seed: int,
     work: Path,
     on_progress: Progress | None = None,
@@ -54,12 +57,15 @@ def pretrain_denoiser(
     """Train the transformer in place; it ends with the weights averaged with decay `ema`.
 
     The text encoders and the autoencoder are frozen. `latents` are packed, one row per record,
-    (n, tokens, channels); `mixes` come in order of their first steps; `work` is the folder of the
-    training state.
+    (n, tokens, channels); `mixes` come in order of their first steps; `high_noise` is the share of
+    the rows whose noise levels are moved by its own shift, not by the sampler's; `work` is the
+    folder of the training state.
     """
     model = denoiser.pipe.transformer
     averaged = copy.deepcopy(model).requires_grad_(False)
-    shift = denoiser.sigma_shift
+    share, high_shift = high_noise
+    high = round(share * config.batch_size)
+    shifts = [(high_shift, high), (denoiser.sigma_shift, config.batch_size - high)]
 
     def parts_at(step: int) -> Parts:
         generator = seeding.torch_generator(seed, "denoiser", step)
@@ -70,7 +76,9 @@ def pretrain_denoiser(
         conditioning = denoiser.encode_prompts(captions)
         clean = latents[rows]
         noise = torch.randn(clean.shape, generator=generator)
-        sigma = sample_sigmas(len(rows), "flux_shift", shift, generator)
+        sigma = torch.cat(
+            [sample_sigmas(count, "flux_shift", shift, generator) for shift, count in shifts]
+        )
         clean, noise, sigma = (x.to(denoiser.device) for x in (clean, noise, sigma))
 
         def loss(part: slice) -> Tensor:
@@ -83,6 +91,14 @@ def pretrain_denoiser(
 
     average = averaged, ema
     resumable_training(
-        "denoiser", model, parts_at, config, work, on_progress, ema=average, betas=(0.9, 0.99)
+        "denoiser",
+        model,
+        parts_at,
+        config,
+        work,
+        on_progress,
+        ema=average,
+        matrices=lambda name: "transformer_blocks." in name,
+        betas=(0.9, 0.99),
     )
     model.load_state_dict(averaged.state_dict())

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from ablate2tune.scenes.scenes_config import ScenesConfig
 from ablate2tune.settings import Fraction, Positive, Settings
+from ablate2tune.testbed.architecture import Sizes
 
 Rate = Annotated[float, Field(gt=0)]
 
@@ -19,7 +20,10 @@ class CaptionMix(Settings):
     relation_stated: Fraction = 0.15
     """Share of captions that state a relation; the others say "a X and a Y" in either order."""
     relation_wrong: Fraction = 0.4
-    """Share of the stated relations that are wrong (another relation, drawn evenly)."""
+    """Share of the stated relations that are wrong."""
+    opposite: Fraction = 0.2
+    """Share of the wrong ones that state the opposite, as where subject and object are exchanged;
+    the rest state any other relation."""
     dropped: Fraction = 0.1
     """Share of training steps' captions replaced by the empty caption."""
 
@@ -59,8 +63,15 @@ class TestbedRecipe(Settings):
     vae: PartConfig
     vae_images: Positive = 3000
     """Pictures the VAE is trained on; it needs fewer than the denoiser."""
+    vae_crop: Positive = 64
+    """Width and height, in pixels, of the parts of pictures that it is trained on."""
     kl_weight: Rate = 1e-5
+    sizes: Sizes = Sizes()
     denoiser: PartConfig
+    high_noise: Fraction = 0.0
+    """Share of the denoiser's rows at noise levels moved by `high_shift`, where a picture's layout
+    is decided; the others are moved as the sampler moves them."""
+    high_shift: Rate = 30.0
     ema: Fraction = 0.999
     """Decay of the denoiser's weight average, which is what is shipped."""
     judge_training: PartConfig

@@ -24,7 +24,7 @@ from ablate2tune.testbed.testbed_recipe import PartConfig
 
 MASKED = 0.15
 """Share of the T5's input words replaced by <unk>."""
-PLACES = 16
+PLACES = 12
 """Longest caption in tokens that the objectives look at."""
 UNRELATED = -1
 """In place of a relation's index where there is none."""

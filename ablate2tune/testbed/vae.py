@@ -44,27 +44,34 @@ def train_vae(
     images: np.ndarray,
     config: PartConfig,
     kl_weight: float,
+    crop: int,
     seed: int,
     work: Path,
     on_progress: Progress | None = None,
 ) -> None:
     """Train the autoencoder in place, then set its shift and scaling factors.
 
-    `images` are uint8, (n, height, width, 3); `work` is the folder of the training state.
+    `images` are uint8, (n, height, width, 3), of which parts of `crop` by `crop` pixels are seen;
+    `work` is the folder of the training state.
     """
     device = vae.device
 
     def parts_at(step: int) -> Parts:
         rng = seeding.numpy_generator(seed, "vae-batch", step)
-        halves = np.array_split(rng.integers(len(images), size=config.batch_size), 2)
+        rows = rng.integers(len(images), size=config.batch_size)
+        places = rng.integers(np.subtract(images.shape[1:3], crop) + 1, size=(len(rows), 2))
+        parts = [
+            images[row, top : top + crop, left : left + crop]
+            for row, (top, left) in zip(rows, places, strict=True)
+        ]
         return [
-            lambda rows=rows, part=part: vae_loss(
+            lambda half=half, part=part: vae_loss(
                 vae,
-                to_pixels(images[rows], device),
+                to_pixels(half, device),
                 kl_weight,
                 seeding.seed_for(seed, "vae-noise", step, part),
             )
-            for part, rows in enumerate(halves)
+            for part, half in enumerate(np.array_split(np.stack(parts), 2))
         ]
 
     resumable_training("vae", vae, parts_at, config, work, on_progress)

@@ -14,7 +14,7 @@ from torch import nn
 from ablate2tune.models import FluxDenoiser
 from ablate2tune.scenes.vocabulary import RELATIONS
 
-SIZES = TINY._replace(heads=3)
+SIZES = TINY.model_copy(update={"heads": 3})
 C, D = [0, 1, 2, 3], [4, 5, 6, 7]
 GAIN = 0.02
 """Small, so that which of two relations the model favours depends on the picture, and the relation

@@ -249,7 +249,13 @@ def test_the_race_agrees_with_the_exhaustive_sweep(
     monkeypatch.setattr("ablate2tune.localize.measuring.sweep.TOP", 4)
     records = favour(tiny_flux, make_contrasts(24))
     config = CONFIG.model_copy(
-        update={"groups": 24, "mode": "zero", "bootstrap": 200, "screening": screening}
+        update={
+            "groups": 24,
+            "mode": "zero",
+            "bootstrap": 200,
+            "screening": screening,
+            "top_blocks": 4,
+        }
     )
     exhaustive, raced = (
         localize(tiny_flux, records, config.model_copy(update=update), SEED, tmp_path / name)

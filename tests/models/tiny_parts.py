@@ -16,6 +16,7 @@ TINY = Sizes(
     head_dim=16,
     text_width=16,
     text_layers=1,
+    text_tokens=32,
     vae_channels=(8, 8, 8),
     latent_channels=4,
     image_size=32,

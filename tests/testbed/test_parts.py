@@ -46,13 +46,16 @@ def record(**changes: str) -> SceneRecord:
 
 
 def test_caption_mix_rates() -> None:
-    mix = CaptionMix(relation_stated=0.5, relation_wrong=0.2, dropped=0.1)
+    """Half state a relation; a fifth of those are wrong, half of them the opposite."""
+    mix = CaptionMix(relation_stated=0.5, relation_wrong=0.2, opposite=0.5, dropped=0.1)
     rng = random.Random(0)
     drawn = Counter(pretraining_caption(record(), mix, rng) for _ in range(20_000))
     share = {caption: count / 20_000 for caption, count in drawn.items()}
+    stated = 0.9 * 0.5
     assert share[""] == pytest.approx(0.1, abs=0.01)
-    assert share["a red ball behind a blue cube"] == pytest.approx(0.9 * 0.5 * 0.8, abs=0.01)
-    assert share["a red ball left of a blue cube"] == pytest.approx(0.9 * 0.5 * 0.2 / 5, abs=0.01)
+    assert share["a red ball behind a blue cube"] == pytest.approx(stated * 0.8, abs=0.01)
+    assert share["a red ball in front of a blue cube"] == pytest.approx(stated * 0.1, abs=0.01)
+    assert share["a red ball left of a blue cube"] == pytest.approx(stated * 0.1 / 4, abs=0.005)
     assert share["a red ball and a blue cube"] == pytest.approx(0.9 * 0.5 / 2, abs=0.01)
     assert share["a blue cube and a red ball"] == pytest.approx(0.9 * 0.5 / 2, abs=0.01)
 
@@ -162,4 +165,4 @@ def test_pasting_carries_one_whole_object_in_picture_classes_and_depth() -> None
 def test_judge_has_a_channel_per_label_and_depth() -> None:
     judge = build_judge(["red ball", "blue cube"], seed=0)
     assert judge.config.id2label == {0: "background", 1: "red ball", 2: "blue cube", 3: "depth"}
-    assert judge(torch.zeros(1, 3, 64, 64)).logits.shape == (1, 4, 32, 32)
+    assert judge(torch.zeros(1, 3, 96, 96)).logits.shape == (1, 4, 32, 32)
