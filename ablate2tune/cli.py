@@ -184,6 +184,15 @@ def compare(recipe: RecipeArgument, overrides: Overrides = None) -> None:
 
 
 @app.command()
+def study(recipe: RecipeArgument, overrides: Overrides = None) -> None:
+    """Arms, budgets, seeds and axes of a recipe, with controls (also under `accelerate launch`)."""
+    from ablate2tune.stage_running import is_main_process, run_stage
+    from ablate2tune.study.stage import STAGE
+
+    run_stage(STAGE, _recipe(recipe, overrides), Terminal(quiet=not is_main_process()))
+
+
+@app.command()
 def run(recipe: RecipeArgument, overrides: Overrides = None) -> None:
     """All four stages in order; a stage whose inputs have not changed is not run again."""
     from ablate2tune.stages import run_stages

@@ -13,6 +13,7 @@ from ablate2tune.localize.localize_config import LocalizeConfig
 from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.scenes.scenes_config import ScenesConfig
 from ablate2tune.settings import FOLDER, MAPPING, Settings
+from ablate2tune.study.study_config import StudyConfig
 from ablate2tune.train.train_config import TrainConfig
 
 T = TypeVar("T", bound=Settings)
@@ -54,6 +55,7 @@ class Recipe(Settings):
     localize: LocalizeConfig = LocalizeConfig()
     train: TrainConfig = TrainConfig()
     compare: CompareConfig = CompareConfig()
+    study: StudyConfig = StudyConfig()
 
     @property
     def run_folder(self) -> Path:

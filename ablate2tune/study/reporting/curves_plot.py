@@ -1,0 +1,57 @@
+"""The picture of a study: its figure against parameters, with intervals."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ablate2tune.localize.ranking.figures import new_figure, write_figure
+from ablate2tune.study.experiment import Experiment
+from ablate2tune.study.running import DONE
+
+
+def write_curves(study: Mapping[str, Any], experiment: Experiment, path: Path) -> None:
+    """Write a PNG: a curve through each arm's budgets, every cell a dot, the untouched a line.
+
+    Settings with a changed key are drawn as points beside the arm that they depart from.
+
+    Args:
+        study: the contents of study.json.
+        experiment: says what the figures are.
+        path: the PNG.
+    """
+    figure, axes = new_figure(8, 5)
+    drawn = [e for e in study["settings"] if experiment.figure in e and "parameters" in e]
+    curves: dict[str, list[Mapping[str, Any]]] = {}
+    for entry in drawn:
+        curves.setdefault(entry["setting"] if entry["axis"] else str(entry["arm"]), []).append(
+            entry
+        )
+    for number, (name, entries) in enumerate(curves.items()):
+        colour = f"C{number % 10}"
+        entries = sorted(entries, key=lambda entry: entry["parameters"]["value"])
+        x = [entry["parameters"]["value"] for entry in entries]
+        y = [entry[experiment.figure]["value"] for entry in entries]
+        marker = "o" if number < 10 else "s"
+        axes.plot(x, y, color=colour, marker=marker, linewidth=1.2, markersize=5, label=name)
+        for place, entry in zip(x, entries, strict=True):
+            bounds = entry[experiment.figure]
+            if bounds["low"] is not None:
+                ends = [bounds["low"], bounds["high"]]
+                axes.plot([place, place], ends, color=colour, linewidth=1.2, alpha=0.8)
+        settings = {entry["setting"] for entry in entries}
+        cells = [c for c in study["cells"] if c["setting"] in settings and c["status"] == DONE]
+        dots = [cell["parameters"] for cell in cells], [cell[experiment.figure] for cell in cells]
+        axes.scatter(*dots, color=colour, s=8, alpha=0.35, linewidths=0)
+    if study["untouched"]:
+        value = study["untouched"][experiment.figure]
+        axes.axhline(value, color="0.5", linewidth=0.8, linestyle="--", label="untouched")
+    if drawn:
+        axes.set_xscale("log")
+        axes.legend(fontsize=8, loc="best")
+    axes.set_xlabel("trainable parameters")
+    share, seeds = study["confidence"], len(study["seeds"])
+    axes.set_ylabel(experiment.title)
+    axes.set_title(
+        f"means with {share:.0%} intervals over {seeds} seeds; dots are cells", fontsize=9
+    )
+    write_figure(figure, path)

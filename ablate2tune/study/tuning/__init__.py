@@ -1,0 +1,1 @@
+"""Cells that tune a model: which modules an arm chooses, and what an adapter is worth."""
