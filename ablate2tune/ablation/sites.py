@@ -4,7 +4,7 @@ A site is one tensor of one module; the part of it that an address means is a re
 the last axis, one stream of an output tuple, or the tokens of one stream.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -12,11 +12,11 @@ from torch import nn
 
 from ablate2tune.ablation.streams import TEXT, innermost, joins_text_first, return_names
 from ablate2tune.components.catalogue import Catalogue, Component
-from ablate2tune.components.discovery import PROJECTIONS
+from ablate2tune.components.discovery import closing_linears
 from ablate2tune.components.heads import Stream
 from ablate2tune.components.overrides import BATCH_AXIS
 from ablate2tune.components.selections import Selection, parse
-from ablate2tune.components.tree import descendants, without_adapter
+from ablate2tune.components.tree import LINEARS, is_language_model, widths, without_adapter
 from ablate2tune.errors import UserError
 
 
@@ -105,38 +105,23 @@ def _column_site(
 ) -> Site:
     if selection.kind == "cols":
         module = without_adapter(model.get_submodule(component.address))
-        if not isinstance(module, nn.Linear):
+        if not isinstance(module, LINEARS):
             raise UserError("columns are of Linear projections", where=address)
-        _check(selection.indices, module.out_features, "columns", address)
+        _check(selection.indices, widths(module)[1], "columns", address)
         return Site(component.address, "output", selection.indices)
     if component.role != "feed-forward":
         raise UserError(
             f"its role is {component.role}, which has no neurons", where=address, mend="name an MLP"
         )
     module = model.get_submodule(component.address)
-    inner = {name: part for name, part in descendants(module) if isinstance(part, PROJECTIONS)}
-    parts = list(inner.values())
-    writers = [(n, c) for n, c in inner.items() if isinstance(c, nn.Linear) and _closes(c, parts)]
-    if len(writers) != 1:
+    closing = closing_linears(module)
+    if len(closing) != 1:
         raise UserError(
-            f"{len(writers)} of its Linears could be the one that reads the neurons", where=address
+            f"{len(closing)} of its Linears could be the one that reads the neurons", where=address
         )
-    name, writer = writers[0]
-    _check(selection.indices, writer.in_features, "neurons", address)
+    ((name, writer),) = closing.items()
+    _check(selection.indices, widths(writer)[0], "neurons", address)
     return Site(f"{component.address}.{name}", "input", selection.indices)
-
-
-def _closes(linear: nn.Linear, inner: Sequence[nn.Module]) -> bool:
-    """Whether a Linear maps the hidden width back to the width of the stream.
-
-    The stream's width is what the first projection reads; where both widths agree, the last
-    projection closes.
-    """
-    first = inner[0]
-    if linear is first or not isinstance(first, nn.Linear):
-        return False
-    width = first.in_features
-    return linear.out_features == width and (linear.in_features != width or linear is inner[-1])
 
 
 def _check(indices: tuple[int, ...], count: int, what: str, address: str) -> None:
@@ -173,6 +158,8 @@ def _in_stream(
     if site.only is not None:
         return replace(site, **facts) if site.only == selection.stream else None
     block = model.get_submodule(component.block)
+    if is_language_model(model) and selection.tokens is not None:
+        return replace(site, **facts, only="text")  # all tokens are text
     try:
         names = return_names(innermost(block), 2)
     except UserError:

@@ -24,11 +24,12 @@ TEXT = re.compile(r"encoder|context|text|txt|(^|_)t(_|$)")
 def stream_names(block: nn.Module, output: Any) -> tuple[str, ...]:
     """The block's parameters that its outputs continue, in the order of the outputs.
 
-    A block of `transformers` may return position biases or attention weights after its one stream;
-    these have no name here. A module that only wraps another has the names of that one.
+    A block of `transformers` has one stream, its first parameter; position biases or attention
+    weights that it returns after it have no name here. A module that only wraps another has the
+    names of that one.
     """
     several = isinstance(output, tuple | list)
-    if several and type(block).__module__.startswith("transformers."):
+    if type(block).__module__.startswith("transformers."):
         return (_parameters(type(block))[0],)
     return return_names(innermost(block), len(output) if several else 1)
 

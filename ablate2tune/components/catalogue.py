@@ -10,7 +10,9 @@ from ablate2tune.components.heads import Heads
 from ablate2tune.errors import UserError, did_you_mean
 
 Level = Literal["block", "sublayer", "head", "projection"]
-Role = Literal["block", "attention", "feed-forward", "head", "projection"]
+Role = Literal["block", "attention", "mixer", "feed-forward", "head", "projection"]
+"""A mixer exchanges information between tokens as an attention does, but by other means: a
+state-space model, a recurrence, a convolution."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,12 @@ class Component:
     writers is skipping the block."""
     heads: Heads | str | None = None
     """An attention's heads, or why they cannot be told apart; None for all other parts."""
+    neurons: int | None = None
+    """Hidden neurons of a feed-forward of one Linear in and one out; None for all other parts."""
+    experts: int | None = None
+    """Routed experts of a feed-forward, where it has any."""
+    norms: tuple[str, ...] = ()
+    """Of a block: the names of its norms, which are not ablated."""
     obstacle: str | None = None
     """Why this block or sub-layer cannot be ablated as a whole; None if it can."""
 

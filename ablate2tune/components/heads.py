@@ -12,12 +12,14 @@ from typing import Literal
 
 from torch import nn
 
-from ablate2tune.components.tree import descendants, without_adapter
+from ablate2tune.components.overrides import MIXED_HEADS
+from ablate2tune.components.tree import LINEARS, descendants, widths, without_adapter
 
-COUNTS = ("heads", "num_heads", "n_heads", "num_attention_heads")
+COUNTS = ("num_v_heads", "heads", "num_heads", "n_heads", "num_attention_heads")
 """Names under which attention classes keep the number of query heads."""
 OUT = re.compile(
-    r"to_out(\.0)?|to_add_out|to_out_t|(\w+_)?(out|o)_proj|o|wo|dense|out_layer|\w+_attn_proj|c_proj"
+    r"to_out(\.0)?|to_add_out|to_out_t|(\w+_)?(out|o)_proj(\.linear)?|o|wo|Wo|dense|out_layer"
+    r"|\w+_attn_proj|c_proj"
 )
 """Names of out-projections within an attention."""
 TEXT = re.compile(r"(^|_)(add|txt|t|context|text)(_|$)")
@@ -51,6 +53,9 @@ class Heads:
 
 def find_heads(address: str, attention: nn.Module) -> Heads | str:
     """The heads of an attention, or the reason why they cannot be told apart."""
+    reason = MIXED_HEADS.get(type(attention).__name__)
+    if reason:
+        return reason
     counts = [_integer(attention, name) for name in COUNTS]
     counts.append(_integer(getattr(attention, "config", None), "num_attention_heads"))
     count = next(filter(None, counts), None)
@@ -75,12 +80,12 @@ def find_heads(address: str, attention: nn.Module) -> Heads | str:
     return Heads(count, tuple(sites))
 
 
-def out_projections(attention: nn.Module) -> dict[str, nn.Linear]:
+def out_projections(attention: nn.Module) -> dict[str, nn.Module]:
     """An attention's out-projections by their names in it."""
     return {
         name: module
         for name, module in descendants(attention)
-        if isinstance(module, nn.Linear) and OUT.fullmatch(name)
+        if isinstance(module, LINEARS) and OUT.fullmatch(name)
     }
 
 
@@ -89,7 +94,8 @@ def _integer(module: object, name: str) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
 
 
-def _width(attention: nn.Module, projection: nn.Linear) -> int:
+def _width(attention: nn.Module, projection: nn.Module) -> int:
     """Columns of a projection's input that hold heads; a fused MLP's columns follow them."""
     inner, fused = _integer(attention, "inner_dim"), _integer(attention, "mlp_hidden_dim")
-    return min(inner, projection.in_features) if inner and fused else projection.in_features
+    width, _ = widths(projection)
+    return min(inner, width) if inner and fused else width

@@ -1,4 +1,4 @@
-"""The few block classes that break the rules of discovery (diffusers 0.42), each with the reason.
+"""The few classes that break the rules of discovery (diffusers 0.42, transformers 5.24), and why.
 
 Everything else is derived from the module tree, the forward signatures and the `return` statements.
 """
@@ -13,6 +13,13 @@ NO_HEADS = {
     "LuminaNextDiTBlock": "one out-projection takes the sum of the block's two attentions",
 }
 """Blocks whose attentions' heads are not the columns of a projection's input."""
+
+MIXED_HEADS = {
+    "BitNetAttention": "a norm over all heads lies between them and the out-projection",
+    "DiffLlamaAttention": "its out-projection reads differences of two heads",
+    "MiniMaxLightningAttention": "a norm over all heads lies between them and the out-projection",
+}
+"""Attentions in which the columns of the out-projection's input are no single heads."""
 
 
 def not_residual(block: nn.Module) -> str | None:

@@ -53,12 +53,18 @@ def _run(catalogue: Catalogue, stack: str, run: list[Component]) -> Iterator[str
             facts.append(_plural(part.heads.count, "head"))
         elif part.heads is not None:
             facts.append(f"heads cannot be ablated: {part.heads}")
+        if part.experts:
+            facts.append(_plural(part.experts, "expert"))
+        if part.neurons:
+            facts.append(_plural(part.neurons, "neuron"))
         if not part.writes and part.role != "projection":
             facts.append("feeds a later part")
         yield f"    {part.path[-1]}  {', '.join(facts)}"
         inner = catalogue.children(part)
         if inner:
             yield f"      {', '.join(below.path[-1] for below in inner)}"
+    if first.norms:
+        yield f"    norms, which are not ablated: {', '.join(first.norms)}"
 
 
 def _cost(catalogue: Catalogue) -> str:

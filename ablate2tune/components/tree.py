@@ -9,6 +9,23 @@ from collections.abc import Iterator
 from typing import Any
 
 from torch import nn
+from transformers.pytorch_utils import Conv1D
+
+LINEARS = (nn.Linear, Conv1D)
+"""A Linear, and GPT-2's of the same name in all but its weight, (in, out) instead of (out, in)."""
+
+
+def is_language_model(model: nn.Module) -> bool:
+    """Whether it is a causal language model of transformers: all its tokens are text."""
+    return type(model).__name__.endswith(("ForCausalLM", "LMHeadModel"))
+
+
+def widths(linear: nn.Module) -> tuple[int, int]:
+    """What a Linear reads and what it writes: its columns in and out."""
+    if isinstance(linear, Conv1D):
+        return int(linear.nx), int(linear.nf)
+    assert isinstance(linear, nn.Linear)
+    return linear.in_features, linear.out_features
 
 
 def without_adapter(module: nn.Module) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Pipelines as the stages see them: encode prompts and images, predict, sample.
+"""Models as the stages see them: pipelines (encode, predict, sample) and language models.
 
 `diffusers` loads, encodes, predicts and samples; a class per model family states only what differs
 between families (see docs/models.md).
@@ -10,6 +10,12 @@ from ablate2tune.models.denoiser import Denoiser
 from ablate2tune.models.families.flux import FluxDenoiser
 from ablate2tune.models.family_registry import FAMILIES, serves
 from ablate2tune.models.fit_check import check_fit
+from ablate2tune.models.language_loading import (
+    check_language_model,
+    is_language_model,
+    load_language_model,
+)
+from ablate2tune.models.language_model import LanguageModel
 from ablate2tune.models.model_loading import (
     check_model,
     check_model_path,
@@ -18,6 +24,7 @@ from ablate2tune.models.model_loading import (
     load_denoiser,
     resolve_device,
 )
+from ablate2tune.models.studied import Studied
 
 __all__ = [
     "FAMILIES",
@@ -26,12 +33,17 @@ __all__ = [
     "Conditioning",
     "Denoiser",
     "FluxDenoiser",
+    "LanguageModel",
+    "Studied",
     "check_fit",
+    "check_language_model",
     "check_model",
     "check_model_path",
     "check_trainable",
     "family_of",
+    "is_language_model",
     "load_denoiser",
+    "load_language_model",
     "read_note",
     "resolve_device",
     "serves",

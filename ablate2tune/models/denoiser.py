@@ -14,6 +14,7 @@ from ablate2tune.models.conditioning import Conditioning
 from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.models.one_step import call_defaults, encode_as_called, predict_once
 from ablate2tune.models.schedules import Schedule, sampler_shift, schedule_of, squared_error
+from ablate2tune.models.studied import Studied
 from ablate2tune.progress import Progress
 
 MOVING = "a picture token's position depends on the prompt's length"
@@ -36,7 +37,7 @@ class Tokenised(NamedTuple):
     """Whether padding is kept, perhaps on the left."""
 
 
-class Denoiser:
+class Denoiser(Studied):
     """A pipeline behind the interface that localize, train and compare use.
 
     A family states what `encode_prompt` returns, how latents are laid out, and what it cannot do;
@@ -53,8 +54,6 @@ class Denoiser:
     """Whether the VAE's shift_factor is taken off before scaling."""
     unguided: ClassVar[float | None] = 1.0
     """The call's guidance_scale without guidance; None where it is only an embedding's value."""
-    mean_obstacle: ClassVar[str | None] = None
-    """Why mode `mean` has no meaning; None where every token has a fixed position."""
     train_obstacle: ClassVar[str | None] = "no adapter of this family has been compared yet"
     """Why `train` and `compare` refuse the family; None where they serve it."""
     levels_obstacle: ClassVar[str | None] = None
@@ -81,9 +80,14 @@ class Denoiser:
         return getattr(self.pipe, self.part)
 
     @property
-    def device(self) -> torch.device:
-        """Where the denoiser lies."""
-        return next(self.model.parameters()).device
+    def parts(self) -> dict[str, nn.Module]:
+        """The pipeline's modules."""
+        found = sorted(self.pipe.components.items())
+        return {name: part for name, part in found if isinstance(part, nn.Module)}
+
+    def to(self, device: torch.device | None) -> None:
+        """Move the pipeline to a device."""
+        self.pipe.to(device)
 
     @property
     def dtype(self) -> torch.dtype:
