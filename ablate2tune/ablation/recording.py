@@ -20,16 +20,18 @@ def collect_means(
     addresses: Sequence[str],
     run: Callable[[Means], object],
     spreads: bool = False,
+    means: Means | None = None,
 ) -> Means:
     """Mean activations of components over calibration examples; for blocks, of what they add.
 
     `run` calls the model on the calibration examples; before each forward it sets `sigma_index` of
-    the means that it is given. With `spreads`, the standard deviations are kept as well.
+    the means that it is given. With `spreads`, the standard deviations are kept as well. They are
+    kept in `means`, where these are of another kind.
 
     Raises:
         UserError: an address is no component, or a component was never called.
     """
-    means = Means(spreads)
+    means = Means(spreads) if means is None else means
     with grid_told(model, means), recorded(model, addresses, means.add):
         run(means)
     return means

@@ -37,7 +37,7 @@ class Contrast:
     cluster: str
     """What is drawn, held out and resampled as one: the examples that share a text or a scene."""
     payload: Payload
-    """The picture."""
+    """The picture; or of texts alone, what they were made of."""
     texts: Mapping[Role, str]
     """By role: `true` and `target` always, `control` in all examples of a set or in none."""
     spans: Mapping[Role, Mapping[str, Span]] = field(default_factory=dict)

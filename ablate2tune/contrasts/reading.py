@@ -1,4 +1,4 @@
-"""From a folder to contrasts: each maker says whether a folder is of its kind, and reads it."""
+"""From a folder or file to contrasts: each maker says whether it is of its kind, and reads it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -29,8 +29,8 @@ def read_contrasts(folder: Path) -> Contrasts:
     Raises:
         UserError: there is no such folder, no maker knows it, or what its maker raises.
     """
-    if not folder.is_dir():
-        raise UserError("no such folder", where=str(folder))
+    if not folder.exists():
+        raise UserError("no such folder or file", where=str(folder))
     for maker in MAKERS.values():
         if maker.knows(folder):
             return maker.read(folder)

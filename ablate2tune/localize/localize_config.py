@@ -8,8 +8,10 @@ from pydantic import Field, SerializeAsAny, ValidationError, field_validator, mo
 from ablate2tune.ablation import MODES
 from ablate2tune.ablation.mode import CALIBRATED, NEEDS
 from ablate2tune.errors import UserError
+from ablate2tune.localize.probes.choice_config import ChoiceConfig
 from ablate2tune.localize.probes.generate_config import GenerateConfig
 from ablate2tune.localize.probes.margin_config import MarginConfig
+from ablate2tune.localize.probes.perplexity_config import PerplexityConfig
 from ablate2tune.localize.probes.probe import PROBES
 from ablate2tune.settings import Mark, Positive, Settings, YamlWord
 from ablate2tune.statistics.resampling import check_resamples
@@ -28,6 +30,9 @@ class JointConfig(Settings):
     sufficient: Annotated[float, Field(gt=0, le=1)] | None = None
     """Find a small set of them that keeps this share of the target margin while all the others
     are ablated."""
+    conditions: dict[str, list[str]] = {}
+    """Conditions of your own, by name: addresses or patterns of components that are ablated
+    together, blocks by skip and parts of blocks by `localize.mode`."""
     neighbours: Annotated[int, Field(ge=0)] = 0
     """So many top sub-layers are also ablated together with those next to them in their block."""
 
@@ -65,12 +70,13 @@ class LocalizeConfig(MarginConfig):
 
     probe: str = "margin"
     """What components are ranked by. margin: margins between captions and foils, without sampling;
-    generate: pictures that are sampled without each component and judged; or what an extension
-    adds."""
+    generate: pictures that are sampled without each component and judged; of language models,
+    perplexity: the loss on text, and choice: answers against foils; or what an extension adds."""
     contrasts: Annotated[Path | None, Mark.CONTENT] = None
     """Folder of examples that state a capability by a true text and a foil: pictures and a
     contrasts.jsonl of your own (docs/contrasts.md), or another rendered set; by default the
-    rendered scenes of the recipe."""
+    rendered scenes of the recipe. For the probe choice: a choices.jsonl, or its folder
+    (docs/language-models.md)."""
     own: OwnImagesConfig = OwnImagesConfig()
     """The model's own pictures."""
     calibration_groups: Positive = 64
@@ -113,6 +119,10 @@ class LocalizeConfig(MarginConfig):
     """So many top components are shown at work: pictures drawn with and without each."""
     generate: GenerateConfig = GenerateConfig()
     """The probe `generate`."""
+    perplexity: PerplexityConfig = PerplexityConfig()
+    """The probe `perplexity`, of language models."""
+    choice: ChoiceConfig = ChoiceConfig()
+    """The probe `choice`, of language models."""
     sections: dict[str, SerializeAsAny[Settings]] = {}
     """Of probes that extensions add; each is written in `localize` under its probe's name."""
     joint: JointConfig = JointConfig()

@@ -35,12 +35,12 @@ from ablate2tune.localize.ranking.ranking_figures import write_csv, write_heatma
 from ablate2tune.localize.ranking.ranking_file import NO_SKILL, RANKED, SCHEMA, Ranking
 from ablate2tune.localize.ranking.row import Row
 from ablate2tune.localize.ranking.trust import trust
-from ablate2tune.models import Denoiser
+from ablate2tune.models import Denoiser, Studied
 from ablate2tune.progress import Progress
 
 
 def localize(
-    denoiser: Denoiser,
+    studied: Studied,
     contrasts: Sequence[Contrast],
     config: LocalizeConfig,
     seed: int,
@@ -58,7 +58,7 @@ def localize(
     ends with the same ranking.
 
     Args:
-        denoiser: the model.
+        studied: the model.
         contrasts: the training ones are used.
         config: the probe and its section, modes, statistics.
         seed: of the groups, the noise and the resampling.
@@ -74,14 +74,16 @@ def localize(
             family whose tokens have no fixed positions, or what the probe raises.
     """
     # 1) Choose and encode; whether the conditioning carries the distinction comes first.
-    check_mode(denoiser, config.mode)
-    split, notes = _choose(denoiser, contrasts, config, seed, judging is not None)
-    sweep = open_sweep(denoiser, split, config, seed, folder, on_progress, cache, judging)
+    check_mode(studied, config.mode)
+    split, notes = _choose(studied, contrasts, config, seed, judging is not None)
+    sweep = open_sweep(studied, split, config, seed, folder, on_progress, cache, judging)
     takes = sweep.probe.takes
     information: dict[str, Any] | None = None
     if "information" in takes:
         everyone = [*split.measured, *split.calibration]
-        information = check_information(denoiser, everyone, draws(config, seed)).as_dict()
+        information = check_information(
+            sweep.probe.denoiser, everyone, draws(config, seed)
+        ).as_dict()
         if sweep.processes.is_first:
             files.write_json(folder / "information.json", information)
 
@@ -89,7 +91,7 @@ def localize(
     sweep.plan(sweep.baseline_cost)
     analysis = sweep.baseline()
     if not analysis.has_skill and config.rank_by != "gradient":
-        nothing = Ranked(denoiser, sweep, analysis, [], [], split, information, folder)
+        nothing = Ranked(studied, sweep, analysis, [], [], split, information, folder)
         findings = explore(nothing)
         return finish_ranking(
             folder, sweep, analysis, information, notes, {}, [], {}, None, findings
@@ -166,7 +168,7 @@ def localize(
 
     # 7) What follows the ranking: pictures of it, token positions, joint conditions, the set.
     parts = [block for block, _ in blocks]
-    ranked = Ranked(denoiser, sweep, analysis, rows, parts, split, information, folder)
+    ranked = Ranked(studied, sweep, analysis, rows, parts, split, information, folder)
     findings = explore(ranked)
     by_ablation = analysis.has_skill and config.rank_by in ("impact", "specificity")
     more = {}
@@ -188,7 +190,7 @@ def localize(
 
 
 def open_sweep(
-    denoiser: Denoiser,
+    studied: Studied,
     split: Split,
     config: LocalizeConfig,
     seed: int,
@@ -198,17 +200,17 @@ def open_sweep(
     judging: Judging | None = None,
 ) -> Sweep[Any]:
     """The sweep of the recipe's probe in a folder; arguments as for `localize`."""
-    processes = Processes(denoiser)
+    processes = Processes(studied)
     texts = len(split.measured[0].texts) if split.measured else TEXTS
     levels = Levels(config.sigmas, config.noises, seed, config.batch_size, texts)
-    model = model_hash(denoiser)
+    model = model_hash(studied)
     section, directions = config.section(), config.directions
-    setting = Setting(denoiser, split, section, levels, model, folder, judging, cache, directions)
+    setting = Setting(studied, split, section, levels, model, folder, judging, cache, directions)
     return Sweep(PROBES[config.probe](setting), config, folder, processes, on_progress)
 
 
 def _choose(
-    denoiser: Denoiser,
+    studied: Studied,
     contrasts: Sequence[Contrast],
     config: LocalizeConfig,
     seed: int,
@@ -216,9 +218,9 @@ def _choose(
 ) -> tuple[Split, list[str]]:
     """The scenes to measure and to calibrate on, and what to tell the user about the choice."""
     notes: list[str] = []
-    if MODES[config.mode].restores:
+    if MODES[config.mode].restores and isinstance(studied, Denoiser):
         training = [contrast for contrast in contrasts if contrast.split == TRAINING]
-        contrasts = of_equal_length(denoiser, training)
+        contrasts = of_equal_length(studied, training)
         kept, groups = ({contrast.cluster for contrast in part} for part in (contrasts, training))
         notes.append(
             f"patching: {len(kept)} of {len(groups)} contrast groups have captions and foils of "

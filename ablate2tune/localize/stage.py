@@ -16,7 +16,15 @@ from ablate2tune.localize.ranking.ranking_figures import table
 from ablate2tune.localize.ranking.ranking_file import Ranking
 from ablate2tune.localize.scout.scout_training import scout_config
 from ablate2tune.localize.scout.scouting import localize_by_scout
-from ablate2tune.models import check_fit, check_model, check_trainable, load_denoiser
+from ablate2tune.models import (
+    check_fit,
+    check_language_model,
+    check_model,
+    check_trainable,
+    is_language_model,
+    load_denoiser,
+    load_language_model,
+)
 from ablate2tune.progress import Progress
 from ablate2tune.recipe import Recipe
 from ablate2tune.scenes.dataset.caption_rates import kept_rates, read_rates
@@ -38,6 +46,8 @@ def needs(recipe: Recipe) -> Needs:
 def needs_scenes(recipe: Recipe) -> bool:
     """Whether rendered scenes are read: measured, taught, calibrated on, or shown to the judge."""
     asked, config = needs(recipe), recipe.localize
+    if PROBES[config.probe].language:
+        return False
     measured = bool(asked.groups) or config.calibrated_groups > 0
     return asked.judge or _scouts(recipe) or (measured and config.contrasts is None)
 
@@ -47,14 +57,31 @@ def _scouts(recipe: Recipe) -> bool:
 
 
 def check(recipe: Recipe) -> None:
-    """Refuse a model, a device or a folder that is not there, or a family that cannot be taught."""
-    if _scouts(recipe):
+    """Refuse a model, a device or examples that are not there, or a family that can't be taught."""
+    folder = recipe.localize.contrasts
+    probe = PROBES[recipe.localize.probe]
+    if probe.language:
+        check_language_model(recipe.model)
+        needs(recipe)
+        if folder is None and not probe.reads_own:
+            raise UserError(
+                f"probe {probe.name} has no examples",
+                where="localize.contrasts",
+                mend="set it to a choices.jsonl (docs/language-models.md)",
+            )
+    elif is_language_model(recipe.model.path):
+        raise UserError(
+            f"probe {probe.name} measures pictures, and this is a language model",
+            where=f"model.path = {recipe.model.path}",
+            mend="set localize.probe to perplexity or choice",
+        )
+    elif _scouts(recipe):
         check_trainable(
             recipe.model, "localize.rank_by=scout", mend="set localize.rank_by=impact or gradient"
         )
-    check_model(recipe.model)
-    folder = recipe.localize.contrasts
-    if folder and not folder.is_dir():
+    else:
+        check_model(recipe.model)
+    if folder and not folder.exists():
         raise UserError("no such folder", where=f"localize.contrasts = {folder}")
 
 
@@ -96,6 +123,8 @@ def rank(
         UserError: what reading and judging the examples, `localize` and `localize_on_own` raise.
     """
     config, compare, seed = recipe.localize, recipe.compare, recipe.seed
+    if PROBES[config.probe].language:
+        return [_rank_text(recipe, folder, on_progress)]
     records = read_dataset(recipe.data_folder) if needs_scenes(recipe) else []
     given = config.contrasts
     contrasts = read_contrasts(given) if given else scene_contrasts(records)
@@ -116,6 +145,18 @@ def rank(
     assert judge is not None, "own pictures are judged"
     found = localize_on_own(*arguments, judge, on_progress, recipe.means_folder)
     return [found.primary, *([found.own] if found.own else [])]
+
+
+def _rank_text(recipe: Recipe, folder: Path, on_progress: Progress | None) -> Ranking:
+    """Rank the components of a language model."""
+    config = recipe.localize
+    model, probe = load_language_model(recipe.model), PROBES[config.probe]
+    if probe.reads_own:
+        examples = probe.own_examples(config.section(), model)
+    else:
+        assert config.contrasts is not None, "`check` has refused this"
+        examples = read_contrasts(config.contrasts).of(TRAINING)
+    return localize(model, examples, config, recipe.seed, folder, on_progress)
 
 
 def work(job: Job) -> None:

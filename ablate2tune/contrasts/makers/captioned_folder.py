@@ -120,11 +120,16 @@ def _spans(row: UserRow, texts: Mapping[Role, str]) -> dict[Role, dict[str, Span
             what = "is no object" if key in roles else f"belongs to none of {', '.join(roles)}"
             raise UserError(f"spans of {key!r} {what}", where=row.where, mend=SPANS)
         text = texts[roles[key]]
-        found[roles[key]] = {name: _span(row, name, x, text) for name, x in phrases.items()}
+        found[roles[key]] = {name: span_of(row, name, x, text) for name, x in phrases.items()}
     return found
 
 
-def _span(row: UserRow, name: str, phrase: Any, text: str) -> Span:
+def span_of(row: UserRow, name: str, phrase: Any, text: str) -> Span:
+    """The place of a phrase in a text, given as words that come once, or as [start, end).
+
+    Raises:
+        UserError: it is neither.
+    """
     if isinstance(phrase, str):
         found = [m.span() for m in re.finditer(rf"(?<!\w){re.escape(phrase)}(?!\w)", text)]
         if not phrase or len(found) != 1:

@@ -17,7 +17,7 @@ from ablate2tune.localize.margins.encoded_examples import Split
 from ablate2tune.localize.measuring.sweep import Sweep
 from ablate2tune.localize.ranking.ranking import Analysis
 from ablate2tune.localize.ranking.row import Row
-from ablate2tune.models import Denoiser
+from ablate2tune.models import Denoiser, Studied
 from ablate2tune.registry import Registry
 
 
@@ -43,7 +43,8 @@ class Finding(NamedTuple):
 class Ranked:
     """A ranking that is there, and what a finding may follow it up with."""
 
-    denoiser: Denoiser
+    studied: Studied
+    """The model."""
     sweep: Sweep[Any]
     analysis: Analysis
     rows: list[Row]
@@ -56,6 +57,11 @@ class Ranked:
     """What information.json holds, where the probe contrasts captions."""
     folder: Path
     """Of the stage."""
+
+    @property
+    def denoiser(self) -> Denoiser:
+        """The model, for findings about pictures."""
+        return self.sweep.probe.denoiser
 
     @property
     def config(self) -> LocalizeConfig:

@@ -4,6 +4,7 @@ They come after the ranking and never change it; their rows are in `follow-up.js
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,8 @@ from ablate2tune.components.selections import parse
 from ablate2tune.localize.margins.caption_losses import Margins
 from ablate2tune.localize.measuring.condition import BASELINE, Condition
 from ablate2tune.localize.measuring.sweep import Sweep
-from ablate2tune.localize.probes.margin import MarginProbe
+from ablate2tune.localize.probes.figure import Figure
+from ablate2tune.localize.probes.probe import Probe
 from ablate2tune.statistics.clusters import Clusters, Interval
 
 GROUPS = 48
@@ -24,7 +26,7 @@ other."""
 class FollowUp:
     """Measures conditions on a share of the contrast groups and compares them in pairs."""
 
-    def __init__(self, sweep: Sweep[MarginProbe], groups: Clusters):
+    def __init__(self, sweep: Sweep[Probe[Any]], groups: Clusters):
         """Choose the groups; nothing is measured yet.
 
         Args:
@@ -37,7 +39,7 @@ class FollowUp:
         self._place = {part.address: i for i, part in enumerate(sweep.catalogue)}
 
     @property
-    def sweep(self) -> Sweep[MarginProbe]:
+    def sweep(self) -> Sweep[Probe[Any]]:
         """The sweep that is followed up."""
         return self._sweep
 
@@ -71,8 +73,16 @@ class FollowUp:
     def margins(self, condition: Condition) -> Margins:
         """Figures of a measured condition, mean over noise levels: (n,); nan elsewhere."""
         found = self._sweep.followed_up[condition]
-        unmeasured = {"control": np.full(len(self._sweep), np.nan)}
-        return Margins(**unmeasured | {name: values.mean(1) for name, values in found.items()})
+        by_role = {role: np.full(len(self._sweep), np.nan) for role in Margins._fields}
+        for role, figure in self._by_role.items():
+            sign = 1 if figure.higher_is_better else -1
+            by_role[role] = sign * found[figure.name].mean(1)
+        return Margins(**by_role)
+
+    @property
+    def _by_role(self) -> dict[str, Figure]:
+        """The figures that have a role, by it."""
+        return {figure.role: figure for figure in self._sweep.probe.figures if figure.role}
 
     def impacts(self, condition: Condition) -> Margins:
         """Baseline minus ablated, (n,) each; nan where not measured."""
@@ -94,8 +104,7 @@ class FollowUp:
 
     def means(self, margins: Margins) -> dict[str, Interval | None]:
         """The means of the figures that were measured, with intervals, by name."""
-        names = [figure.name for figure in self._sweep.probe.figures]
-        return {name: self.mean(getattr(margins, name)) for name in names}
+        return {role: self.mean(getattr(margins, role)) for role in self._by_role}
 
     def share(
         self, values: np.ndarray, whole: np.ndarray, groups: Sequence[str] | None = None

@@ -16,7 +16,7 @@ from torch import Tensor
 from ablate2tune.contrasts.contrast import Role
 from ablate2tune.localize.margins.encoded_examples import Examples
 from ablate2tune.localize.measuring.condition import Condition
-from ablate2tune.models import Conditioning, Denoiser
+from ablate2tune.models import Conditioning, Denoiser, Studied
 from ablate2tune.seeding import seed_for, torch_generator
 
 GUIDANCE = 1.0
@@ -99,6 +99,11 @@ class Batch:
         if self.other is None:
             raise ValueError("the batch was made without other captions")
         return replace(self, conditioning=self.other, other=None, donors=None)
+
+    def losses(self, studied: Studied) -> Tensor:
+        """The loss of every row, (rows,), as the model now is (`batch_loss`)."""
+        assert isinstance(studied, Denoiser), "rows of latents are a denoiser's"
+        return batch_loss(studied, self)
 
     def repeat(self, copies: int) -> "Batch":
         """The rows, `copies` times in turn; what the modes take rows from stays one copy."""

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ablate2tune.localize.margins.caption_losses import Batch, batch_loss
+from ablate2tune.localize.margins.caption_losses import Batch
 from ablate2tune.localize.measuring.engine import Engine
 
 
@@ -76,7 +76,7 @@ def _gradients(
     engine.means.sigma_index = batch.level
     evaluations = engine.evaluations
     with torch.enable_grad(), engine.blocks.running():
-        loss = batch_loss(engine.denoiser, batch)
+        loss = batch.losses(engine.denoiser)
         found = torch.autograd.grad((sign * loss).sum(), weights, allow_unused=True)
     engine.blocks.evaluations += 2 * (engine.evaluations - evaluations)
     return found
@@ -144,7 +144,7 @@ def slopes(
     evaluations = engine.evaluations
     try:
         with torch.enable_grad(), engine.blocks.running():
-            loss = batch_loss(engine.denoiser, batch[:rows])
+            loss = batch[:rows].losses(engine.denoiser)
             outputs = [output for _, _, output in seen]
             gradients = torch.autograd.grad((sign * loss).sum(), outputs, allow_unused=True)
     finally:

@@ -28,20 +28,20 @@ from ablate2tune.localize.margins.encoded_examples import Examples, encode
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.measuring.engine import Engine
 from ablate2tune.localize.measuring.sweep_identity import PROBE
-from ablate2tune.models import Denoiser
+from ablate2tune.models import Denoiser, Studied
 
 SCHEMA = "ablate2tune/means/3"
 
 
-def check_mode(denoiser: Denoiser, mode: str) -> None:
+def check_mode(studied: Studied, mode: str) -> None:
     """Refuse means where they have no meaning.
 
     Raises:
         UserError: a mode that needs means, on a family whose tokens have no fixed positions.
     """
-    if MODES[mode].needs & {"means", "spreads"} and denoiser.mean_obstacle:
+    if MODES[mode].needs & {"means", "spreads"} and studied.mean_obstacle:
         raise UserError(
-            f"{denoiser.mean_obstacle}, so a mean per position has no meaning",
+            f"{studied.mean_obstacle}, so a mean per position has no meaning",
             where=f"localize.mode = {mode}",
             mend="set localize.mode=zero",
         )

@@ -4,6 +4,7 @@ Both can be switched off; the answers agree up to the rounding of another batch 
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -13,29 +14,74 @@ from ablate2tune.ablation import MODES, Means, Support, ablated_rows, recorded
 from ablate2tune.components import discover
 from ablate2tune.components.selections import parse
 from ablate2tune.errors import UserError
-from ablate2tune.localize.margins.caption_losses import Batch, batch_loss
 from ablate2tune.localize.measuring.condition import BASELINE, Condition
 from ablate2tune.localize.measuring.replay import Blocks, Trace
-from ablate2tune.models import Denoiser
+from ablate2tune.models import Studied
 from ablate2tune.models.out_of_memory import within_memory
 
 
+class Batch(Protocol):
+    """Rows for one forward, and what some modes take rows from."""
+
+    @property
+    def level(self) -> int:
+        """The noise level that means are of; 0 where there is one."""
+        ...
+
+    @property
+    def donors(self) -> Any:
+        """For mode resample: other examples whose activations the rows get, row by row."""
+        ...
+
+    @property
+    def row_seeds(self) -> Sequence[int]:
+        """For modes that draw: a seed for each row."""
+        ...
+
+    @property
+    def tokens(self) -> Mapping[str, Tensor]:
+        """Text positions by name: bool, (rows, tokens)."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: slice, /) -> Self: ...
+
+    def repeat(self, copies: int) -> Self:
+        """The rows, `copies` times in turn."""
+        ...
+
+    def under_other_captions(self) -> Self:
+        """For modes that patch: the same examples under their other texts."""
+        ...
+
+    def losses(self, studied: Any) -> Tensor:
+        """The loss of every row, (rows,), as the model now is."""
+        ...
+
+
 class Engine:
-    """Runs a denoiser under conditions and counts what that takes."""
+    """Runs a model under conditions and counts what that takes."""
 
     def __init__(
-        self, denoiser: Denoiser, batch_size: int, prefix_reuse=True, batch_conditions=True
+        self,
+        denoiser: Studied,
+        batch_size: int,
+        prefix_reuse=True,
+        batch_conditions=True,
+        means: Means | None = None,
     ):
         """Nothing is computed yet.
 
         Args:
             denoiser: the model.
-            batch_size: latents per forward; several conditions share one where they fit.
+            batch_size: rows per forward; several conditions share one where they fit.
             prefix_reuse: compute the blocks before an ablated one once per batch.
             batch_conditions: let conditions share a forward.
+            means: where means are kept, if they are of another kind.
         """
         self.denoiser = denoiser
-        self.means = Means()
+        self.means = Means() if means is None else means
         """What modes that need means replace outputs by."""
         self.directions: dict[str, Tensor] = {}
         """What modes that need directions take out, by address."""
@@ -175,7 +221,7 @@ class Engine:
 
     def _run(self, batch: Batch) -> np.ndarray:
         self.means.sigma_index = batch.level
-        return batch_loss(self.denoiser, batch).double().cpu().numpy()
+        return batch.losses(self.denoiser).double().cpu().numpy()
 
     def _start(self, condition: Condition, places: Mapping[str, int]) -> int:
         """How many blocks, by their places in the order of calls, need not be computed.

@@ -9,7 +9,7 @@ from accelerate.utils import gather_object
 
 from ablate2tune import files
 from ablate2tune.localize.measuring.row_file import Rows
-from ablate2tune.models import Denoiser
+from ablate2tune.models import Studied
 
 R = TypeVar("R", bound=Rows)
 
@@ -21,13 +21,13 @@ class Processes:
     writes the stage's files; the others append to a file of their own until the first has them.
     """
 
-    def __init__(self, denoiser: Denoiser):
+    def __init__(self, studied: Studied):
         """Join the launcher's processes and move the model to this one's device."""
         self.index, self.count = 0, 1
         if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-            state = PartialState(cpu=denoiser.device.type == "cpu")
+            state = PartialState(cpu=studied.device.type == "cpu")
             self.index, self.count = state.process_index, state.num_processes
-            denoiser.pipe.to(state.device)
+            studied.to(state.device)
 
     @property
     def is_first(self) -> bool:

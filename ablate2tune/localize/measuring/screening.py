@@ -19,7 +19,7 @@ from ablate2tune.ablation.edits import Edit
 from ablate2tune.ablation.hooks import Call, hooked
 from ablate2tune.ablation.sites import sites_of
 from ablate2tune.components import discover
-from ablate2tune.localize.margins.caption_losses import Batch, batch_loss
+from ablate2tune.localize.margins.caption_losses import Batch
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.measuring.engine import Engine
 from ablate2tune.models.out_of_memory import within_memory
@@ -104,7 +104,7 @@ def _estimate(
         hooked(engine.denoiser.model, [(address, watch(address)) for address in by_address]),
         engine.blocks.running(),
     ):
-        loss = batch_loss(engine.denoiser, tracked)
+        loss = tracked.losses(engine.denoiser)
         loss.sum().backward()
     engine.blocks.evaluations += engine.evaluations - evaluations
     exact = loss.detach().double().cpu().numpy()

@@ -51,7 +51,7 @@ class Sweep(Generic[P]):
         self._began = time.perf_counter()
         self.probe, self.config, self.processes = probe, config, processes
         self.seed = probe.setting.seed
-        self.catalogue: Catalogue = discover(probe.denoiser.model)
+        self.catalogue: Catalogue = discover(probe.setting.studied.model)
         identity = probe.identity()
         if config.directions:
             identity["directions"] = files.content_hash(config.directions)
@@ -305,9 +305,12 @@ class Sweep(Generic[P]):
         return found
 
     def calibrate(self, conditions: Sequence[Condition]) -> None:
-        """Make the probe ready for the conditions that are not measured yet."""
-        missing = [condition for condition in conditions if condition not in self.results]
-        self.probe.prepare(missing, write=self.processes.is_first)
+        """Make the probe ready for conditions, unless all of them are measured.
+
+        A chunk that lacks any row is run again under all of them, also under those that lack none.
+        """
+        if not all(condition in self.results for condition in conditions):
+            self.probe.prepare(conditions, write=self.processes.is_first)
 
     def cost_dict(self) -> dict[str, Any]:
         """What this process spent, as in `cost.json`; rows that were on disk cost nothing."""

@@ -14,7 +14,7 @@ from ablate2tune import files
 from ablate2tune.contrasts.contrast import Contrast, contrasts_hash
 from ablate2tune.errors import UserError
 from ablate2tune.localize.margins.caption_losses import Levels
-from ablate2tune.models import Denoiser
+from ablate2tune.models import Studied
 
 SCHEMA = "ablate2tune/identity/2"
 PROBE = 1
@@ -23,17 +23,13 @@ RUNTIME = {"path", "device", "trust_remote_code", "guidance_scale"}
 """Keys of the recipe's model that no margin depends on."""
 
 
-def model_hash(denoiser: Denoiser) -> str:
-    """Hash of everything that a margin depends on in a pipeline.
+def model_hash(studied: Studied) -> str:
+    """Hash of everything that a probe's figures depend on in a pipeline or a language model.
 
     That is every module's class, configuration and weights, and the recipe's image size, prompt
     length and dtype. A tensor on the meta device counts by its shape.
     """
-    modules = {
-        name: part
-        for name, part in sorted(denoiser.pipe.components.items())
-        if isinstance(part, nn.Module)
-    }
+    modules = studied.parts
     tensors = [
         (f"{name}.{key}", tensor)
         for name, module in modules.items()
@@ -42,7 +38,7 @@ def model_hash(denoiser: Denoiser) -> str:
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         hashes = list(pool.map(lambda pair: _tensor_hash(pair[1]), tensors))
     return files.content_hash(
-        denoiser.config.model_dump(mode="json", exclude=RUNTIME),
+        studied.config.model_dump(mode="json", exclude=RUNTIME),
         {name: [type(module).__name__, _config(module)] for name, module in modules.items()},
         [[name, found] for (name, _), found in zip(tensors, hashes, strict=True)],
     )

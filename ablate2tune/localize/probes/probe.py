@@ -17,6 +17,7 @@ import numpy as np
 from ablate2tune.ablation import Verification, verify
 from ablate2tune.compare.judges.judging import Judging, judge_hash
 from ablate2tune.components import Component
+from ablate2tune.contrasts.contrast import Contrast
 from ablate2tune.localize.margins.caption_losses import Levels
 from ablate2tune.localize.margins.encoded_examples import Split
 from ablate2tune.localize.measuring.activation_means import Calibration
@@ -26,7 +27,7 @@ from ablate2tune.localize.measuring.results import Values
 from ablate2tune.localize.measuring.sweep_identity import sweep_identity
 from ablate2tune.localize.probes.figure import Figure
 from ablate2tune.localize.sampling import AblatedSampling, run_once
-from ablate2tune.models import Denoiser
+from ablate2tune.models import Denoiser, LanguageModel, Studied
 from ablate2tune.progress import Progress
 from ablate2tune.registry import Registry
 from ablate2tune.settings import Settings
@@ -51,7 +52,8 @@ class Needs(NamedTuple):
 class Setting(Generic[C]):
     """What a probe measures on and with."""
 
-    denoiser: Denoiser
+    studied: Studied
+    """The model."""
     split: Split
     """Examples to measure and examples to calibrate on."""
     config: C
@@ -68,6 +70,18 @@ class Setting(Generic[C]):
     """Folder of calibrated means, shared between runs."""
     directions: Path | None = None
     """File of directions, for a mode that takes them out; learnt by default."""
+
+    @property
+    def denoiser(self) -> Denoiser:
+        """The model, for probes of pictures."""
+        assert isinstance(self.studied, Denoiser), "the stage refuses other models"
+        return self.studied
+
+    @property
+    def language_model(self) -> LanguageModel:
+        """The model, for probes of text."""
+        assert isinstance(self.studied, LanguageModel), "the stage refuses other models"
+        return self.studied
 
     @property
     def seed(self) -> int:
@@ -111,6 +125,10 @@ class Probe(ABC, Generic[C]):
     shares: ClassVar[bool] = False
     """Whether conditions that are measured together share work, such as the baseline's blocks. If
     not, each is measured alone, and one that cannot be measured is left out."""
+    language: ClassVar[bool] = False
+    """Whether it measures language models on text; if not, pipelines on pictures."""
+    reads_own: ClassVar[bool] = False
+    """Whether it measures examples that it reads by itself (`own_examples`)."""
     samples: ClassVar[bool] = True
     """Whether the model runs over the steps of a sampler, so that not every mode is possible."""
     races: ClassVar[bool] = False
@@ -125,8 +143,22 @@ class Probe(ABC, Generic[C]):
     def __init__(self, setting: Setting[C]):
         """Nothing is computed yet."""
         self.setting = setting
-        self.denoiser = setting.denoiser
         self.counted: float = 0
+
+    @property
+    def denoiser(self) -> Denoiser:
+        """The model, for probes of pictures."""
+        return self.setting.denoiser
+
+    @classmethod
+    def own_examples(cls, config: Any, studied: Studied) -> list[Contrast]:
+        """Examples that the probe reads by itself.
+
+        Args:
+            config: its section.
+            studied: the model.
+        """
+        raise NotImplementedError(f"probe {cls.name} measures the recipe's examples")
 
     @classmethod
     @abstractmethod
@@ -169,7 +201,7 @@ class Probe(ABC, Generic[C]):
             **sweep_identity(setting.model, split.measured, split.calibration, setting.levels),
             "probe": f"{self.name}/{self.version}",
             "section": setting.config.decisive(),
-            "guidance_scale": self.denoiser.config.guidance_scale,
+            "guidance_scale": self.setting.studied.config.guidance_scale,
             "judge": judge_hash(judging) if judging else None,
         }
 

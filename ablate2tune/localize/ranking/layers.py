@@ -16,13 +16,15 @@ SCHEMA = "ablate2tune/layers/1"
 def layers_data(ranking: dict[str, Any], catalogue: Catalogue) -> dict[str, Any]:
     """What the picture shows: each figure over the blocks, a line per kind of component.
 
+    Heads have a picture of their own (`findings.head_table`).
+
     Args:
         ranking: the contents of ranking.json, of a probe whose figures are shown themselves.
         catalogue: the model's components, for the order of the blocks.
     """
     blocks = [block.address for block in catalogue.blocks]
     lines: dict[str, dict[str, dict[str, Any]]] = {}
-    for row in ranking["components"]:
+    for row in (row for row in ranking["components"] if row["level"] != "head"):
         block = catalogue[row["address"]].block
         kind = row["address"].removeprefix(block).lstrip(".") or "block"
         lines.setdefault(kind, {})[block] = row["values"]

@@ -43,7 +43,7 @@ class Ranking:
             title = next(f["title"] for f in self.data["figures"] if f["name"] == figure)
             lines.append(
                 f"no skill to localize: the model's {title} is {found['value']:.2e} "
-                f"[{found['low']:.2e}, {found['high']:.2e}] over {found['n']} images, "
+                f"[{found['low']:.2e}, {found['high']:.2e}] over {found['n']} examples, "
                 "which is not above zero; nothing was ablated"
             )
         elif "control" not in self.data["baseline"] and self.data["probe"] == "margin":

@@ -79,7 +79,7 @@ def run(tiny_flux, tmp_path):
             files.write_json(folder / "identity.json", {"schema": "made-up/1"})
             (folder / "results.jsonl").write_text("".join(rows))
         config = LocalizeConfig(bootstrap=60)
-        probe = MadeUpProbe(SimpleNamespace(denoiser=tiny_flux, seed=1))  # type: ignore[arg-type]
+        probe = MadeUpProbe(SimpleNamespace(studied=tiny_flux, seed=1))  # type: ignore[arg-type]
         sweep = Sweep(probe, config, folder, Processes(tiny_flux))
         analysis = sweep.baseline()
         kept, _ = sweep.run(measured, budget=18.0 * len(measured))

@@ -1,0 +1,1 @@
+"""What the probes of language models share: sequences, batches, means, the probe's base."""
