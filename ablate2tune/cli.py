@@ -1,4 +1,4 @@
-"""The command line: arguments in, exit code out. All work is in `stages` and `testbed`."""
+"""The command line: arguments in, exit code out. All work is in the packages that it calls."""
 
 import os
 import shlex
@@ -166,8 +166,11 @@ def export_data(
 @app.command()
 def localize(recipe: RecipeArgument, overrides: Overrides = None) -> None:
     """Rank blocks and sub-layers by ablation (also under `accelerate launch`)."""
+    from ablate2tune.models import is_language_model
+
     terminal = _run("localize", recipe, overrides)
-    terminal.say(_next("train", recipe, overrides))
+    if not is_language_model(_recipe(recipe, overrides).model.path):  # those are not trained yet
+        terminal.say(_next("train", recipe, overrides))
 
 
 @app.command()
@@ -181,6 +184,81 @@ def train(recipe: RecipeArgument, overrides: Overrides = None) -> None:
 def compare(recipe: RecipeArgument, overrides: Overrides = None) -> None:
     """Compare arms on the same prompts and seeds: before and after, or any others."""
     _run("compare", recipe, overrides)
+
+
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL", help="A folder, a hub name, or a .gguf file.")
+]
+Ablate = Annotated[
+    list[str] | None,
+    typer.Option("--ablate", metavar="ADDRESS[=MODE]", help="What to take out; may be repeated."),
+]
+Device = Annotated[str, typer.Option(help="auto, cpu, mps, cuda or cuda:N.")]
+Dtype = Annotated[str, typer.Option(help="float32, bfloat16 or float16.")]
+
+
+@app.command("try")
+def try_out(
+    model: Model,
+    ablate: Ablate = None,
+    prompt: Annotated[list[str] | None, typer.Option(help="May be repeated.")] = None,
+    tokens: Annotated[int, typer.Option(min=1, help="Of each text at most.")] = 40,
+    out: Annotated[Path | None, typer.Option(help="The picture to write, of a pipeline.")] = None,
+    size: Annotated[int, typer.Option(min=8, help="Of pictures, in pixels.")] = 512,
+    steps: Annotated[int, typer.Option(min=1, help="Sampling steps of pictures.")] = 20,
+    seed: Annotated[int, typer.Option(min=0, help="Of the pictures' noise.")] = 0,
+    dtype: Dtype = "float32",
+    device: Device = "auto",
+) -> None:
+    """Show a model's text or pictures with and without some components."""
+    from ablate2tune.try_out.command import run as show
+
+    show(
+        model, ablate or [], prompt or [], Terminal(), tokens, out, size, steps, seed, dtype, device
+    )
+
+
+@app.command()
+def direction(
+    model: Model,
+    one: Annotated[Path, typer.Option(help="Prompts, a line each; or a .jsonl.")],
+    other: Annotated[Path, typer.Option(help="Prompts without what the first have.")],
+    out: Annotated[Path, typer.Option(help="The safetensors file to write.")],
+    device: Device = "auto",
+) -> None:
+    """Find the direction of a language model's stream that tells two sets of prompts apart."""
+    from ablate2tune.bake.command import find
+
+    find(model, one, other, out, Terminal(), device)
+
+
+@app.command()
+def bake(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL|YAML", help="A folder, a hub name, a .gguf file; or all of it in a file."
+        ),
+    ],
+    out: Annotated[Path | None, typer.Option(help="The new folder.")] = None,
+    ablate: Ablate = None,
+    project_out: Annotated[
+        str | None,
+        typer.Option(metavar="FILE[:NAME]", help="A direction to take out of all writes."),
+    ] = None,
+    prune: Annotated[bool | None, typer.Option(help="Delete skipped layers.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, mps, cuda or cuda:N.")] = None,
+) -> None:
+    """Write ablations into a language model's weights: a stock checkpoint."""
+    from ablate2tune.bake.command import read_job
+    from ablate2tune.bake.command import run as write
+
+    typed = {
+        "ablate": ablate, "project_out": project_out, "prune": prune, "dtype": dtype,
+        "device": device, "out": out,
+    }  # fmt: skip
+    write(read_job(model, {key: value for key, value in typed.items() if value}), Terminal())
 
 
 @app.command()

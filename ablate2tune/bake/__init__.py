@@ -1,0 +1,1 @@
+"""Writing an ablation into a checkpoint, so that it holds without this package."""

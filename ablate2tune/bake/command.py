@@ -1,0 +1,121 @@
+"""`ablate2tune bake`: from what was typed to a checkpoint."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from ablate2tune.ablation.directions import load_directions
+from ablate2tune.ablation.specs import read_ablations
+from ablate2tune.bake.bake_config import BakeConfig
+from ablate2tune.bake.baking import bake
+from ablate2tune.bake.checkpoint import check_out, gguf_command, write_checkpoint
+from ablate2tune.bake.finding_direction import find_direction, read_prompts, write_direction
+from ablate2tune.components import discover
+from ablate2tune.errors import UserError, did_you_mean
+from ablate2tune.models import load_language_model
+from ablate2tune.models.model_config import ModelConfig
+from ablate2tune.progress import Terminal
+from ablate2tune.recipe import load_settings
+
+LOSE_THEIR_HEAD = ("gemma",)
+"""Model types whose converter for llama.cpp leaves a head of its own out without a word."""
+
+
+def read_job(model: str, typed: Mapping[str, Any]) -> BakeConfig:
+    """What is to be baked: a model's name and options as typed, or a YAML file and such options.
+
+    Raises:
+        UserError: the file cannot be read, or an option is not one of its kind.
+    """
+    overrides = [f"{key}={_yaml(value)}" for key, value in typed.items()]
+    if Path(model).suffix in (".yaml", ".yml"):
+        return load_settings(BakeConfig, Path(model), overrides)
+    try:
+        return BakeConfig.model_validate({"model": model, **typed})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(str(first["msg"]), where=f"--{first['loc'][0]}") from error
+
+
+def _yaml(value: Any) -> str:
+    return json.dumps(value if isinstance(value, bool | list) else str(value))
+
+
+def run(job: BakeConfig, terminal: Terminal) -> None:
+    """Bake ablations into a copy of a language model.
+
+    Args:
+        job: what is baked into what.
+        terminal: is told what was done.
+
+    Raises:
+        UserError: there is no place to write to, or what loading, `bake` and `write_checkpoint`
+            raise.
+    """
+    out, project_out = job.out, job.project_out
+    if out is None:
+        raise UserError("there is no folder to write to", where="--out", mend="name a new one")
+    check_out(out, job.model)
+    direction, origin = _direction(project_out) if project_out else (None, None)
+    source = load_language_model(ModelConfig(path=job.model, device=job.device))
+    ablations = read_ablations(discover(source.model), job.ablate)
+    baked = bake(source, ablations, direction, job.prune)
+    note = write_checkpoint(baked, source, ablations, out, getattr(torch, job.dtype), origin)
+    terminal.say(
+        f"baked into {out}: logits within {note['max_difference']:.2g} of the model with hooks, "
+        f"where the ablation changes them by up to {note['max_effect']:.3g}"
+    )
+    kind = str(getattr(baked.model.config, "model_type", ""))
+    if origin and kind.startswith(LOSE_THEIR_HEAD):
+        terminal.say(
+            "warning: its head is no longer tied to the embeddings, and llama.cpp's converter "
+            "leaves the head of a Gemma out: a GGUF of it would be wrong"
+        )
+    terminal.say(f"for llama.cpp: {gguf_command(out)}")
+
+
+def find(
+    path: str, one: Path, other: Path, out: Path, terminal: Terminal, device: str = "auto"
+) -> None:
+    """Find the direction from the prompts of one file to those of another, and write it.
+
+    Raises:
+        UserError: what loading, `find_direction` and `write_direction` raise.
+    """
+    prompts = [read_prompts(file) for file in (one, other)]
+    model = load_language_model(ModelConfig(path=path, device=device))
+    found = find_direction(model, *prompts)
+    write_direction(found, model, one, other, out)
+    terminal.say(
+        f"{out}: behind {found.layer} it separates prompts that did not make it by "
+        f"{found.separation[found.layer]:.1f} standard deviations"
+    )
+
+
+def _direction(given: str) -> tuple[Tensor, dict[str, Any]]:
+    """The direction of a file, and where it came from."""
+    name = None
+    file = Path(given)
+    if not file.exists() and ":" in given:
+        before, _, name = given.rpartition(":")
+        file = Path(before)
+    if not file.is_file():
+        raise UserError("no such file", where=f"--project-out {given}")
+    found = load_directions(file)
+    if name is None and len(found) != 1:
+        raise UserError(
+            f"holds {len(found)} directions",
+            where=f"--project-out {given}",
+            mend=f"write FILE:NAME, of {', '.join(list(found)[:5])}",
+        )
+    key = name or next(iter(found))
+    if key not in found:
+        raise UserError("no such direction", where=given, mend=did_you_mean(key, found))
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    return found[key], {"file": str(file), "name": key, "sha256": digest}
