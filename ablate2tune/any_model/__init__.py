@@ -1,0 +1,1 @@
+"""Any module with a stack of attention blocks, by a figure of one's own."""
