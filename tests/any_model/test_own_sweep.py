@@ -6,7 +6,7 @@ import torch
 from tiny_language import tiny_language_model, tokens
 
 import ablate2tune
-from ablate2tune import sweep
+from ablate2tune.any_model.own_sweep import sweep
 from ablate2tune.errors import UserError
 
 
