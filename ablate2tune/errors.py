@@ -38,9 +38,12 @@ class DivergedError(UserError):
 
 
 def did_you_mean(word: str, choices: Iterable[str], count: int = 3) -> str:
-    """The nearest valid words as a mend: "did you mean 'ball'?"; all of them if none is near."""
+    """The nearest valid words as a mend: "did you mean 'ball'?"; all of them if none is near.
+
+    Empty where there is nothing to choose from.
+    """
     choices = list(choices)
     near = difflib.get_close_matches(word, choices, n=count, cutoff=0.5)
     if near:
         return "did you mean " + " or ".join(repr(name) for name in near) + "?"
-    return "use one of: " + ", ".join(choices) if choices else "there is nothing to choose from"
+    return "use one of: " + ", ".join(choices) if choices else ""

@@ -101,7 +101,8 @@ class RunDir:
         unlike = _unlike(record.get("inputs", inputs), inputs)
         below = tuple(f"{key}." for key in free)
         bound = [entry for entry in unlike if not f"{entry[0]}.".startswith(below)]
-        if bound and _holds(folder, results, keyed):
+        made = (_top(path, folder) for path in self.results(stage, results))
+        if bound and any(name not in keyed for name in made):
             told = "; ".join(_told(*entry) for entry in bound[:3])
             again = f"rm -r {shlex.quote(str(folder))}"
             raise UserError(
@@ -114,6 +115,19 @@ class RunDir:
         start = _now() if bound else record.get("start", _now())
         self._update(stage, {"inputs": inputs, "start": start})
         return [key for key, _, _ in unlike if not bound]
+
+    def results(self, stage: str, globs: Sequence[str]) -> dict[Path, tuple[int, int]]:
+        """The files that match globs below a stage's folder: size, and time of change in ns."""
+        folder, found = self.folder(stage), {}
+        for path in {path for pattern in globs for path in folder.glob(pattern)}:
+            if path.is_file() and not path.name.startswith("."):
+                stat = path.stat()
+                found[path] = stat.st_size, stat.st_mtime_ns
+        return found
+
+    def give_back(self, stage: str, record: dict[str, Any]) -> None:
+        """Undo a claim: a stage's record as it was before; an empty one, if it had none."""
+        self._update(stage, record)
 
     def finish(
         self, stage: str, inputs: dict[str, Any], scratch: Collection[str] = (), **more: Any
@@ -162,6 +176,8 @@ class RunDir:
             manifest["recipe"] = self.recipe
             manifest["environment"] = environment()
             manifest["stages"][stage] = json.loads(json.dumps(record, default=str))
+            if not record:
+                del manifest["stages"][stage]
             write_json(self._manifest_path, manifest)
 
 
@@ -180,14 +196,6 @@ def _told(key: str, was: Any, now: Any) -> str:
     if str(was).startswith(PREFIX) and str(now).startswith(PREFIX):
         return f"{key} has other content than before"
     return f"{key} was {was!r}, is {now!r}"
-
-
-def _holds(folder: Path, results: Sequence[str], keyed: Collection[str]) -> bool:
-    return any(
-        path.is_file() and not path.name.startswith(".") and _top(path, folder) not in keyed
-        for pattern in results
-        for path in folder.glob(pattern)
-    )
 
 
 def _empty(folder: Path, keyed: Collection[str]) -> None:

@@ -38,7 +38,7 @@ YamlWord = BeforeValidator(_word_of)
 class Settings(BaseModel):
     """Base of all settings: frozen, unknown keys refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     gone: ClassVar[dict[str, str]] = {}
     """Keys that there are no more, with what holds now; a recipe that has one is told so."""
 

@@ -55,8 +55,9 @@ def run_stage(stage: Stage, recipe: Recipe, terminal: Terminal) -> None:
 
 
 def _do(stage: Stage, run: RunDir, job: Job, inputs: dict[str, Any]) -> None:
-    """Claim the folder and do the work."""
+    """Claim the folder and do the work; what is refused before any result gives it back."""
     broken = run.broken(stage.name)
+    record, made = run.record(stage.name), run.results(stage.name, stage.results)
     free = run.claim(stage.name, inputs, results=stage.results, keyed=stage.keyed, free=stage.free)
     if free:
         job.terminal.say(
@@ -67,7 +68,12 @@ def _do(stage: Stage, run: RunDir, job: Job, inputs: dict[str, Any]) -> None:
         more = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
         job.terminal.say(f"{stage.name}: {job.folder / name} {wrong}{more}; made again")
         run.discard(stage.name, broken)
-    stage.work(job)
+    try:
+        stage.work(job)
+    except BaseException:
+        if run.results(stage.name, stage.results) == made:
+            run.give_back(stage.name, record)
+        raise
 
 
 def _now_known(before: Any, after: Any) -> Any:

@@ -53,6 +53,8 @@ def test_on_and_off_need_no_quotes_in_yaml(tmp_path: Path, written: str, word: s
         ("train.steps=many", ["train.steps = 'many'", "integer"]),
         ("train.rank=true", ["train.rank = True", "a number"]),
         ("train.steps=0", ["train.steps = 0", "greater than 0"]),
+        ("train.learning_rate=.nan", ["train.learning_rate = nan: input should be a finite"]),
+        ("compare.arms={a/../../b: null}", ["compare.arms: 'a/../../b' is no name here: string"]),
         ("scenes.images=0", ["scenes.images = 0"]),
         ("scenes.images=7", ["even"]),
         ("compare.prompts=0", ["compare.prompts = 0"]),

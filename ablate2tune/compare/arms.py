@@ -9,10 +9,16 @@ from typing import Any
 from ablate2tune.ablation.interventions import Ablation, Support, ablated, check_mode
 from ablate2tune.compare.compare_config import RUN, ArmConfig
 from ablate2tune.components import discover
-from ablate2tune.disk.identity import identity
+from ablate2tune.disk.identity import identity, identity_of
 from ablate2tune.errors import UserError
 from ablate2tune.models import Denoiser
-from ablate2tune.models.adapter_files import PEFT_WEIGHTS, WEIGHTS, AdapterNote, read_note
+from ablate2tune.models.adapter_files import (
+    PEFT_CONFIG,
+    PEFT_WEIGHTS,
+    WEIGHTS,
+    AdapterNote,
+    read_note,
+)
 
 
 @dataclass(frozen=True)
@@ -39,9 +45,9 @@ class Arm:
 
     @property
     def content(self) -> dict[str, Any]:
-        """What the arm does with the model, by content."""
+        """What the arm does with the model, by content: of the adapter, whatever may be loaded."""
         return {
-            "adapter": identity(self.file) if self.file else None,
+            "adapter": _content(self.adapter) if self.adapter else None,
             "ablate": [f"{one.address}={one.mode}" for one in self.ablations],
         }
 
@@ -69,6 +75,12 @@ class Arm:
         finally:
             if self.adapter is not None:
                 denoiser.remove_adapter()
+
+
+def _content(folder: Path) -> str:
+    held = [folder / name for name in (WEIGHTS, PEFT_WEIGHTS, PEFT_CONFIG)]
+    there = [file for file in held if file.is_file()]
+    return identity(there[0]) if there == held[:1] else identity_of(there, folder)
 
 
 def arms_of(config: Mapping[str, ArmConfig], own: Path) -> list[Arm]:

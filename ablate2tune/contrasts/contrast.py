@@ -44,6 +44,8 @@ class Contrast:
     """Named phrases of each text, the one that the target foil changes first:
     {"true": {"relation": (6, 12), "subject": (0, 5)}}."""
     split: str = TRAINING
+    foils: Mapping[Role, str] = field(default_factory=dict, compare=False)
+    """What each foil is false in, for people: {"target": "spatial relations"}."""
     facts: Mapping[str, Any] = field(default_factory=dict, compare=False)
     """What else is known of the picture, of which a judge can be asked: a scene's relation and
     objects; empty where the maker knows nothing."""
@@ -64,11 +66,6 @@ class Contrasts:
     """All contrasts of one capability, in their own order."""
 
     examples: Sequence[Contrast]
-    target: str
-    """What the target foils are false in, for people: "spatial relations"."""
-    control: str | None
-    """What the control foils are false in; None where there are none, so that it cannot be told
-    whether a component serves the target alone."""
 
     def of(self, split: str) -> list[Contrast]:
         """The examples of one split."""

@@ -5,6 +5,7 @@ Our own files, which a killed process may leave with a torn last line, are read 
 """
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,17 +37,21 @@ class UserRow(NamedTuple):
     def path(self, key: str, folder: Path, mend: str) -> Path:
         """The file below a folder whose name is below a key.
 
+        The name leads out by itself ("../1.png", "/1.png") or not at all: what the user has linked
+        into the folder is in it, wherever it lies.
+
         Raises:
             UserError: the name is missing, or leads out of the folder.
         """
         name = self.text(key, mend)
-        if not (folder / name).resolve().is_relative_to(folder.resolve()):
+        within = Path(os.path.normpath(name))  # "a/../1.png" is "1.png", whatever "a" links to
+        if within.is_absolute() or ".." in within.parts:
             raise UserError(
                 f"{key} {name!r} leads out of the folder",
                 where=self.where,
                 mend=f"put the file into {folder}",
             )
-        return folder / name
+        return folder / within
 
 
 def read_user_rows(path: Path) -> list[UserRow]:

@@ -275,6 +275,7 @@ def finish_ranking(
     config, probe = sweep.config, sweep.probe
     sweep.finish()
     ranked = analysis.has_skill or config.rank_by == "gradient"
+    measured = probe.setting.split.measured
     data: dict[str, Any] = {
         "schema": SCHEMA,
         "verdict": RANKED if ranked else NO_SKILL,
@@ -282,6 +283,7 @@ def finish_ranking(
         "title": probe.title,
         "figures": [figure.as_dict() for figure in probe.figures],
         "figure": analysis.figure.name,
+        "foils": dict(measured[0].foils) if measured else {},
         "shows_values": probe.values,
         "rank_by": config.rank_by,
         "ranked_by": analysis.ranked_by,

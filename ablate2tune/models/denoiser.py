@@ -370,7 +370,7 @@ class Denoiser(Studied):
                 raise UserError(
                     "the sampled pictures are not finite",
                     where=f"model.dtype = {self.config.dtype}",
-                    mend="use float32, or bfloat16 where float16 overflows",
+                    mend=self.config.mend_not_finite,
                 )
             parts.append((images * 255).round().astype(np.uint8))
             if on_progress:

@@ -26,3 +26,10 @@ class ModelConfig(Settings):
     """The stock call's `guidance_scale` when sampling: the guidance embedding's value for models
     that have one (FLUX), the scale of classifier-free guidance for others."""
     trust_remote_code: Annotated[bool, Mark.STEERS] = False
+
+    @property
+    def mend_not_finite(self) -> str:
+        """What to do where what the model gives is not finite."""
+        if self.dtype == "float32":
+            return "check the model's weights"
+        return "use model.dtype=float32" + ", or bfloat16" * (self.dtype == "float16")

@@ -42,7 +42,8 @@ def check_is_hub_name(path: str) -> None:
     is_name = re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", path)
     if not is_name or folder.parent.is_dir() or folder.parts[0] in FOLDERS:
         near = [str(p) for p in folder.parent.glob("*")] if folder.parent.is_dir() else []
-        raise UserError("no such model directory", where=where, mend=did_you_mean(path, near))
+        mend = did_you_mean(path, near) or f"relative paths start here, in {Path.cwd()}"
+        raise UserError("no such model directory", where=where, mend=mend)
 
 
 def ask_hub(name: str) -> None:

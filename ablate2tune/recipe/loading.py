@@ -169,6 +169,11 @@ def _first_line(error: ValidationError, kind: type[Settings], path: Path | str) 
     if problem["type"] == "missing":
         return UserError(f"{key} is missing", where=str(path), mend=f"add {key}: ...")
     value = problem["input"]
+    if location[-1:] == ["[key]"]:
+        key = ".".join(location[:-2])
+        return UserError(
+            f"{value!r} is no name here: {message[0].lower()}{message[1:]}", where=f"{path}, {key}"
+        )
     shown = "" if isinstance(value, dict) else f" = {value!r}"
     return UserError(f"{key}{shown}: {message[0].lower()}{message[1:]}", where=str(path))
 

@@ -166,7 +166,7 @@ def _make_judge(
 
 
 def provenance(recipe: TestbedRecipe) -> dict:
-    """Where the weights come from: recipe, versions, losses, probes."""
+    """Where the weights come from: recipe, versions, losses, readouts."""
     return {
         "schema": "ablate2tune/provenance/1",
         "recipe": recipe.model_dump(mode="json"),

@@ -131,7 +131,7 @@ def _tokens(tokenizer, captions: list[str]) -> Tensor:
 
 
 class ProbeAccuracy(NamedTuple):
-    """Held-out accuracy of linear probes on the frozen encoders."""
+    """Held-out accuracy of linear readouts of the frozen encoders."""
 
     role: float
     """Subject or object, read from a colour word's T5 embedding; chance is 0.5."""
@@ -143,7 +143,7 @@ class ProbeAccuracy(NamedTuple):
 
 @torch.no_grad()
 def probe_text(pipe: FluxPipeline, seed: int, captions: int = 3000) -> ProbeAccuracy:
-    """Linear probes for subject/object role and relation on fresh captions."""
+    """Linear readouts of subject/object role and relation on fresh captions."""
     rng, kinds = random.Random(seeding.seed_for(seed, "probe")), list(vocabulary.KINDS)
     relations, colours, texts = [], [], []
     for _ in range(captions):

@@ -20,6 +20,7 @@ from ablate2tune import files
 from ablate2tune.errors import DivergedError
 from ablate2tune.models import AdapterNote, Denoiser, check_fit
 from ablate2tune.models.adapter_files import adapter_file
+from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.scenes.dataset.caption_rates import read_rates
 from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.seeding import seed_for
@@ -148,9 +149,6 @@ def train(
     if initial is not None:
         put_back(parameters, initial)
     count = count_parameters(model)
-    if main:
-        targets_note = _targets(names, injected, config.rank, count, model, ranking_rows)
-        files.write_json(folder / "targets.json", targets_note)
     say(str(count))
 
     # 4. The optimizer, and the checkpoint to go on from.
@@ -167,6 +165,9 @@ def train(
     state = folder / "checkpoint" / "state.safetensors"
     checkpoint = Checkpoint(state, identity, parameters, optimizer)
     start = checkpoint.load()
+    if main:  # once the folder is known to be this recipe's
+        targets_note = _targets(names, injected, config.rank, count, model, ranking_rows)
+        files.write_json(folder / "targets.json", targets_note)
     best = BestWeights(folder / "checkpoint" / "best.safetensors", parameters)
     log = TrainingLog(folder / "log.jsonl", denoiser.device)
     if main:
@@ -191,7 +192,7 @@ def train(
 
     def validate(step: int) -> dict[str, Any]:
         losses = validation_losses(held_out, [record.text for record in split.validation])
-        _check_finite(step, state, config, validation=sum(losses))
+        _check_finite(step, state, config, denoiser.config, validation=sum(losses))
         return {
             "mean": sum(losses) / len(losses),
             "as_trained": sum(x * share for x, share in zip(losses, shares, strict=True)),
@@ -232,7 +233,7 @@ def train(
         loss = backward(mine, optimizer)
         loss = _sum_over_processes(accelerator, loss, parameters)
         norm = nn.utils.clip_grad_norm_(parameters.values(), MAX_GRADIENT_NORM).item()
-        _check_finite(step, state, config, loss=loss, gradient=norm)
+        _check_finite(step, state, config, denoiser.config, loss=loss, gradient=norm)
         optimizer.step()
         seconds = time.perf_counter() - clock
 
@@ -295,9 +296,11 @@ def _sum_over_processes(
     return loss.item()
 
 
-def _check_finite(step: int, checkpoint: Path, config: TrainConfig, **values: float) -> None:
+def _check_finite(
+    step: int, checkpoint: Path, config: TrainConfig, model: ModelConfig, **values: float
+) -> None:
     """Stop before a value that is not finite reaches the weights, and say how to start again."""
-    mend = "use model.dtype=float32"
+    mend = model.mend_not_finite
     if step:
         # With another rate it is another run, whose folder must be free of this one's weights.
         left = checkpoint.parent

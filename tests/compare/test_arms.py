@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ablate2tune.compare.arms import Arm, arms_of, doubts
+from ablate2tune.compare.arms import Arm, arms_of, check_files, doubts
 from ablate2tune.compare.compare_config import ArmConfig, CompareConfig
 from ablate2tune.models import WEIGHTS
 
@@ -62,6 +62,18 @@ def test_content_is_what_the_arm_does_not_what_it_is_called(tmp_path):
     assert one.content == same.content != other.content
     (written,) = arms_of({"d": ArmConfig(ablate=["x=skip"])}, tmp_path)
     assert written.content == {"adapter": None, "ablate": ["x=skip"]} != Arm("d").content
+
+
+def test_content_of_an_adapter_in_pefts_form_is_weights_and_strength(tmp_path):
+    """alpha stands in adapter_config.json: with another one it is another adapter."""
+    found = []
+    for name, alpha in (("a", 4), ("b", 4), ("c", 8)):
+        (noted(tmp_path / name) / WEIGHTS).rename(tmp_path / name / "adapter_model.safetensors")
+        (tmp_path / name / "adapter_config.json").write_text(f'{{"lora_alpha": {alpha}}}')
+        arm = Arm(name, tmp_path / name)
+        check_files([arm])
+        found.append(arm.content["adapter"])
+    assert found[0] == found[1] != found[2]
 
 
 def test_what_an_adapter_was_trained_on_is_held_against_the_recipe(tmp_path):

@@ -35,7 +35,7 @@ def test_rows_as_contrasts(folder):
          "spans": {"kind": "a"}, "text": "red is a cube", "foil": "blue is a cube"},
     )  # fmt: skip
     found = read_contrasts(folder)
-    assert (found.target, found.control) == ("colours", "the control foils")
+    assert {one.foils["target"] for one in found.examples} == {"colours"}, "the folder's name"
     one, other = found.examples
     assert (one.id, one.cluster, one.split) == ("a", "7", "train")
     assert one.texts == {"true": "a red cube", "target": "a blue cube", "control": "a red ball"}
@@ -48,7 +48,7 @@ def test_rows_as_contrasts(folder):
 def test_without_spans_the_differing_words_are_what_is_stated(folder):
     write(folder, {**ROW, "text": "two big red cubes", "foil": "three small red cubes"})
     found = read_contrasts(folder)
-    assert found.control is None and "control" not in found.examples[0].texts
+    assert "control" not in found.examples[0].texts
     assert stated(found.examples[0]) == ("two big", "three small")
 
 
@@ -61,6 +61,8 @@ def test_without_spans_the_differing_words_are_what_is_stated(folder):
         ({"control": "a red ball"}, ":2: has a control foil, the first line has none"),
         ({"file_name": "c.png"}, r":2: .*c.png: no such picture"),
         ({"file_name": "../b.png"}, ":2: file_name '../b.png' leads out of the folder"),
+        ({"file_name": "more/../../b.png"}, ":2: file_name .* leads out of the folder"),
+        ({"file_name": "/b.png"}, ":2: file_name '/b.png' leads out of the folder"),
         ({"id": "a"}, ":2: has the id 'a' of line 1; give each line an `id`"),
         ({"id": True}, ":2: id is True; write a name"),
         ({"foils": "x"}, ":2: no key 'foils'; did you mean 'foil'?"),
@@ -78,6 +80,16 @@ def test_faults_by_their_line(folder, changes, message: str):
     with pytest.raises(UserError, match=message) as raised:
         read_contrasts(folder)
     assert "\n" not in str(raised.value)
+
+
+def test_a_linked_picture_is_in_the_folder(folder, tmp_path):
+    """Links are followed (docs/running-again.md): a picture need not be copied."""
+    Image.new("RGB", (8, 8), "blue").save(tmp_path / "elsewhere.png")
+    (folder / "c.png").symlink_to(tmp_path / "elsewhere.png")
+    write(folder, {**ROW, "file_name": "c.png"}, {**ROW, "file_name": "more/../b.png"})
+    first, second = read_contrasts(folder).examples
+    assert first.payload.read_bytes() == (tmp_path / "elsewhere.png").read_bytes()
+    assert second.payload == folder / "b.png"
 
 
 def test_an_empty_file(folder):

@@ -70,13 +70,15 @@ def test_without_a_control_it_is_absent(tiny_flux_folder, make_records, tmp_path
     assert "control" not in rows[0]["by_sigma"]
     ranking = json.loads((place / "ranking.json").read_text())
     assert "control" not in ranking["baseline"]
+    assert ranking["foils"] == {"target": folder.name}
     assert ranking["components"]
     for row in ranking["components"]:
         assert "control" not in row and row["specificity"] is None and row["target"]["n"] == 12
     with open(place / "ranking.csv") as file:
         header = next(csv.reader(file))
     assert "target" in header and not [name for name in header if name.startswith("control")]
-    assert "specificity is unmeasured" in " ".join(capsys.readouterr().out.split())
+    said = " ".join(capsys.readouterr().out.split())
+    assert "specificity is unmeasured" in said and f"target ({folder.name})" in said
     # Done with this folder; another text in it is another input.
     assert code_of(tmp_path / "recipe.yaml") == 0
     assert "done before" in capsys.readouterr().out

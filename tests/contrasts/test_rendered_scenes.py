@@ -70,7 +70,8 @@ def test_a_rendered_folder_is_known(make_records):
     files.write_jsonl(folder / "metadata.jsonl", [record.row for record in records])
     found = read_contrasts(folder)
     assert list(found.examples) == list(scene_contrasts(records).examples)
-    assert (found.target, found.control) == ("spatial relations", "colours")
+    named = {"target": "spatial relations", "control": "colours"}
+    assert all(example.foils == named for example in found.examples)
     assert len(found.of("train")) == 4 and not found.of("test")
 
 

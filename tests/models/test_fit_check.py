@@ -37,10 +37,21 @@ def test_texts_that_would_be_cut(tiny_flux: Denoiser) -> None:
         check_fit(tiny_flux, [], ["ball " * 15, "ball " * 16])
 
 
-def test_pictures_that_are_not_finite(tiny_flux: Denoiser) -> None:
+@pytest.mark.parametrize(
+    "dtype, mend",
+    [
+        ("float32", "check the model's weights"),
+        ("bfloat16", "use model.dtype=float32"),
+        ("float16", "use model.dtype=float32, or bfloat16"),
+    ],
+)
+def test_pictures_that_are_not_finite(tiny_flux: Denoiser, dtype: str, mend: str) -> None:
     tiny_flux.pipe.vae.decoder.conv_out.bias.data.fill_(torch.nan)
-    with pytest.raises(UserError, match=r"model\.dtype = float32: the sampled pictures are"):
+    tiny_flux.config = tiny_flux.config.model_copy(update={"dtype": dtype})
+    with pytest.raises(UserError) as caught:
         tiny_flux.sample(["a red ball"], [0], steps=1)
+    where = f"model.dtype = {dtype}"
+    assert str(caught.value) == f"{where}: the sampled pictures are not finite; {mend}"
 
 
 @pytest.fixture

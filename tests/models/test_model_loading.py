@@ -80,8 +80,9 @@ def test_what_looks_like_a_path_is_never_asked_of_a_hub(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(huggingface_hub, "model_info", raising(AssertionError("asked")))
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", raising(AssertionError("asked")))
-    with pytest.raises(UserError, match="no such model directory"):
+    with pytest.raises(UserError, match="no such model directory") as caught:
         check_model_path(path)
+    assert caught.value.mend, "something to do"
 
 
 def test_a_name_below_a_folder_that_is_here_is_a_path(tmp_path: Path, monkeypatch) -> None:

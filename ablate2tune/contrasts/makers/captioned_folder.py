@@ -60,8 +60,7 @@ def read_captioned_folder(folder: Path) -> Contrasts:
         lines[example.id] = row.where.rpartition(":")[2]
     for example, row in zip(examples.values(), rows, strict=True):
         _check_picture(example, row)
-    control = "the control foils" if "control" in first.values else None
-    return Contrasts(list(examples.values()), folder.resolve().name, control)
+    return Contrasts(list(examples.values()))
 
 
 def _contrast(row: UserRow, folder: Path) -> Contrast:
@@ -95,6 +94,7 @@ def _contrast(row: UserRow, folder: Path) -> Contrast:
         texts=texts,
         spans=_spans(row, texts),
         split=split,
+        foils={"target": folder.resolve().name},
     )
 
 

@@ -10,7 +10,7 @@ from ablate2tune.scenes.checking.claims import CAMERA_FRAME, OWN_FRAME
 from ablate2tune.scenes.dataset.records import SceneRecord, index_files, read_dataset
 from ablate2tune.scenes.vocabulary import CONTRAST
 
-TARGET, CONTROL = "spatial relations", "colours"
+FOILS: dict[Role, str] = {"target": "spatial relations", "control": "colours"}
 FACTS = ("relation", "subject", "subject_colour", "object", "object_colour")
 
 
@@ -20,7 +20,7 @@ def scene_contrasts(records: Sequence[SceneRecord]) -> Contrasts:
     Raises:
         UserError: a caption does not state its scene's relation.
     """
-    return Contrasts([_contrast(record) for record in records], TARGET, CONTROL)
+    return Contrasts([_contrast(record) for record in records])
 
 
 def caption_spans(text: str, relation: str) -> dict[str, Span]:
@@ -62,6 +62,7 @@ def _contrast(record: SceneRecord) -> Contrast:
     relation = record.relation
     opposite = CONTRAST.get(relation, relation)
     return Contrast(
+        foils=FOILS,
         id=record.scene_id,
         cluster=record.group_id,
         payload=record.image_path,

@@ -111,7 +111,7 @@ class Sweep(Generic[P]):
             raise UserError(
                 "the loss is not finite",
                 where="baseline",
-                mend="use model.dtype = float32 or bfloat16, or check the weights",
+                mend=self.probe.denoiser.config.mend_not_finite,
             )
         return analysis
 

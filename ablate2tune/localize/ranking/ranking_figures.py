@@ -64,10 +64,12 @@ def _losses_table(ranking: dict[str, Any], top: int | None = None) -> Table:
     overall = "back: broken in the true caption's run" if patched else "loss: its rise"
     by = ordering(ranking)
     measured = [name for name in ("target", "control") if name in ranking["baseline"]]
+    foils = ranking.get("foils", {})
+    named = [f"{name} ({foils[name]})" if name in foils else name for name in measured]
     result = Table(
         title=restored if patched else lost,
         caption=f"ordered by {by.column}: {by.title}\n"
-        f"{', '.join(measured)}: margins over the foils; {overall}",
+        f"{', '.join(named)}: margins over the foils; {overall}",
         box=box.SIMPLE_HEAD,
         padding=0,
         pad_edge=False,
