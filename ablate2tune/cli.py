@@ -83,7 +83,11 @@ def _run(stage: str, recipe: Path, overrides: list[str] | None) -> Terminal:
 def _next(command: str, recipe: Path, overrides: list[str] | None) -> str:
     """What to type next, as it stands, in a checkout or outside."""
     launch = ["accelerate", "launch", "-m"] if command == "train" else []
-    return f"next: {shlex.join([*launch, 'ablate2tune', command, str(recipe), *(overrides or [])])}"
+    return f"next: {shlex.join([*launch, *_typed(command, recipe, overrides)])}"
+
+
+def _typed(command: str, recipe: Path, overrides: list[str] | None, *more: str) -> list[str]:
+    return ["ablate2tune", command, str(recipe), *(overrides or []), *more]
 
 
 @app.command()
@@ -275,7 +279,18 @@ def run(recipe: RecipeArgument, overrides: Overrides = None) -> None:
     """All four stages in order; a stage whose inputs have not changed is not run again."""
     from ablate2tune.stages import run_stages
 
-    run_stages(_recipe(recipe, overrides), Terminal())
+    settings, terminal = _recipe(recipe, overrides), Terminal()
+    run_stages(settings, terminal)
+    seed = settings.seed + 1
+    anew = [f"name={settings.name}-seed{seed}", f"seed={seed}"]
+    anew += ["scenes.folder=null"] * (settings.scenes.folder is not None)  # scenes of its own
+    terminal.say("next, for instance:")
+    for why, command, more in (
+        ("more pairs side by side", "compare", ["compare.grid_rows=48"]),
+        ("the choice against random ones, at several budgets and seeds", "study", []),
+        ("all of it again with other scenes, noise and draws", "run", anew),
+    ):
+        terminal.say(f"  {shlex.join(_typed(command, recipe, overrides, *more))}\n      {why}")
 
 
 @testbed_app.command("build")

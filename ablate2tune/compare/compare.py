@@ -19,10 +19,9 @@ from ablate2tune.compare.compare_config import CompareConfig
 from ablate2tune.compare.judge_error import (
     CALIBRATION,
     calibration_sample,
-    check_label,
     read_scenes,
 )
-from ablate2tune.compare.judges import JUDGED_AT_ONCE, Judge, load_judge
+from ablate2tune.compare.judges import JUDGED_AT_ONCE, Judge, check_label, load_judge
 from ablate2tune.compare.prompts import Prompt, plain_prompts, relation_prompts, trained_pairs
 from ablate2tune.compare.shown import ABOUT, Shown, detection_row, read_shown, write_shown
 from ablate2tune.compare.shown import FILE as VERDICTS
@@ -147,8 +146,8 @@ def _judge(
     assert config.judge is not None
     judge = load_judge(config.judge, denoiser.device, labels)
     for prompt in prompts:
-        check_label(judge, prompt.subject_label)
-        check_label(judge, prompt.object_label)
+        for label in prompt.labels:
+            check_label(judge.labels, label)
     return judge, content_hash(config.judge.decisive(), list(judge.labels))
 
 

@@ -65,8 +65,8 @@ class CompareConfig(Settings):
     zero-shot one or of the `kind` that it names; without either the pictures are not judged."""
     calibration_images: Positive = 300
     """Rendered scenes on which the judge's own error is measured first."""
-    grid_rows: Annotated[Positive, Mark.PRESENTS] = 6
-    """Prompts in the grid."""
+    grid_rows: Annotated[Positive, Mark.PRESENTS] = 12
+    """Prompts in the grid, as many of each relation: two of each of the six by default."""
     batch_size: Annotated[Positive, Mark.STEERS] = 50
     """Pictures that are sampled at once."""
     bootstrap: Annotated[Positive, Mark.PRESENTS] = 2000

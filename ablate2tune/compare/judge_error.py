@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ablate2tune.compare.judges import JUDGED_AT_ONCE, Judge
+from ablate2tune.compare.judges import JUDGED_AT_ONCE, Judge, check_label
 from ablate2tune.compare.prompts import Prompt
 from ablate2tune.compare.verdicts import Verdict, give_verdict
 from ablate2tune.errors import UserError
@@ -104,7 +104,7 @@ def read_scenes(
         for r in records
     ]
     for label in sorted({p.subject_label for p in prompts} | {p.object_label for p in prompts}):
-        check_label(judge, label)
+        check_label(judge.labels, label)
     found = judge.detect(images, batch_size)
     return [
         Reading(r.scene_id, r.group_id, r.relation, len(seen), give_verdict(prompt, seen))
@@ -159,16 +159,6 @@ def calibration_sample(records: Sequence[SceneRecord], count: int, seed: int) ->
             break
         drawn += groups[names[i]]
     return drawn
-
-
-def check_label(judge: Judge, label: str) -> None:
-    """Refuse a judge that cannot find an object which will be asked for."""
-    if label not in judge.labels:
-        raise UserError(
-            f"the judge does not know {label!r}",
-            where="compare.judge",
-            mend="take that kind or colour out of scenes, or set a judge that knows it",
-        )
 
 
 def large_error(calibration: dict[str, Any]) -> str | None:

@@ -43,6 +43,11 @@ class Prompt:
         """The object as judges name it: "blue cube"."""
         return f"{self.object_colour} {self.object}"
 
+    @property
+    def labels(self) -> tuple[str, str]:
+        """Both, as judges name them."""
+        return self.subject_label, self.object_label
+
 
 def relation_prompts(
     scenes: ScenesConfig, count: int, seed: int, trained: Collection[Pair] = ()

@@ -1,21 +1,24 @@
 """The stage compare: arms on the same prompts and seeds."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ablate2tune.compare.arms import Arm, arms_of, check_files, doubts
+from ablate2tune.compare.arms import Arm, arms_of, check_arms, check_files, doubts
 from ablate2tune.compare.compare import compare
-from ablate2tune.compare.grid import choose_rows, draw_grid
+from ablate2tune.compare.grid.changes import Changes, changes
+from ablate2tune.compare.grid.grid_page import choose_rows, draw_grid
 from ablate2tune.compare.judge_error import large_error
 from ablate2tune.compare.judges import check_judge
 from ablate2tune.compare.prompts import plain_prompts, relation_prompts
 from ablate2tune.compare.scores import FILE, derive_scores, read_scores
 from ablate2tune.compare.scores_table import scores_table
-from ablate2tune.compare.shown import ABOUT, read_shown
+from ablate2tune.compare.shown import ABOUT, Shown, read_shown
 from ablate2tune.compare.tracking import Labels, track, tracking_mode
 from ablate2tune.disk.identity import identity
 from ablate2tune.files import content_hash, read_json
-from ablate2tune.models import check_trainable, load_denoiser
+from ablate2tune.models import check_fit, check_trainable, load_denoiser, shell_of
 from ablate2tune.recipe import Recipe
 from ablate2tune.scenes.dataset.records import data_identity, read_dataset
 from ablate2tune.stage import Job, Stage
@@ -30,15 +33,24 @@ DRAWN_FROM = ("objects", "colours", "relations", "holdout", "world")
 
 
 def check(recipe: Recipe) -> None:
-    """Refuse a judge that cannot be read, too few prompts, or a model that is not served.
+    """Refuse what can be known without weights: of judge, prompts, model, and other runs' adapters.
 
     Raises:
-        UserError: always the reason.
+        UserError: a judge cannot be read or does not know an object, there are too few prompts or
+            the model would cut one, it is not served, or an arm does not fit it.
     """
-    check_judge(recipe.compare.judge)
-    relation_prompts(recipe.scenes, recipe.compare.prompts, recipe.seed)
-    plain_prompts(recipe.scenes, recipe.compare.plain_prompts, recipe.seed)
+    scenes, config, seed = recipe.scenes, recipe.compare, recipe.seed
+    prompts = relation_prompts(scenes, config.prompts, seed)
+    prompts += plain_prompts(scenes, config.plain_prompts, seed)
+    check_judge(config.judge, [label for one in prompts for label in one.labels])
     check_trainable(recipe.model, "compare")
+    own, arms = _own(recipe), _arms(recipe)
+    arms = [replace(arm, adapter=None) if arm.adapter == own else arm for arm in arms]
+    check_files(arms)
+    shell = shell_of(recipe.model)
+    if shell is not None:
+        check_fit(shell, [], [prompt.text for prompt in prompts])
+        check_arms(shell, arms)
 
 
 def inputs(recipe: Recipe) -> dict[str, Any]:
@@ -92,7 +104,13 @@ def present(job: Job) -> bool:
     chosen = choose_rows([arms[reference][i].prompt for i in first], config.grid_rows, recipe.seed)
     rows = [{arm: shown[first[i]] for arm, shown in arms.items()} for i in chosen]
     remark = large_error(scores.judge["calibration"]) if scores and scores.judge else None
-    draw_grid(rows, job.folder / "grid.png", remark)
+    draw_grid(
+        rows,
+        job.folder / "grid.png",
+        changed=_changed(arms, reference) if scores else None,
+        prompts=len(first),
+        remark=remark,
+    )
 
     own = _own(recipe)
     training = own.parent if any(arm.adapter == own for arm in _arms(recipe)) else None
@@ -108,6 +126,9 @@ def tell(job: Job) -> None:
     if path.exists():
         scores = read_scores(path)
         terminal.say(scores_table(scores))
+        changed = _changed(read_shown(job.folder), scores.reference)
+        for arm, (related, _) in changed.items():
+            terminal.say(related.line(scores.reference, arm))
         error = large_error(scores.judge["calibration"]) if scores.judge else None
         if error:
             terminal.say(f"warning: {error}; take the figures above as rough")
@@ -115,6 +136,18 @@ def tell(job: Job) -> None:
         terminal.say(UNJUDGED)
     _say_doubts(job)
     terminal.say(f"grid: {job.folder / 'grid.png'}")
+
+
+def _changed(
+    arms: Mapping[str, Sequence[Shown]], reference: str
+) -> dict[str, tuple[Changes, Changes]]:
+    """What each other arm changed: with a relation in the prompt, and without."""
+    base = arms[reference]
+    return {
+        arm: (changes(base, shown, related=True), changes(base, shown, related=False))
+        for arm, shown in arms.items()
+        if arm != reference
+    }
 
 
 def _presenting(recipe: Recipe) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from ablate2tune import files
-from ablate2tune.compare.grid import reading
+from ablate2tune.compare.grid.grid_page import reading
 from ablate2tune.compare.metrics import METRICS
 from ablate2tune.compare.scores import DRAWN, Scores, read_scores
 from ablate2tune.compare.scores import FILE as SCORES
@@ -117,9 +117,10 @@ def _log(folder: Path, training: Path | None, labels: Labels, mode: Mode) -> Tra
         _log_training(run, training)
         _log_comparison(run, folder, arms, scores)
     finally:
-        online, run_folder, url = run.settings.mode == "online", Path(run.dir).parent, run.url
+        online, run_folder = run.settings.mode == "online", Path(run.dir).parent
+        url = run.url if online else None  # asked for offline, W&B prints a warning of its own
         run.finish()
-    if online:
+    if url:
         return TrackResult("online", f"W&B: {url}", run_folder)
     return TrackResult("offline", f"{trouble}W&B, offline: wandb sync {run_folder}", run_folder)
 

@@ -65,17 +65,22 @@ def empty_models(path: str) -> Iterator[tuple[str, nn.Module]]:
         for name in wanted:
             library, kind = found[name]
             if kind is not None:
-                yield name, _empty(folder / name, library, kind)
+                yield name, empty_model(folder / name, library, kind)
     elif (folder / "config.json").exists():
         config = _read(folder / "config.json")
         kind = config.get("_class_name") or next(iter(config.get("architectures") or []), None)
         library = "diffusers" if "_class_name" in config else "transformers"
-        yield folder.name, _empty(folder, library, str(kind))
+        yield folder.name, empty_model(folder, library, str(kind))
     else:
         raise UserError("it has neither model_index.json nor config.json", where=path)
 
 
-def _empty(folder: Path, library: str, kind: str) -> nn.Module:
+def empty_model(folder: Path, library: str, kind: str) -> nn.Module:
+    """One model of a folder, of a class of `diffusers` or `transformers`, on the meta device.
+
+    Raises:
+        UserError: the class is unknown, or its configuration is damaged.
+    """
     module = {"diffusers": diffusers, "transformers": transformers}.get(library)
     model_class = getattr(module, kind, None)
     if model_class is None:

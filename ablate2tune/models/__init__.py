@@ -23,6 +23,7 @@ from ablate2tune.models.model_loading import (
     family_of,
     load_denoiser,
     resolve_device,
+    shell_of,
 )
 from ablate2tune.models.studied import Studied
 
@@ -47,4 +48,5 @@ __all__ = [
     "read_note",
     "resolve_device",
     "serves",
+    "shell_of",
 ]

@@ -1,19 +1,22 @@
-"""Loading a recipe's pipeline, with one clear line for whatever stands against it."""
+"""Loading a recipe's pipeline, whole or its shapes alone; one line for what stands against it."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
 
 import diffusers
+import huggingface_hub
 import torch
 import transformers
 from safetensors import SafetensorError, safe_open
 
+from ablate2tune.components.configs import empty_model
 from ablate2tune.errors import UserError, reason
 from ablate2tune.models.denoiser import Denoiser
 from ablate2tune.models.family_registry import FAMILIES
 from ablate2tune.models.model_config import ModelConfig
-from ablate2tune.models.model_hub import NOT_GIVEN, ask_hub, check_is_hub_name, hub_error
+from ablate2tune.models.model_hub import INDEX, NOT_GIVEN, ask_hub, check_is_hub_name, hub_error
 
 
 def load_denoiser(config: ModelConfig) -> Denoiser:
@@ -38,13 +41,62 @@ def load_denoiser(config: ModelConfig) -> Denoiser:
             f"cannot load the pipeline ({reason(error)})", where=f"model.path = {config.path}"
         ) from error
     denoiser = family(pipe.to(resolve_device(config.device)), config)
-    multiple = denoiser.size_multiple
+    check_size(denoiser)
+    return denoiser
+
+
+def shell_of(config: ModelConfig) -> Denoiser | None:
+    """The recipe's pipeline with its denoiser and VAE on the meta device, and no text encoders.
+
+    None where the model's files are not here: then nothing is told before they are fetched.
+
+    Raises:
+        UserError: a configuration is damaged, or the recipe's image size does not fit the family.
+    """
+    folder = Path(config.path)
+    if not (here := folder.is_dir()):
+        cached = huggingface_hub.try_to_load_from_cache(config.path, INDEX)
+        if not isinstance(cached, str):
+            return None
+        folder = Path(cached).parent
+    diffusers.utils.logging.disable_progress_bar()
+    family = family_of(config)
+    index: dict[str, Any] = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+    parts: dict[str, Any] = {}
+    for name, held in index.items():
+        if not isinstance(held, list) or held[1] is None:
+            continue
+        if name in (family.part, "vae"):
+            if held[0] != "diffusers" or not (folder / name / "config.json").is_file():
+                return None
+            parts[name] = empty_model(folder / name, *held)
+        elif not name.startswith(("tokenizer", "scheduler")):
+            parts[name] = None
+    try:
+        pipe = diffusers.DiffusionPipeline.from_pretrained(folder, **parts)
+    except (*NOT_GIVEN, ImportError, AttributeError) as error:
+        if not here:
+            return None
+        raise UserError(
+            f"cannot load the pipeline ({reason(error)})", where=f"model.path = {config.path}"
+        ) from error
+    shell = family(pipe, config)
+    check_size(shell)
+    return shell
+
+
+def check_size(denoiser: Denoiser) -> None:
+    """Refuse a recipe's image size that the family cannot work at.
+
+    Raises:
+        UserError: height or width is not a multiple of a token's pixels.
+    """
+    config, multiple = denoiser.config, denoiser.size_multiple
     if config.height % multiple or config.width % multiple:
         raise UserError(
             f"{config.height} x {config.width} pixels are not multiples of {multiple}",
             where="model.height, model.width",
         )
-    return denoiser
 
 
 def family_of(config: ModelConfig) -> type[Denoiser]:

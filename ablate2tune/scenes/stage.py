@@ -14,11 +14,20 @@ from ablate2tune.scenes.rendering.render import RenderSummary, render_dataset
 
 
 def check_scenes(recipe: Recipe) -> None:
-    """Refuse, before any work, scenes on which a later stage could not measure its judge.
+    """Refuse, before any work, scenes that later stages could not use.
 
     Raises:
-        UserError: there would be no test scenes.
+        UserError: they have another size than the model runs at, or there would be no test scenes
+            to measure the judge on.
     """
+    size, model = recipe.scenes.size, recipe.model
+    if (model.width, model.height) != (size, size):
+        raise UserError(
+            f"the scenes have {size} x {size} pixels, but the model runs at {model.width} x "
+            f"{model.height}",
+            where="scenes.size",
+            mend="set model.width and model.height to it, or it to theirs",
+        )
     if recipe.compare.judge and not recipe.scenes.test_images:
         raise UserError(
             "there would be no test scenes to measure the judge on",

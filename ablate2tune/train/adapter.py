@@ -61,6 +61,12 @@ def check_targets(model: nn.Module, targets: Iterable[str]) -> list[str]:
     return names
 
 
+def room(model: nn.Module, name: str) -> int:
+    """The largest rank that a linear layer has room for: the smaller of its sides."""
+    layer = cast(nn.Linear, model.get_submodule(name))
+    return min(layer.in_features, layer.out_features)
+
+
 def check_rank(model: nn.Module, names: Iterable[str], rank: int) -> None:
     """Refuse a rank that a layer has no room for: its weight's own rank is the most.
 
@@ -69,7 +75,7 @@ def check_rank(model: nn.Module, names: Iterable[str], rank: int) -> None:
     """
     for name in names:
         layer = cast(nn.Linear, model.get_submodule(name))
-        most = min(layer.in_features, layer.out_features)
+        most = room(model, name)
         if rank > most:
             raise UserError(
                 f"rank {rank} is more than {name} can use, which has {layer.in_features} inputs "

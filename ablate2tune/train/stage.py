@@ -1,23 +1,37 @@
 """The stage train: an adapter on the modules that the ranking chose."""
 
+from pathlib import Path
 from typing import Any
 
 from ablate2tune.components.discovery import discover
 from ablate2tune.errors import UserError
 from ablate2tune.files import content_hash, read_json
+from ablate2tune.localize.ranking.model_map import write_map
 from ablate2tune.localize.ranking.ordering import doubts
-from ablate2tune.models import check_trainable, load_denoiser
+from ablate2tune.models import check_trainable, load_denoiser, shell_of
 from ablate2tune.recipe import Recipe
 from ablate2tune.scenes.dataset.caption_rates import kept_rates, read_rates
 from ablate2tune.scenes.dataset.records import data_identity, read_dataset
 from ablate2tune.stage import Job, Stage
-from ablate2tune.train.targets import choose_targets, falls_back, reasons, walked
+from ablate2tune.train.targets import (
+    check_choice,
+    choose_targets,
+    falls_back,
+    reasons,
+    told,
+    walked,
+)
 from ablate2tune.train.training_loop import train
+
+MAP = "map.png"
 
 
 def check(recipe: Recipe) -> None:
-    """Refuse a model that is not there or cannot be trained."""
+    """Refuse a model that is not there or cannot be trained, or modules that it cannot have."""
     check_trainable(recipe.model, "train")
+    shell = shell_of(recipe.model)
+    if shell is not None:
+        check_choice(shell.model, recipe.train, recipe.seed)
 
 
 def inputs(recipe: Recipe) -> dict[str, Any]:
@@ -70,9 +84,31 @@ def work(job: Job) -> None:
         )
 
 
+def present(job: Job) -> bool:
+    """The map of the model with the modules that were tuned, where its shapes are known."""
+    shell = shell_of(job.recipe.model)
+    if shell is not None:
+        tuned = read_json(job.folder / "targets.json")["injected"]
+        write_map(_ranking(job.recipe) or {}, discover(shell.model), tuned, job.folder / MAP)
+    return True
+
+
 def tell(job: Job) -> None:
     """Where the adapter is."""
     job.terminal.say(f"adapter in {job.folder / 'adapter'}")
+
+
+def tuned(folder: Path) -> list[str]:
+    """What was trained, in lines of 80 characters, and where its map is.
+
+    Args:
+        folder: of the stage.
+    """
+    note = read_json(folder / "targets.json")
+    ranks = sorted(set(note["ranks"].values()))
+    rank = f"rank {ranks[0]}" if len(ranks) == 1 else f"ranks {ranks[0]} to {ranks[-1]}"
+    lines = [f"tuned: {len(note['injected'])} modules, {rank}", *told(note["injected"])]
+    return lines + [f"map of the model: {folder / MAP}"] * (folder / MAP).is_file()
 
 
 def _ranking(recipe: Recipe) -> dict[str, Any] | None:
@@ -94,6 +130,7 @@ STAGE = Stage(
     inputs=inputs,
     work=work,
     check=check,
+    present=present,
     tell=tell,
     several_processes=True,
     results=("checkpoint/*", "adapter/*"),

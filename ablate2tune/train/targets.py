@@ -1,12 +1,17 @@
 """Which modules an adapter goes on: by rank, at random, all, or a list."""
 
+import re
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-from ablate2tune.components import Catalogue, select
+from torch import nn
+
+from ablate2tune.components import Catalogue, discover, select
 from ablate2tune.errors import UserError
 from ablate2tune.localize.ranking.ranking_file import NO_SKILL
 from ablate2tune.seeding import numpy_generator
+from ablate2tune.train.adapter import check_rank, room
 from ablate2tune.train.train_config import TrainConfig
 
 
@@ -46,6 +51,49 @@ def choose_targets(
             )
     _check_count(config.count, len(names), "the swept parts hold", "raise localize.top_blocks")
     return names[: config.count]
+
+
+def check_choice(model: nn.Module, config: TrainConfig, seed: int) -> None:
+    """Refuse, before anything is ranked, what no ranking could make possible in this model.
+
+    Args:
+        model: the denoiser; its shapes suffice.
+        config: the choice, and the rank of the adapter.
+        seed: of a random choice.
+
+    Raises:
+        UserError: a module that is listed does not exist, or the model has too few modules, or too
+            few that have room for the rank.
+    """
+    catalogue = discover(model)
+    if config.targets in ("top", "bottom"):
+        candidates = [name for block in catalogue.blocks for name in block.linears]
+        _check_count(config.count, len(candidates), "the model's blocks hold")
+        names = sorted(candidates, key=lambda name: -room(model, name))[: config.count]
+    else:
+        names = choose_targets(None, config, catalogue, seed)
+    check_rank(model, names, config.rank)
+
+
+def told(names: Sequence[str], width: int = 80) -> list[str]:
+    """Module names for the terminal: a line for each block, more where they do not fit.
+
+    >>> told(["blocks.0.attn.to_q", "blocks.0.attn.to_k", "blocks.12.ff"])
+    ['  blocks.0   attn.to_q attn.to_k', '  blocks.12  ff']
+    """
+    by_block: dict[str, list[str]] = {}
+    for name in names:
+        place = re.match(r"(.*?\.\d+)\.(.*)", name)
+        block, below = place.groups() if place else (name, "")
+        by_block.setdefault(block, []).append(below)
+    margin = max(map(len, by_block), default=0) + 4
+    lines = []
+    wrapper = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False)
+    wrapper.subsequent_indent = " " * margin
+    for block, parts in by_block.items():
+        wrapper.initial_indent = f"  {block}".ljust(margin)
+        lines += wrapper.wrap(" ".join(parts))
+    return lines
 
 
 def falls_back(ranking: dict[str, Any] | None, config: TrainConfig) -> bool:

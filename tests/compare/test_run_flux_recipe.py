@@ -2,6 +2,7 @@
 once without a judge, then with the recipe's zero-shot judge, which reads the same pictures."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,11 @@ def test_run_without_a_judge_and_then_with_one(
 
     said = run("compare.judge=null")
     assert "no judge is set, so the pictures are not scored" in said
-    assert "objects right" not in said and "grid: " in said[-len(str(compared)) - 40 :]
+    assert "objects right" not in said
+    ended = said[said.index(f"grid: {compared / 'grid.png'}") :]
+    place = compared.parent / "train" / "map.png"
+    assert "tuned: " in ended and f"map of the model: {place}" in ended and place.exists()
+    assert re.findall(r"ablate2tune (\w+)", ended) == ["compare", "study", "run"], "to type next"
     assert not (compared / "scores.json").exists() and (compared / "grid.png").exists()
     pictures = {path: path.stat().st_mtime_ns for path in (compared / "images").rglob("*.png")}
     assert len(pictures) == 2 * (6 + 2)

@@ -113,11 +113,12 @@ def table(files: Path, told: dict, key: str) -> list[dict]:
     return [dict(zip(held["columns"], row, strict=True)) for row in held["data"]]
 
 
-def test_an_offline_run_holds_everything_and_may_be_moved(run_folder, tmp_path):
+def test_an_offline_run_holds_everything_and_may_be_moved(run_folder, tmp_path, capfd):
     result = tracked(run_folder)
     assert result.mode == "offline", result.line
     assert result.folder is not None and run_folder in result.folder.parents
     assert result.line == f"W&B, offline: wandb sync {result.folder}"
+    assert "URL" not in capfd.readouterr().err, "W&B's own warning"
     records_of(result.folder, rows=9)
     moved = tmp_path / "elsewhere"
     shutil.move(run_folder, moved)

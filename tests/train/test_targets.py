@@ -4,7 +4,7 @@ from torch import nn
 
 from ablate2tune.components import discover
 from ablate2tune.errors import UserError
-from ablate2tune.train.targets import choose_targets, reasons
+from ablate2tune.train.targets import check_choice, choose_targets, reasons, told
 from ablate2tune.train.train_config import TrainConfig
 
 
@@ -184,3 +184,30 @@ def test_without_skill_all_are_trained_only_if_asked(model, catalogue):
         RANKING, config(targets="top", count=1, if_no_skill="all"), catalogue, 0
     )
     assert ranked == FF[:1]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        # Sides of the largest linear layers: 8 and 32; so 8 is the most that any has room for.
+        ({"targets": "top", "rank": 9}, "rank 9 is more than"),
+        ({"targets": "top", "count": 999, "rank": 1}, "999 modules wanted, the model's blocks"),
+        ({"targets": "list", "modules": ["no_such.*"]}, "no_such"),
+        ({"targets": "all", "rank": 9}, "rank 9 is more than"),
+    ],
+)
+def test_what_no_ranking_could_make_possible_is_refused_without_one(model, values, words):
+    check_choice(model, config(**values | {"rank": 8, "count": 4, "modules": OUT}), 0)
+    with pytest.raises(UserError, match=words):
+        check_choice(model, config(**values), 0)
+
+
+def test_modules_are_told_block_by_block_in_lines_that_fit():
+    names = [f"transformer_blocks.{i}.attn.{x}" for i in (3, 12) for x in ("to_q", "to_out.0")]
+    assert told(names) == [
+        "  transformer_blocks.3   attn.to_q attn.to_out.0",
+        "  transformer_blocks.12  attn.to_q attn.to_out.0",
+    ]
+    many = told([f"blocks.0.attn.to_{number}" for number in range(20)])
+    assert len(many) > 1 and max(map(len, many)) <= 80
+    assert " ".join(many).split() == ["blocks.0", *(f"attn.to_{n}" for n in range(20))]

@@ -7,6 +7,7 @@ from ablate2tune.compare.judges.judge_interface import (
     Judge,
     JudgeConfig,
     check_judge,
+    check_label,
     load_judge,
     read_settings,
 )
@@ -18,6 +19,7 @@ __all__ = [
     "Judge",
     "JudgeConfig",
     "check_judge",
+    "check_label",
     "load_judge",
     "read_settings",
 ]

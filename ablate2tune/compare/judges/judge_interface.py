@@ -1,6 +1,6 @@
 """What a judge is, and how one is chosen: one file each, which registers its class."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -45,8 +45,9 @@ class Judge(Protocol):
         ...
 
     @staticmethod
-    def check(settings: Any) -> None:
-        """Refuse settings whose files are missing or of another kind, without loading weights."""
+    def check(settings: Any, labels: Sequence[str]) -> None:
+        """Refuse, without loading weights, what it will be asked for and cannot know (`labels`),
+        and settings whose files are missing or of another kind."""
         ...
 
     @property
@@ -114,15 +115,25 @@ def load_judge(
     return JUDGES[settings.kind](settings, labels, device)
 
 
-def check_judge(judge: JudgeConfig | Path | None) -> None:
+def check_judge(judge: JudgeConfig | Path | None, labels: Sequence[str] = ()) -> None:
     """What can be said of a recipe's judge without its weights; None passes.
 
     Raises:
-        UserError: a folder or a model is missing or of another kind.
+        UserError: a folder or a model is missing or of another kind, or does not know a label.
     """
     settings = read_settings(judge)
     if settings is not None:
-        JUDGES[settings.kind].check(settings)
+        JUDGES[settings.kind].check(settings, labels)
+
+
+def check_label(known: Collection[str], label: str) -> None:
+    """Refuse an object that will be asked for and is none that a judge can find."""
+    if label not in known:
+        raise UserError(
+            f"the judge does not know {label!r}",
+            where="compare.judge",
+            mend="take that kind or colour out of scenes, or set a judge that knows it",
+        )
 
 
 def _with_near_keys(error: ValidationError, settings: type[Settings]) -> ValidationError:

@@ -13,7 +13,12 @@ from torch.nn import functional
 from transformers import SegformerForSemanticSegmentation
 
 from ablate2tune import files
-from ablate2tune.compare.judges.judge_interface import JUDGED_AT_ONCE, JUDGES, JudgeConfig
+from ablate2tune.compare.judges.judge_interface import (
+    JUDGED_AT_ONCE,
+    JUDGES,
+    JudgeConfig,
+    check_label,
+)
 from ablate2tune.compare.relation_reading import Detection
 from ablate2tune.errors import UserError, reason
 from ablate2tune.settings import Mark
@@ -63,23 +68,23 @@ class TrainedJudge:
             raise UserError(
                 f"cannot load the judge ({reason(error)})", where=str(folder)
             ) from error
-        by_channel: dict[int, str] = dict(model.config.id2label or {})  # type: ignore[arg-type]
-        names = [by_channel[channel] for channel in sorted(by_channel)]
-        if len(names) < 3 or names[0] != "background" or names[-1] != "depth":
-            raise UserError(
-                f"its channels must be background, the labels, depth; they are {', '.join(names)}",
-                where=str(folder / "config.json"),
-            )
-        self.labels: Sequence[str] = names[1:-1]
+        self.labels: Sequence[str] = _labels(folder)
         """Colour and kind of every object it knows."""
         self._device = torch.device(device)
         self._model: nn.Module = model.eval().requires_grad_(False)
         nn.Module.to(self._model, self._device)
 
     @staticmethod
-    def check(settings: TrainedConfig) -> None:
-        """Refuse a folder that is missing or holds no judge, with a `UserError`."""
+    def check(settings: TrainedConfig, labels: Sequence[str]) -> None:
+        """Refuse a folder that is missing, holds no judge or one that does not know the labels.
+
+        Raises:
+            UserError: for all of these.
+        """
         _settings(settings.folder)
+        known = _labels(settings.folder)
+        for label in labels:
+            check_label(known, label)
 
     def describe(self) -> dict[str, Any]:
         """Kind, folder and settings, without the schema."""
@@ -164,6 +169,18 @@ def _settings(folder: Path) -> dict[str, Any]:
         if not isinstance(settings.get(key), int | float):
             raise UserError(f"{key} is missing or no number", where=str(folder / "judge.json"))
     return settings
+
+
+def _labels(folder: Path) -> list[str]:
+    """What its channels between background and depth stand for."""
+    by_channel = files.read_json(folder / "config.json").get("id2label") or {}
+    names = [by_channel[channel] for channel in sorted(by_channel, key=int)]
+    if len(names) < 3 or names[0] != "background" or names[-1] != "depth":
+        raise UserError(
+            f"its channels must be background, the labels, depth; they are {', '.join(names)}",
+            where=str(folder / "config.json"),
+        )
+    return names[1:-1]
 
 
 JUDGES.add("trained", TrainedJudge)

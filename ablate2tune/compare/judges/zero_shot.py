@@ -104,7 +104,7 @@ class ZeroShotJudge:
             raise UserError(
                 "a zero-shot judge was not told what to look for", where="compare.judge"
             )
-        self.check(settings)
+        self.check(settings, labels)
         self.config, self.labels = settings, list(labels)
         self._device = torch.device(device)
         self._detector = self._load(Owlv2ForObjectDetection, "detector")
@@ -116,7 +116,7 @@ class ZeroShotJudge:
         )
 
     @staticmethod
-    def check(settings: ZeroShotConfig) -> None:
+    def check(settings: ZeroShotConfig, labels: Sequence[str]) -> None:
         """Whether both models are there and of the right kind, from their configurations alone.
 
         Raises:

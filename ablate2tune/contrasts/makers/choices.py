@@ -51,8 +51,9 @@ def read_choices(path: Path) -> Contrasts:
     if not rows:
         raise UserError("is empty", where=str(file), mend=MEND)
     examples: dict[str, Contrast] = {}
+    name = path.resolve().stem if path.is_file() else path.resolve().name
     for row in rows:
-        example = _contrast(row)
+        example = _contrast(row, name)
         if example.id in examples:
             raise UserError(
                 f"has the id {example.id!r} of an earlier line",
@@ -67,12 +68,10 @@ def read_choices(path: Path) -> Contrasts:
                 mend="give all lines `controls` or none",
             )
         examples[example.id] = example
-    control = "the controls" if "control" in next(iter(examples.values())).texts else None
-    name = path.resolve().stem if path.is_file() else path.resolve().name
-    return Contrasts(list(examples.values()), name, control)
+    return Contrasts(list(examples.values()))
 
 
-def _contrast(row: UserRow) -> Contrast:
+def _contrast(row: UserRow, capability: str) -> Contrast:
     for key in row.values:
         if key not in KEYS:
             raise UserError(f"no key {key!r}", where=row.where, mend=did_you_mean(key, KEYS))
@@ -104,6 +103,7 @@ def _contrast(row: UserRow) -> Contrast:
         texts=texts,
         spans=dict.fromkeys(texts, spans),
         split=split,
+        foils={"target": capability},
     )
 
 

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ablate2tune.compare.judge_error import check_label
-from ablate2tune.compare.judges import Judge
+from ablate2tune.compare.judges import Judge, check_label
 from ablate2tune.compare.prompts import JUDGED, Prompt
 from ablate2tune.contrasts.contrast import Contrast
 from ablate2tune.errors import UserError
@@ -118,5 +117,5 @@ def check_judgeable(judge: Judge, contrasts: Sequence[Contrast], where: str) -> 
             mend="use probe = margin on rendered images, or scenes of these relations",
         )
     for prompt in prompts:
-        check_label(judge, prompt.subject_label)
-        check_label(judge, prompt.object_label)
+        for label in prompt.labels:
+            check_label(judge.labels, label)

@@ -111,7 +111,7 @@ class Sweep(Generic[P]):
             raise UserError(
                 "the loss is not finite",
                 where="baseline",
-                mend=self.probe.denoiser.config.mend_not_finite,
+                mend=self.probe.setting.studied.config.mend_not_finite,
             )
         return analysis
 

@@ -28,6 +28,15 @@ def new_panels(width: float, height: float, count: int) -> tuple["Figure", list[
     return figure, list(figure.subplots(count, sharex=True, squeeze=False)[:, 0])
 
 
+def new_strips(
+    width: float, height: float, columns: Sequence[int]
+) -> tuple["Figure", list["Axes"]]:
+    """An empty figure with panels side by side, as wide as they have columns; sizes in inches."""
+    figure = _empty(width, height)
+    ratios = {"width_ratios": columns}
+    return figure, list(figure.subplots(1, len(columns), squeeze=False, gridspec_kw=ratios)[0])
+
+
 def _empty(width: float, height: float) -> "Figure":
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -28,7 +28,7 @@ class NearestColour:
         self.settings, self.labels = settings, list(labels)
 
     @staticmethod
-    def check(settings: NearestConfig) -> None:
+    def check(settings: NearestConfig, labels: Sequence[str]) -> None:
         """It needs no files."""
 
     def describe(self) -> dict[str, Any]:
