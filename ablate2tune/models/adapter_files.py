@@ -9,7 +9,7 @@ import json
 import logging
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,13 @@ def attach(model: nn.Module, config: LoraConfig) -> None:
         inject_adapter_in_model(config, model, NAME)
 
 
-def save(pipe: Any, part: str, folder: Path, note: AdapterNote) -> Path:
+def save(
+    pipe: Any,
+    part: str,
+    folder: Path,
+    note: AdapterNote,
+    weights: Mapping[str, Tensor] | None = None,
+) -> Path:
     """Write the attached adapter, with alpha = rank, so that all tools load it at one strength.
 
     Args:
@@ -80,6 +86,8 @@ def save(pipe: Any, part: str, folder: Path, note: AdapterNote) -> Path:
         part: "transformer" or "unet".
         folder: gets one file, or PEFT's two.
         note: stands in the file's header.
+        weights: of a LoRA that says what the attached one does, by PEFT's names; its own by
+            default.
 
     Returns:
         The file's path.
@@ -88,10 +96,8 @@ def save(pipe: Any, part: str, folder: Path, note: AdapterNote) -> Path:
         UserError: the folder cannot be written.
     """
     path, model = adapter_file(pipe, folder), getattr(pipe, part)
-    weights: dict[str, Tensor] = {
-        name: tensor.detach().cpu().contiguous()
-        for name, tensor in get_peft_model_state_dict(model, adapter_name=NAME).items()
-    }
+    held = get_peft_model_state_dict(model, adapter_name=NAME) if weights is None else weights
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in held.items()}
     facts = {"r": note.rank, "lora_alpha": note.rank, "target_modules": note.targets}
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 """The base of all families: a stock text-to-image pipeline behind one interface."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -377,13 +377,18 @@ class Denoiser(Studied):
                 on_progress(min(start + batch_size, len(prompts)), len(prompts))
         return np.concatenate(parts)
 
-    def save_adapter(self, folder: Path, note: adapter_files.AdapterNote) -> Path:
+    def save_adapter(
+        self,
+        folder: Path,
+        note: adapter_files.AdapterNote,
+        weights: Mapping[str, Tensor] | None = None,
+    ) -> Path:
         """Write the adapter that the denoiser carries, and return the file (`adapter_files.save`).
 
         Raises:
             UserError: the folder cannot be written.
         """
-        return adapter_files.save(self.pipe, self.part, folder, note)
+        return adapter_files.save(self.pipe, self.part, folder, note, weights)
 
     def load_adapter(self, folder: Path) -> None:
         """Attach the adapter of a folder, made by `save_adapter` or by another tool.

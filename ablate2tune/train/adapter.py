@@ -6,7 +6,7 @@ goes in as one anchored pattern of full names, and the injected set is compared 
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple, cast
 
 import torch
@@ -85,8 +85,16 @@ def check_rank(model: nn.Module, names: Iterable[str], rank: int) -> None:
             )
 
 
-def inject(model: nn.Module, targets: Iterable[str], rank: int, seed: int) -> list[str]:
+def inject(
+    model: nn.Module,
+    targets: Iterable[str],
+    rank: int,
+    seed: int,
+    ranks: Mapping[str, int] | None = None,
+) -> list[str]:
     """Freeze the model and attach a float32 LoRA with alpha = rank to exactly these modules.
+
+    `ranks` gives modules ranks of their own.
 
     A is drawn as PEFT draws it, Kaiming-uniform with a = sqrt(5), but from (seed, module name)
     alone; B is zero, so the model's output is unchanged until the first step.
@@ -99,8 +107,17 @@ def inject(model: nn.Module, targets: Iterable[str], rank: int, seed: int) -> li
     names = check_targets(model, targets)
     model.requires_grad_(False)
     pattern = "|".join(re.escape(name) for name in names)
-    lora = LoraConfig(r=rank, lora_alpha=rank, target_modules=f"(?:{pattern})")
-    attach(model, lora)
+    own = {re.escape(name): of_its_own for name, of_its_own in (ranks or {}).items()}
+    attach(
+        model,
+        LoraConfig(
+            r=rank,
+            lora_alpha=rank,
+            target_modules=f"(?:{pattern})",
+            rank_pattern=own,
+            alpha_pattern=own,
+        ),
+    )
     layers = [name for name, m in model.named_modules() if isinstance(m, LoraLayer)]
     if set(layers) != set(names):
         missing, extra = sorted(set(names) - set(layers)), sorted(set(layers) - set(names))

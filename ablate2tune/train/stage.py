@@ -13,6 +13,7 @@ from ablate2tune.recipe import Recipe
 from ablate2tune.scenes.dataset.caption_rates import kept_rates, read_rates
 from ablate2tune.scenes.dataset.records import data_identity, read_dataset
 from ablate2tune.stage import Job, Stage
+from ablate2tune.train.methods.adapter_method import METHODS
 from ablate2tune.train.targets import (
     check_choice,
     choose_targets,
@@ -27,7 +28,10 @@ MAP = "map.png"
 
 
 def check(recipe: Recipe) -> None:
-    """Refuse a model that is not there or cannot be trained, or modules that it cannot have."""
+    """Refuse a model that is not there or cannot be trained, modules that it cannot have, and an
+    unknown way to adapt.
+    """
+    _ = METHODS[recipe.train.method]
     check_trainable(recipe.model, "train")
     shell = shell_of(recipe.model)
     if shell is not None:

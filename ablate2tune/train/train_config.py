@@ -24,6 +24,9 @@ class TrainConfig(Settings):
     """Which random draw, for targets: random."""
     rank: Positive = 16
     """LoRA rank; alpha equals the rank, so the adapter loads at strength 1 everywhere."""
+    method: str = "lora"
+    """How the adapter begins and grows: lora; eva, which begins where the activations vary most;
+    adalora, which takes ranks away where they matter least; or what an extension adds."""
     steps: Positive = 400
     batch_size: Positive = 32
     """Images per optimizer step, over all processes; one with two captions counts once."""

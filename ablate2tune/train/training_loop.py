@@ -10,16 +10,17 @@ import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from accelerate import Accelerator
+from peft.tuners.lora import LoraLayer
 from torch import nn
 
 from ablate2tune import files
 from ablate2tune.errors import DivergedError
 from ablate2tune.models import AdapterNote, Denoiser, check_fit
-from ablate2tune.models.adapter_files import adapter_file
+from ablate2tune.models.adapter_files import NAME, adapter_file
 from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.scenes.dataset.caption_rates import read_rates
 from ablate2tune.scenes.dataset.records import SceneRecord
@@ -30,7 +31,6 @@ from ablate2tune.train.adapter import (
     check_rank,
     check_targets,
     count_parameters,
-    inject,
     trainable,
 )
 from ablate2tune.train.course import BestWeights, Course, course_of, judged
@@ -41,6 +41,7 @@ from ablate2tune.train.example_cache import (
     encodings_key,
 )
 from ablate2tune.train.memory_estimate import MemoryEstimate, device_memory, estimate_memory
+from ablate2tune.train.methods.adapter_method import METHODS, rank_of
 from ablate2tune.train.noise_levels import bin_shares
 from ablate2tune.train.objective import margins
 from ablate2tune.train.objective.step_loss import Backward
@@ -143,8 +144,20 @@ def train(
     accelerator.wait_for_everyone()
     cache = ExampleCache(encoded)
 
+    shift = config.shift or denoiser.sigma_shift
+
+    def batch_at(step: int) -> step_plan.Batch:
+        shape = cache.latent_shape
+        return step_plan.batch_at(seed, step, split.train, shape, config, shift, rates)
+
+    def run(step: int) -> None:
+        batch = batch_at(step)
+        rows = cache.latents(batch.examples), batch.noise, batch.sigma
+        denoiser.denoising_loss(*rows, cache.captions(batch.captions), config.guidance)
+
     # 3. The adapter: everything else is frozen.
-    injected = inject(model, names, config.rank, seed)
+    method = METHODS[config.method](model, config, seed)
+    injected = method.inject(names, run)
     parameters = trainable(model)
     if initial is not None:
         put_back(parameters, initial)
@@ -163,10 +176,10 @@ def train(
     }
     backward = Backward(denoiser, cache, config)
     state = folder / "checkpoint" / "state.safetensors"
-    checkpoint = Checkpoint(state, identity, parameters, optimizer)
+    checkpoint = Checkpoint(state, identity, parameters, optimizer, method.state)
     start = checkpoint.load()
     if main:  # once the folder is known to be this recipe's
-        targets_note = _targets(names, injected, config.rank, count, model, ranking_rows)
+        targets_note = _targets(names, injected, count, model, ranking_rows)
         files.write_json(folder / "targets.json", targets_note)
     best = BestWeights(folder / "checkpoint" / "best.safetensors", parameters)
     log = TrainingLog(folder / "log.jsonl", denoiser.device)
@@ -176,7 +189,6 @@ def train(
             best.forget()
     accelerator.wait_for_everyone()
 
-    shift = config.shift or denoiser.sigma_shift
     shares = bin_shares(LEVELS, config.timesteps, shift, config.high_noise, config.high_shift)
     prompts = list(dict.fromkeys(r.text for r in split.validation))[: config.sample_prompts]
 
@@ -225,16 +237,16 @@ def train(
     for step in range(start + 1, config.steps + 1):
         clock = time.perf_counter()
         optimizer.param_groups[0]["lr"] = step_plan.learning_rate_at(step, config)
-        whole = step_plan.batch_at(
-            seed, step, split.train, cache.latent_shape, config, shift, rates
-        )
-        mine = whole.part(accelerator.process_index, world)
+        mine = batch_at(step).part(accelerator.process_index, world)
 
         loss = backward(mine, optimizer)
+        if main:  # the processes' gradients are added up
+            method.add_gradients()
         loss = _sum_over_processes(accelerator, loss, parameters)
         norm = nn.utils.clip_grad_norm_(parameters.values(), MAX_GRADIENT_NORM).item()
         _check_finite(step, state, config, denoiser.config, loss=loss, gradient=norm)
         optimizer.step()
+        method.stepped(step)
         seconds = time.perf_counter() - clock
 
         last = step == config.steps
@@ -256,20 +268,25 @@ def train(
     # 7. The adapter, as other tools load it: the last weights, or the best if those fell behind.
     accelerator.wait_for_everyone()
     course = course_of(log.rows(), best.step)
-    note = AdapterNote(
-        base=identity["model"]["path"],
-        rank=config.rank,
-        targets=injected,
-        seed=seed,
-        height=denoiser.config.height,
-        width=denoiser.config.width,
-    )
+
+    def write_adapter(name: str) -> None:
+        weights = method.weights()
+        note = AdapterNote(
+            base=identity["model"]["path"],
+            rank=rank_of(weights),
+            targets=injected,
+            seed=seed,
+            height=denoiser.config.height,
+            width=denoiser.config.width,
+        )
+        denoiser.save_adapter(folder / name, note, weights)
+
     if course.keeps_best:
         if main:
-            denoiser.save_adapter(folder / "adapter-last", note)
+            write_adapter("adapter-last")
         best.restore()
     if main:
-        denoiser.save_adapter(folder / "adapter", note)
+        write_adapter("adapter")
     accelerator.wait_for_everyone()
     say(course.line())
     say(course.warning(config.learning_rate))
@@ -330,7 +347,6 @@ def _memory(
 def _targets(
     names: list[str],
     injected: list[str],
-    rank: int,
     count: ParameterCount,
     model: nn.Module,
     ranking_rows: Sequence[dict[str, Any]],
@@ -343,7 +359,7 @@ def _targets(
         "schema": TARGETS_SCHEMA,
         "requested": names,
         "injected": injected,
-        "ranks": dict.fromkeys(injected, rank),
+        "ranks": {name: cast(LoraLayer, model.get_submodule(name)).r[NAME] for name in injected},
         "parameters": {"trainable": count.trainable, "total": count.total, "by_module": by_module},
         "ranking": list(ranking_rows),
     }

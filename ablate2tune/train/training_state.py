@@ -14,8 +14,8 @@ from ablate2tune import files
 from ablate2tune.disk.state_file import load_state, optimizer_tensors, restore_optimizer, save_state
 from ablate2tune.errors import UserError
 
-PREFIX = "adapter "
-"""Of the parameters' names in the file."""
+PREFIX, MORE = "adapter ", "method "
+"""Of the names in the file of parameters, and of what a way to adapt keeps beside them."""
 
 
 class Checkpoint:
@@ -27,13 +27,15 @@ class Checkpoint:
         identity: dict[str, Any],
         parameters: dict[str, nn.Parameter],
         optimizer: torch.optim.AdamW,
+        more: Mapping[str, Tensor] | None = None,
     ):
         """Of the trained parameters by name, in the order of the optimizer's one group.
 
-        `identity` is JSON-able: the settings that a resumed run must share.
+        `identity` is JSON-able: the settings that a resumed run must share. `more` are further
+        tensors that change as training goes on.
         """
         self.path, self._identity = path, identity
-        self._parameters, self._optimizer = parameters, optimizer
+        self._parameters, self._optimizer, self._more = parameters, optimizer, more or {}
 
     def save(self, step: int) -> None:
         """Write the state after `step`.
@@ -42,6 +44,7 @@ class Checkpoint:
             UserError: the file cannot be written; the checkpoint before it stays.
         """
         tensors: dict[str, Tensor] = {PREFIX + name: p for name, p in self._parameters.items()}
+        tensors |= {MORE + name: tensor for name, tensor in self._more.items()}
         tensors |= optimizer_tensors(self._optimizer)
         save_state(self.path, tensors, {"step": step, "identity": self._identity})
 
@@ -63,13 +66,14 @@ class Checkpoint:
                 mend=f"to train again from the start, {again}; to keep it, another folder",
             )
         put_back(self._parameters, tensors, PREFIX)
+        put_back(self._more, tensors, MORE)
         restore_optimizer(self._optimizer, tensors)
         return int(note["step"])
 
 
 @torch.no_grad()
 def put_back(
-    parameters: Mapping[str, nn.Parameter], tensors: Mapping[str, Tensor], prefix: str = ""
+    parameters: Mapping[str, Tensor], tensors: Mapping[str, Tensor], prefix: str = ""
 ) -> None:
     """Copy tensors of the same names, after a prefix, into the parameters."""
     for name, parameter in parameters.items():

@@ -27,7 +27,9 @@ def scout_config(config: TrainConfig, rounds: int) -> TrainConfig:
     What train chooses its modules by is at its defaults, so that no scout depends on it.
     """
     usual = TrainConfig()
-    chosen = {name: getattr(usual, name) for name in ("if_no_skill", "count", "modules", "draw")}
+    chosen = {
+        name: getattr(usual, name) for name in ("if_no_skill", "count", "modules", "draw", "method")
+    }
     steps = max(2, config.steps // (SHARE * rounds))
     return config.model_copy(
         update={

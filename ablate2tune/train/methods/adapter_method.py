@@ -1,0 +1,77 @@
+"""What a method of adapting is: how an adapter begins, what its training adds, how it is written.
+
+Whatever it trains, what is written is a plain LoRA of one rank, which every tool loads.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from peft import get_peft_model_state_dict
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ablate2tune.models.adapter_files import NAME
+from ablate2tune.registry import Registry
+from ablate2tune.train.adapter import inject
+from ablate2tune.train.train_config import TrainConfig
+
+OnBatch = Callable[[int], None]
+"""Runs the model on the batch of a training step, without gradients."""
+
+
+class AdapterMethod:
+    """LoRA: two matrices of one rank on each module, and nothing beside the loss."""
+
+    def __init__(self, model: nn.Module, config: TrainConfig, seed: int):
+        """Nothing is done yet; `seed` fixes the initial weights."""
+        self.model, self.config, self.seed = model, config, seed
+
+    def inject(self, names: Sequence[str], run: OnBatch) -> list[str]:
+        """Freeze the model and put the adapter on these modules; those that it is on.
+
+        Args:
+            names: full names of Linears.
+            run: for a method that looks at activations first.
+
+        Raises:
+            UserError: what `adapter.inject` raises.
+        """
+        return inject(self.model, names, self.config.rank, self.seed)
+
+    def add_gradients(self) -> None:
+        """Add to the gradients what the method asks for beside the loss."""
+
+    def stepped(self, step: int) -> None:
+        """Told after each step of the optimizer, before its gradients are gone."""
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """What a checkpoint holds beside the parameters, always the same tensors."""
+        return {}
+
+    def weights(self) -> dict[str, Tensor]:
+        """The adapter as a LoRA with alpha = rank: MODULE.lora_A.weight and .lora_B.weight."""
+        return dict(get_peft_model_state_dict(self.model, adapter_name=NAME))
+
+
+METHODS: Registry[type[AdapterMethod]] = Registry("way to adapt", "ablate2tune.train.methods")
+
+
+def of_one_rank(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same adapter with zeros where a module's rank is below the largest one."""
+    ranks = [tensor.shape[0] for name, tensor in weights.items() if ".lora_A." in name]
+    most = max(1, *ranks)
+
+    def padded(name: str, tensor: Tensor) -> Tensor:
+        if ".lora_A." in name:
+            return F.pad(tensor, (0, 0, 0, most - tensor.shape[0]))
+        return F.pad(tensor, (0, most - tensor.shape[1]))
+
+    with torch.no_grad():
+        return {name: padded(name, tensor.detach()) for name, tensor in weights.items()}
+
+
+def rank_of(weights: Mapping[str, Any]) -> int:
+    """The rank of an adapter whose modules share one."""
+    return next(tensor.shape[0] for name, tensor in weights.items() if ".lora_A." in name)

@@ -1,0 +1,81 @@
+"""EVA and AdaLoRA: what is written is what was trained, and a run that was stopped ends alike."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from ablate2tune import files
+from ablate2tune.errors import UserError
+from ablate2tune.models import load_denoiser, read_note
+from ablate2tune.train import train
+from ablate2tune.train.methods.adapter_method import METHODS, of_one_rank
+
+TARGETS = ["transformer_blocks.1.attn.to_q", "single_transformer_blocks.0.proj_out"]
+WEIGHTS = "adapter/pytorch_lora_weights.safetensors"
+
+
+def prediction(denoiser, seed: int = 0) -> torch.Tensor:
+    latents = torch.randn(1, 64, 64, generator=torch.Generator().manual_seed(seed))
+    shape = denoiser.encode_images(torch.zeros(1, 32, 32, 3, dtype=torch.uint8).numpy()).shape
+    latents = latents.reshape(-1)[: shape.numel()].reshape(shape)
+    with torch.no_grad():
+        return denoiser.predict(latents, torch.tensor([0.7]), denoiser.encode_prompts(["a cube"]))
+
+
+@pytest.mark.parametrize("method", ["eva", "adalora"])
+def test_what_is_written_is_what_was_trained(
+    tiny_flux_config, records, config, tmp_path: Path, method: str
+) -> None:
+    settings = config.model_copy(update={"method": method, "rank": 4, "learning_rate": 0.05})
+    denoiser = load_denoiser(tiny_flux_config)
+    before = prediction(denoiser)
+    whole = train(denoiser, records, TARGETS, settings, 3, tmp_path / "whole", sample_steps=1)
+    trained = prediction(denoiser)
+    moved = (trained - before).abs().max()
+    assert moved > 1e-4
+
+    fresh = load_denoiser(tiny_flux_config)
+    fresh.load_adapter(tmp_path / "whole" / "adapter")
+    assert (prediction(fresh) - trained).abs().max() < 0.01 * moved
+    note = read_note(whole.adapter)
+    assert note is not None and set(note.targets) <= set(TARGETS)
+
+    def stop(done: int, total: int, told: str) -> None:
+        if done == 4:
+            raise KeyboardInterrupt
+
+    arguments = records, TARGETS, settings, 3, tmp_path / "stopped"
+    with pytest.raises(KeyboardInterrupt):
+        train(load_denoiser(tiny_flux_config), *arguments, sample_steps=1, on_progress=stop)
+    train(load_denoiser(tiny_flux_config), *arguments, sample_steps=1)
+    written = [(tmp_path / name / WEIGHTS).read_bytes() for name in ("whole", "stopped")]
+    assert written[0] == written[1]
+
+
+def test_eva_keeps_the_ranks_it_is_given_in_all(
+    tiny_flux_config, records, config, tmp_path: Path
+) -> None:
+    settings = config.model_copy(update={"method": "eva", "rank": 4, "steps": 2})
+    train(load_denoiser(tiny_flux_config), records, TARGETS, settings, 3, tmp_path, sample_steps=1)
+    ranks = files.read_json(tmp_path / "targets.json")["ranks"]
+    assert sum(ranks.values()) == 4 * len(TARGETS)
+
+
+def test_padding_to_one_rank_changes_no_product() -> None:
+    weights = {
+        "a.lora_A.weight": torch.randn(2, 5), "a.lora_B.weight": torch.randn(3, 2),
+        "b.lora_A.weight": torch.randn(4, 5), "b.lora_B.weight": torch.randn(3, 4),
+    }  # fmt: skip
+    padded = of_one_rank(weights)
+    assert padded["a.lora_A.weight"].shape == (4, 5) and padded["a.lora_B.weight"].shape == (3, 4)
+    for name in "ab":
+        was, now = (
+            w[f"{name}.lora_B.weight"] @ w[f"{name}.lora_A.weight"] for w in (weights, padded)
+        )
+        assert torch.allclose(was, now)
+
+
+def test_an_unknown_way_is_one_line() -> None:
+    with pytest.raises(UserError, match="no way to adapt 'evaa'; did you mean 'eva'"):
+        METHODS["evaa"]
