@@ -52,7 +52,7 @@ class Recipe(Settings):
     """Folder that holds rendered data sets."""
     model: ModelConfig
     scenes: ScenesConfig = ScenesConfig()
-    localize: LocalizeConfig = LocalizeConfig()
+    localize: LocalizeConfig = Field(default_factory=LocalizeConfig)  # asks for extensions
     train: TrainConfig = TrainConfig()
     compare: CompareConfig = CompareConfig()
     study: StudyConfig = StudyConfig()

@@ -4,9 +4,9 @@ A process takes its own share first and then whatever nobody works at, so that t
 wait for the slowest, nor for one that died.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from time import sleep
 from typing import Any, NamedTuple
 
 from ablate2tune.disk.folder_lock import lock
@@ -73,7 +73,7 @@ def work_through(
             found[run.folder] = known
         waiting = held
         if held:
-            time.sleep(WAIT)
+            sleep(WAIT)
     return [found[run.folder] for run in runs]
 
 

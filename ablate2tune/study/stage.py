@@ -53,20 +53,20 @@ def work(job: Job) -> None:
         _make(job, shared, place, experiment, "shared")
         settled: dict[int, Run] = {}
         outcomes: dict[int, Outcome] = {}
-        for number_, cell in enumerate(cells):
+        for index, cell in enumerate(cells):
             try:
-                settled[number_] = experiment.settle(studied, cell)
+                settled[index] = experiment.settle(studied, cell)
             except NoCellError as error:
-                outcomes[number_] = Outcome(IMPOSSIBLE, str(error))
+                outcomes[index] = Outcome(IMPOSSIBLE, str(error))
         made = _make(job, list(settled.values()), place, experiment, "cells")
         outcomes |= zip(settled, made, strict=True)
         if place.index:
             return
         rows, costs = [], {}
-        for number_, cell in enumerate(cells):
-            run = settled.get(number_)
-            rows.append(_row(cell, run, outcomes[number_], experiment))
-            if run and outcomes[number_].status == DONE:
+        for index, cell in enumerate(cells):
+            run = settled.get(index)
+            rows.append(_row(cell, run, outcomes[index], experiment))
+            if run and outcomes[index].status == DONE:
                 costs[run.folder.name] = experiment.costs(run.folder)
         finalists = _finalists(studied, experiment, rows, cells, settled)
         found = experiment.finish(studied, finalists, job.terminal) if finalists else {}
@@ -85,6 +85,8 @@ def work(job: Job) -> None:
 def _make(
     job: Job, runs: Sequence[Run], place: Place, experiment: Experiment, what: str
 ) -> list[Outcome]:
+    if not runs:
+        return []
     total, done = len({run.folder for run in runs}), 0
     with job.terminal.bar(f"study, {what}") as bar:
         bar(0, total, "")

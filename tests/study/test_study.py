@@ -88,3 +88,16 @@ def test_an_unknown_axis_is_one_line_before_any_work(
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and "unknown key 'train.rnk'; did you mean 'rank'" in error
     assert not (study_recipe.parent / "runs").exists()
+
+
+@pytest.mark.slow
+def test_finalists_draw_pictures(study_recipe: Path) -> None:
+    small = ["compare.prompts=6", "compare.plain_prompts=1", "compare.wandb=off"]
+    assert run(study_recipe, "study.finalists=1", "study.seeds=[1]", *small) == 0
+    folder = study_recipe.parent / FOLDER
+    assert read_json(folder / "study.json")["finalists"] == {}  # there is no judge
+    compared = folder / "finals" / "seed1" / "compare"
+    assert sorted(path.name for path in (compared / "images").iterdir()) == [
+        "random-2-modules", "untouched",
+    ]  # fmt: skip
+    assert (compared / "grid.png").is_file()

@@ -80,6 +80,7 @@ def figures(folder: Path) -> dict[str, Any]:
     """What a cell's folder says."""
     found = files.read_json(folder / FIGURES / FILE)
     targets = files.read_json(folder / "train" / "targets.json")
+    del found["schema"]
     return {**found, "modules": targets["injected"], "ranks": targets["ranks"]}
 
 
@@ -87,7 +88,9 @@ def untouched(studied: Studied) -> dict[str, Any]:
     """The base model's own figures."""
     config = studied.recipe.study
     base = _base(studied, Cell(config.guided_arm, config.seeds[0]))
-    return files.read_json(base.folder / FIGURES / FILE)
+    found = files.read_json(base.folder / FIGURES / FILE)
+    del found["schema"]
+    return found
 
 
 def costs(folder: Path) -> dict[str, Any]:

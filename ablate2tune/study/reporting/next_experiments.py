@@ -69,8 +69,9 @@ def _larger_budget(entries: Entries, experiment: Experiment, config: StudyConfig
 
 def _beyond_the_edge(entries: Entries, experiment: Experiment, config: StudyConfig) -> list[str]:
     lines, pick = [], max if experiment.higher_is_better else min
-    for key, values in config.axes.items():
+    for key in config.axes:
         tried = [e for e in entries if list(e["axis"]) == [key] and experiment.figure in e]
+        values = [entry["axis"][key] for entry in tried]
         if not tried or not all(type(value) in (int, float) for value in values):
             continue
         best = pick(tried, key=lambda entry: entry[experiment.figure]["value"])

@@ -7,7 +7,7 @@ from rich import box
 from rich.table import Table
 
 from ablate2tune.study.experiment import Experiment
-from ablate2tune.study.reporting.summary import SINGLE
+from ablate2tune.study.reporting.summary import HELPS, HURTS, NEUTRAL, SINGLE
 from ablate2tune.study.running import DONE
 
 WIDEST = 24
@@ -66,6 +66,10 @@ def lines(study: Mapping[str, Any], experiment: Experiment) -> Iterator[str]:
         "gain: over the random sets of the same budget; of settings without a budget, over the "
         "guided arm at its largest; of changed keys, over what they depart from"
     )
+    for label in (HELPS, NEUTRAL, HURTS):
+        names = [entry["setting"] for entry in study["settings"] if entry["label"] == label]
+        if names:
+            yield f"{label}: {'; '.join(names)}"
     for test in study["tests"]:
         gap = test["difference"]
         bounds = "" if gap["low"] is None else f" [{number(gap['low'])}, {number(gap['high'])}]"
