@@ -61,7 +61,7 @@ class LocalizeConfig(MarginConfig):
     """How components are ranked."""
 
     gone = {
-        "race_top": "a race settles the first 8 places of each level",
+        "race_top": "a race settles as many places as train.count modules need",
         "gradient_groups": "half of all groups choose the adapter's direction, half judge it",
         "follow_up_groups": "follow-ups are measured on 48 contrast groups at most",
         "strip_prompts": "strips show 4 captions",
@@ -110,8 +110,12 @@ class LocalizeConfig(MarginConfig):
     """Measure components on a share of the groups first, and on more only while their place among
     the best is open; otherwise every component on every group."""
     budget: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Block evaluations that the sweep aims at, as a fraction of the exhaustive one's: 0.09 by
-    default, 0.06 with screening. The first share of at least 8 groups is always run."""
+    """Block evaluations that the sweep may take, as a fraction of the exhaustive one's; it ends
+    before where all places are settled. 0.17 by default, or 1 where `minutes` is set. The first
+    share of at least 16 groups is always run."""
+    minutes: Annotated[float, Field(gt=0)] | None = None
+    """Minutes that measuring may take beside that: a number of block evaluations at the pace of the
+    baseline, which is kept in pace.json so that a resumed run decides alike."""
     screening: Annotated[Literal["auto", "on", "off"], YamlWord] = "auto"
     """First-order estimates of all components from one backward pass, which steady the figures of
     those that were measured in part; auto: where at least 48 components are swept."""
@@ -130,6 +134,12 @@ class LocalizeConfig(MarginConfig):
     bootstrap: Positive = 2000
     """Bootstrap resamples of the contrast groups."""
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+
+    @model_validator(mode="after")
+    def _check_race(self) -> "LocalizeConfig":
+        if self.minutes is not None and not self.racing:
+            raise ValueError("minutes end a race; with racing = false there is none to end")
+        return self
 
     @model_validator(mode="after")
     def _check_statistics(self) -> "LocalizeConfig":
@@ -204,6 +214,7 @@ class LocalizeConfig(MarginConfig):
             "tokens": bool(self.tokens),
             "strips": bool(self.strips),
             "joint": self.joint != JointConfig(),
+            "minutes": self.minutes is not None,
             "gradient": self.rank_by == "gradient" or self.report_gradient,
             "scout": self.rank_by == "scout",
         }

@@ -24,17 +24,19 @@ from ablate2tune.localize.margins.phrase_tokens import of_equal_length
 from ablate2tune.localize.measuring.activation_means import check_mode
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.measuring.processes import Processes
-from ablate2tune.localize.measuring.racing import BUDGET, BUDGET_SCREENED, TOP
+from ablate2tune.localize.measuring.purse import purse
+from ablate2tune.localize.measuring.racing import TOP
 from ablate2tune.localize.measuring.sweep import Measured, Sweep
 from ablate2tune.localize.measuring.sweep_identity import model_hash
 from ablate2tune.localize.probes.probe import PROBES, Setting
 from ablate2tune.localize.ranking.bars import write_bars
+from ablate2tune.localize.ranking.decided import decided
 from ablate2tune.localize.ranking.layers import write_layers
 from ablate2tune.localize.ranking.ranking import Analysis, draws
 from ablate2tune.localize.ranking.ranking_figures import write_csv, write_heatmap
 from ablate2tune.localize.ranking.ranking_file import NO_SKILL, RANKED, SCHEMA, Ranking
 from ablate2tune.localize.ranking.row import Row
-from ablate2tune.localize.ranking.trust import trust
+from ablate2tune.localize.ranking.trust import RESEEDED, evenly_spaced, trust
 from ablate2tune.models import Denoiser, Studied
 from ablate2tune.progress import Progress
 
@@ -48,6 +50,7 @@ def localize(
     on_progress: Progress | None = None,
     cache: Path | None = None,
     judging: Judging | None = None,
+    modules: int = TOP,
 ) -> Ranking:
     """Rank blocks, then the sub-layers of the top blocks, by what the model loses without them.
 
@@ -67,6 +70,8 @@ def localize(
             where it must.
         cache: folder of calibrated means, shared between runs; None keeps none.
         judging: judges pictures, for a probe that needs it.
+        modules: how many will be tuned: measuring goes on until the sub-layers that hold so many
+            are told from the rest, or the budget is spent.
 
     Raises:
         UserError: too few contrast groups, a loss that is not finite, fused projections, a model
@@ -96,7 +101,6 @@ def localize(
         return finish_ranking(
             folder, sweep, analysis, information, notes, {}, [], {}, None, findings
         )
-    reseeded = sweep.reseeded() if config.noise_floor and "noise_floor" in takes else None
 
     # 3) Ablations that do not do what they say are left out by name.
     verification = sweep.probe.verify()
@@ -127,19 +131,21 @@ def localize(
     everything, unfit = sweep.fitting(everything)
     left_out |= unfit_blocks | unfit
     screened = sweep.screen([condition for _, condition in [*blocks, *everything]])
-    share = config.budget or (BUDGET_SCREENED if screened else BUDGET)
-    passes = share * (1 + coming) - (3 if screened else 1)  # the baseline's and the gradients'
-    budget = max(0.0, passes * sweep.baseline_cost)
+    money, said = purse(config, coming, sweep.baseline_cost, screened, sweep.pace)
+    notes += said
     if sweep.probe.shares and not sweep.races and below == len(blocks):
         sweep.measure([condition for _, condition in [*blocks, *everything]])
-    blocks, broken = sweep.run(blocks, budget * len(blocks) / coming)
+    settles = config.rank_by != "gradient"  # gains are measured on all groups
+    blocks, broken = sweep.run(blocks, money, below if settles and below < len(blocks) else 0)
     left_out |= broken
     block_rows = analysis.rows(blocks, _gains(sweep, blocks))
     top = {row.component.address for row in block_rows[:below]}
     sublayers = [pair for pair in everything if pair[0].block in top]
-    sublayers, broken = sweep.run(sublayers, budget * len(sublayers) / coming)
+    handed = settles and not config.projections
+    sublayers, broken = sweep.run(sublayers, money, modules if handed else 0)
     left_out |= broken
-    sublayer_rows = analysis.rows(sublayers, _gains(sweep, sublayers))
+    gains = _gains(sweep, sublayers)
+    sublayer_rows = analysis.rows(sublayers, gains)
     levels = {"block": blocks, "sublayer": sublayers}
 
     # 5) The heads of these blocks' attentions.
@@ -148,7 +154,7 @@ def localize(
         heads, unclear = head_conditions((part for part, _ in sublayers), config.mode)
         heads, unfit = sweep.fitting(heads)
         left_out |= unfit
-        heads, broken = sweep.run(heads, budget * len(heads) / coming)
+        heads, broken = sweep.run(heads, money, TOP if settles else 0)
         left_out |= unclear | broken
         head_rows = analysis.rows(heads)
         levels["head"] = heads
@@ -160,18 +166,24 @@ def localize(
         linears, unfit = sweep.fitting(
             [(part, Condition((part.address,), config.mode)) for part in parts]
         )
-        linears, broken = sweep.run(linears, budget * len(linears) / coming)
+        linears, broken = sweep.run(linears, money, modules if settles else 0)
         left_out |= unfit | broken
-        linear_rows = analysis.rows(linears, _gains(sweep, linears))
+        gains = _gains(sweep, linears)
+        linear_rows = analysis.rows(linears, gains)
         levels["projection"] = linears
     rows = analysis.over_levels([*block_rows, *sublayer_rows, *head_rows, *linear_rows])
+    choice = decided(analysis, levels["projection" if linear_rows else "sublayer"], modules, gains)
+    reseeded = None
+    if config.noise_floor and "noise_floor" in takes:
+        spread = evenly_spaced(linear_rows or sublayer_rows or block_rows, RESEEDED)
+        reseeded = sweep.reseeded([Condition((r.component.address,), r.mode) for r in spread])
 
     # 7) What follows the ranking: pictures of it, token positions, joint conditions, the set.
     parts = [block for block, _ in blocks]
     ranked = Ranked(studied, sweep, analysis, rows, parts, split, information, folder)
     findings = explore(ranked)
     by_ablation = analysis.has_skill and config.rank_by in ("impact", "specificity")
-    more = {}
+    more: dict[str, Any] = {"decided": choice}
     if linear_rows and by_ablation and not MODES[config.mode].restores:
         more["set"] = choose_jointly(ranked.follow_up, linear_rows)
     return finish_ranking(
@@ -253,7 +265,7 @@ def finish_ranking(
     levels: dict[str, Measured],
     rows: Sequence[Row],
     left_out: dict[str, str],
-    reseeded: np.ndarray | None,
+    reseeded: Sequence[np.ndarray] | None,
     findings: Sequence[Finding] = (),
     more: Mapping[str, Any] | None = None,
 ) -> Ranking:
@@ -268,7 +280,7 @@ def finish_ranking(
         levels: ranked components with their conditions, by level.
         rows: of all levels, in their order.
         left_out: addresses that could not be ranked, with the reason.
-        reseeded: baseline minus reseeded baseline, (n,), where that was measured.
+        reseeded: impacts of some minus the same on other noise, (n,) each, where that was measured.
         findings: what follows the ranking.
         more: further entries of ranking.json.
     """

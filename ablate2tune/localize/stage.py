@@ -92,6 +92,8 @@ def inputs(recipe: Recipe) -> dict[str, Any]:
         "model": recipe.model.decisive(),
         "localize": recipe.localize.decisive(),
     }
+    if not _scouts(recipe):
+        held["modules"] = recipe.train.count
     if needs_scenes(recipe):
         held["data"] = data_identity(recipe.data_folder)
     if needs(recipe).judge:
@@ -139,11 +141,12 @@ def rank(
     if needs(recipe).judge:
         how = Resampling(seed, config.bootstrap, config.confidence)
         judge = judging(compare.judge, records, compare.calibration_images, how, denoiser.device)
+    count = recipe.train.count
     arguments = *arguments, config, seed, folder
     if config.images == "rendered":
-        return [localize(*arguments, on_progress, recipe.means_folder, judge)]
+        return [localize(*arguments, on_progress, recipe.means_folder, judge, count)]
     assert judge is not None, "own pictures are judged"
-    found = localize_on_own(*arguments, judge, on_progress, recipe.means_folder)
+    found = localize_on_own(*arguments, judge, on_progress, recipe.means_folder, count)
     return [found.primary, *([found.own] if found.own else [])]
 
 

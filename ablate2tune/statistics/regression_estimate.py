@@ -7,6 +7,7 @@ precision, not truth. With every example measured the estimate is the plain mean
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,13 +17,27 @@ MIN_PER_COVARIATE = 8
 """Measured examples per covariate under which no slope is fitted."""
 
 
+class Carried(NamedTuple):
+    """What cheap figures predict of a dear one."""
+
+    values: np.ndarray
+    """For every example, (n,). Only differences between examples matter."""
+    slopes: int = 0
+    """How many were fitted: so many degrees of freedom fewer are left."""
+
+    @property
+    def relative(self) -> np.ndarray:
+        """Around their mean, so that taking them away leaves the mean over all examples."""
+        return self.values - self.values.mean()
+
+
 def carried_over(
     values: np.ndarray, measured: np.ndarray, covariates: Sequence[np.ndarray]
-) -> np.ndarray:
-    """The part of `values` that cheap figures predict, for every example: (n,).
+) -> Carried:
+    """The part of `values` that cheap figures predict.
 
-    Zero where everything was measured or too little was. Only its differences between examples
-    matter: `Clusters.estimated_mean` adds the mean residual of the measured ones.
+    Zero where everything was measured or too little was; `Clusters.estimated_mean` adds the mean
+    residual of the measured ones.
 
     Args:
         values: the dear figure, (n,); only the measured ones are read.
@@ -33,9 +48,9 @@ def carried_over(
     usable = [x for x in covariates if np.isfinite(x).all() and x.std() > 0]
     usable = usable[: sample // MIN_PER_COVARIATE]
     if measured.all() or not usable:
-        return np.zeros(len(values))
+        return Carried(np.zeros(len(values)))
     x = np.stack([(x - x.mean()) / x.std() for x in usable], axis=1)
     inside = x[measured] - x[measured].mean(0)
     y = values[measured] - values[measured].mean()
     slopes = np.linalg.solve(inside.T @ inside + RIDGE * np.eye(x.shape[1]), inside.T @ y)
-    return x @ slopes
+    return Carried(x @ slopes, len(usable))

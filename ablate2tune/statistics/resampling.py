@@ -5,11 +5,11 @@ together: percentile bootstrap over clusters (Efron & Tibshirani 1993, chapter 1
 whole clusters in the permutation test.
 """
 
-import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -17,7 +17,7 @@ from scipy import stats
 from ablate2tune.seeding import numpy_generator
 
 CHUNK = 500
-"""Patterns of exchanged clusters held in memory at once."""
+"""Patterns of exchanged clusters that are drawn at once."""
 
 
 def check_resamples(bootstrap: int, confidence: float) -> None:
@@ -55,6 +55,21 @@ class Resampling:
         low, high = np.quantile(resampled, [tail, 1 - tail])
         return float(low), float(high)
 
+    def widening(self, clusters: int, slopes: int = 0) -> float:
+        """By how much the percentile bounds of a mean over few clusters are too close to it.
+
+        Resampling m clusters gives a variance that is too small by (m - 1) / m, and normal tails
+        where a mean of few has Student's (Hesterberg 2015, "What teachers should know about the
+        bootstrap", section 3.2; there the quantiles are moved instead of the bounds).
+
+        Args:
+            clusters: how many the mean is of.
+            slopes: how many were fitted to them beside the mean.
+        """
+        free = max(1, clusters - 1 - slopes)
+        tail = (1 + self.confidence) / 2
+        return float(np.sqrt(clusters / free) * stats.t.ppf(tail, free) / stats.norm.ppf(tail))
+
     def exact_rate(self, rate: float, clusters: int) -> tuple[float, float]:
         """Bounds of a rate of 0 or 1, which has no spread to resample, with clusters as trials.
 
@@ -66,18 +81,18 @@ class Resampling:
     def exchange_p(
         self,
         statistic: Callable[[np.ndarray], np.ndarray],
-        tolerance: float,
+        tolerance: float | np.ndarray,
         clusters: int,
         most: int,
-    ) -> float:
-        """Two-sided p of a statistic under exchanging two arms, cluster by cluster.
+    ) -> Any:
+        """Two-sided p of a statistic, or several, under exchanging two arms, cluster by cluster.
 
         All 2^clusters patterns are counted where they are no more than `most`; otherwise that many
         random ones, and the observed pattern counts as one of them.
 
         Args:
             statistic: from patterns, 1 where a cluster is exchanged, (patterns, clusters), to what
-                is compared, (patterns,).
+                is compared, (patterns,) or (patterns, statistics).
             tolerance: patterns that tie with the observed one but for it count as extreme, so that
                 none is lost to the order of summation.
             clusters: how many there are.
@@ -85,19 +100,31 @@ class Resampling:
         """
         threshold = statistic(np.zeros((1, clusters), dtype=int))[0] - tolerance
         extreme = sum(
-            int(np.sum(statistic(patterns) >= threshold))
+            np.sum(statistic(patterns) >= threshold, axis=0)
             for patterns in self._patterns(clusters, most)
         )
         every = 2**clusters
         return extreme / every if every <= most else (1 + extreme) / (1 + most)
 
-    def _patterns(self, clusters: int, most: int) -> Iterator[np.ndarray]:
+    def _patterns(self, clusters: int, most: int) -> Sequence[np.ndarray]:
         if 2**clusters <= most:
-            yield np.array(list(itertools.product((0, 1), repeat=clusters)))
-            return
-        draw = numpy_generator(self.seed, f"{self.stage}permutation", clusters)
-        for start in range(0, most, CHUNK):
-            yield draw.integers(0, 2, (min(CHUNK, most - start), clusters))
+            return (every_pattern(clusters),)
+        return drawn_patterns(self.seed, f"{self.stage}permutation", most, clusters)
+
+
+@lru_cache(maxsize=4)
+def every_pattern(clusters: int) -> np.ndarray:
+    """All ways to exchange some of the clusters, int8 (2^clusters, clusters)."""
+    numbers = np.arange(2**clusters)[:, None]
+    return (numbers >> np.arange(clusters)[::-1] & 1).astype(np.int8)
+
+
+@lru_cache(maxsize=4)
+def drawn_patterns(seed: int, purpose: str, most: int, clusters: int) -> tuple[np.ndarray, ...]:
+    """Random ways to exchange clusters, int8 (`CHUNK`, clusters) each, `most` in all."""
+    draw = numpy_generator(seed, purpose, clusters)
+    sizes = [min(CHUNK, most - start) for start in range(0, most, CHUNK)]
+    return tuple(draw.integers(0, 2, (size, clusters)).astype(np.int8) for size in sizes)
 
 
 @lru_cache(maxsize=8)

@@ -187,9 +187,9 @@ def without_seconds(folder: Path) -> list[dict]:
     return [{k: v for k, v in row.items() if k != "seconds"} for row in rows(folder)]
 
 
-# 12 images in batches of 6: two chunks each for the baseline, the reseeded baseline, the blocks and
-# the sub-layers.
-@pytest.mark.parametrize(("after", "kept"), [(1, 6), (5, 12 + 4 * 6), (7, 12 * 5 + 6 * 6)])
+# 12 images in batches of 6: two chunks each for the baseline, the blocks, the sub-layers and the
+# noise drawn again.
+@pytest.mark.parametrize(("after", "kept"), [(1, 6), (3, 12 + 4 * 6), (5, 12 * 5 + 6 * 6)])
 def test_killed_and_resumed_equals_uninterrupted(
     swept, tiny_flux, skilled, tmp_path, after: int, kept: int
 ):
@@ -246,7 +246,7 @@ def test_savings_keep_the_answer(swept, tiny_flux, skilled, tmp_path):
 def test_the_race_agrees_with_the_exhaustive_sweep(
     tiny_flux, make_contrasts, tmp_path, monkeypatch, screening: str, agreement: float
 ):
-    monkeypatch.setattr("ablate2tune.localize.measuring.sweep.TOP", 4)
+    monkeypatch.setattr("ablate2tune.localize.measuring.racing.MIN_GROUPS", 8)
     records = favour(tiny_flux, make_contrasts(24))
     config = CONFIG.model_copy(
         update={

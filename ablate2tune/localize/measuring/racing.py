@@ -2,41 +2,33 @@
 
 Every component is measured on a first share of the contrast groups. Then those whose place among
 the best is open get more of them, share after share, until it is settled or the budget is spent
-(successive rejects, Audibert et al. 2010; Hoeffding races, Maron & Moore 1994, with bootstrap
-intervals). The groups come in an order in which every prefix spreads evenly over the baseline's
+(successive rejects, Audibert et al. 2010; Hoeffding races, Maron & Moore 1994, with paired t
+tests). The groups come in an order in which every prefix spreads evenly over the baseline's
 margins, since what a component can take away depends on what is there.
 
 Every decision follows from the seed and the rows of the rounds before it alone, not from what else
 lies on the disk: a race that was killed at any row goes on as if it had not been.
 """
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.seeding import numpy_generator
+from ablate2tune.statistics.top_set import Places
 
 GOLDEN = (5**0.5 - 1) / 2
 TOP = 8
-"""Places at the top of each level that a race settles: as many components as a person reads, and
-most adapters take."""
-MIN_GROUPS = 8
-"""Contrast groups of the first share, where there are as many."""
-BUDGET, BUDGET_SCREENED = 0.09, 0.06
-"""Default budgets as fractions of the exhaustive sweep's block evaluations: gradients stand in for
-draws, so that with them fewer are needed."""
+"""Places at the top of a level that a race settles where nothing says how many are wanted: as many
+components as a person reads, and most adapters take."""
+MIN_GROUPS = 16
+"""Contrast groups of the first share, where there are as many: with fewer than 14 there are too few
+sign patterns to tell one of 200 components from nothing (benchmarks/power.py)."""
+BUDGET = 0.17
+"""Default budget as a fraction of the exhaustive sweep's cost (benchmarks/power.py)."""
 FIRST_SHARE = 0.7
 """Part of the budget that the first share is sized for; the rest goes to the undecided."""
-
-
-class Standing(NamedTuple):
-    """A component's figure with its interval."""
-
-    value: float
-    low: float
-    high: float
 
 
 def spread_order(groups: Sequence[str], margins: np.ndarray, seed: int) -> list[str]:
@@ -57,37 +49,36 @@ def spread_order(groups: Sequence[str], margins: np.ndarray, seed: int) -> list[
 
 
 def first_share(groups: int, cost_per_group: float, budget: float) -> int:
-    """Groups of the first share: as many as its part of the budget pays for.
+    """Groups of the first share: as many as the budget pays for.
 
     Args:
         groups: how many there are.
         cost_per_group: block evaluations of all components on one group.
-        budget: block evaluations to spend in all.
+        budget: block evaluations to spend on it.
     """
-    paid = int(FIRST_SHARE * budget / max(cost_per_group, 1e-9))
+    paid = int(budget / max(cost_per_group, 1e-9))
     return min(groups, max(MIN_GROUPS, paid))
 
 
 def race(
     conditions: Sequence[Condition],
     groups: int,
-    top: int,
     budget: float,
     cost: Callable[[Condition, int], float],
     run: Callable[[Sequence[Condition], range], None],
-    standing: Callable[[Condition, int], Standing],
+    standing: Callable[[Mapping[Condition, int]], Places] | None,
     shared_cost: Callable[[int], float] = lambda _: 0.0,
 ) -> dict[Condition, int]:
-    """Measure conditions until the best `top` of them are told from the rest, or money is out.
+    """Measure conditions until the best of them are told from the rest, or money is out.
 
     Args:
         conditions: what races.
         groups: contrast groups there are.
-        top: places at the top that the race settles.
         budget: block evaluations to spend; the first share is run even where it exceeds them.
         cost: block evaluations of a condition on that many groups.
         run: measures conditions on groups by their places in the order.
-        standing: a condition's figure on the first so many groups of the order.
+        standing: what can be told of conditions, each measured on the first so many groups of the
+            order; None where no place is to be settled: all is spent on the first share.
         shared_cost: block evaluations of a run on that many groups beside its conditions' own.
 
     Returns:
@@ -96,15 +87,16 @@ def race(
     conditions = list(conditions)
     if not conditions:
         return {}
-    share = first_share(groups, sum(cost(c, 1) for c in conditions), budget)
+    at_once = budget if standing is None else FIRST_SHARE * budget
+    share = first_share(groups, shared_cost(1) + sum(cost(c, 1) for c in conditions), at_once)
     run(conditions, range(share))
     measured = dict.fromkeys(conditions, share)
     budget -= shared_cost(share) + sum(cost(c, share) for c in conditions)
-    while share < groups:
+    while standing is not None and share < groups:
         more = min(2 * share, groups) - share
         budget -= shared_cost(more)
         payable: list[Condition] = []
-        for condition in worth_more({c: standing(c, measured[c]) for c in conditions}, top):
+        for condition in undecided(conditions, standing(measured)):
             if measured[condition] == share and cost(condition, more) <= budget:
                 budget -= cost(condition, more)
                 payable.append(condition)
@@ -116,25 +108,7 @@ def race(
     return measured
 
 
-def worth_more(standings: dict[Condition, Standing], top: int) -> list[Condition]:
-    """Conditions that are not clearly out of the best `top`: the doubtful ones first.
-
-    A condition is clearly out when at least `top` others lie wholly above it, and clearly in when
-    all but `top` - 1 of the others lie wholly below it; these come last, the best first. A figure
-    that is not finite is out.
-    """
-    standings = {c: s for c, s in standings.items() if np.isfinite(s).all()}
-    if not standings:
-        return []
-    values = sorted((s.value for s in standings.values()), reverse=True)
-    boundary = sum(values[top - 1 : top + 1]) / 2 if len(values) > top else values[-1]
-    order: list[tuple[bool, float, Condition]] = []
-    for condition, own in standings.items():
-        others = [s for c, s in standings.items() if c != condition]
-        if sum(s.low > own.high for s in others) >= top:
-            continue
-        settled = sum(s.high < own.low for s in others) >= len(standings) - top
-        doubt = -own.value if settled else abs(own.value - boundary) / (own.high - own.low + 1e-300)
-        order.append((settled, doubt, condition))
-    order.sort(key=lambda entry: entry[:2])
-    return [condition for _, _, condition in order]
+def undecided(conditions: Sequence[Condition], places: Places) -> list[Condition]:
+    """Conditions whose place among the best is open, those nearest to the cut first."""
+    order = np.argsort(places.doubt, kind="stable")
+    return [conditions[i] for i in order if places.verdicts[i] == "open"]

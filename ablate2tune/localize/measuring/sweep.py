@@ -14,8 +14,10 @@ from ablate2tune.errors import UserError
 from ablate2tune.localize.localize_config import LocalizeConfig
 from ablate2tune.localize.measuring.chunks import Chunks
 from ablate2tune.localize.measuring.condition import BASELINE, Condition
+from ablate2tune.localize.measuring.group_race import race_over_groups
 from ablate2tune.localize.measuring.processes import Processes
-from ablate2tune.localize.measuring.racing import TOP, Standing, race, spread_order
+from ablate2tune.localize.measuring.purse import Purse
+from ablate2tune.localize.measuring.racing import spread_order
 from ablate2tune.localize.measuring.results import Results
 from ablate2tune.localize.measuring.sweep_identity import claim
 from ablate2tune.localize.probes.figure import of_role
@@ -28,6 +30,7 @@ Measured = list[tuple[Component, Condition]]
 NOT_FINITE = "the loss without it is not finite"
 RESEEDED_GROUPS = 12
 """Contrast groups on which the noise floor is measured."""
+PACE = "pace.json"
 SCREEN_FROM = 48
 """Conditions from which on gradient screening costs little beside what it steadies."""
 
@@ -134,24 +137,28 @@ class Sweep(Generic[P]):
         unfit = self.probe.impossible(tried)
         return [pair for pair in measured if pair[0].address not in unfit], unfit
 
-    def run(self, measured: Measured, budget: float) -> tuple[Measured, dict[str, str]]:
+    def run(self, measured: Measured, purse: Purse, wanted: int) -> tuple[Measured, dict[str, str]]:
         """Measure components of one level: all on all examples, or as the race goes.
 
         Args:
             measured: components with their conditions.
-            budget: what the race may take, in the probe's unit.
+            purse: what the race may take its part of.
+            wanted: how many modules the best of them must hold, until which the race goes on; 0
+                where none are to be told from the rest.
 
         Returns:
             What can be ranked; and components that could not be measured, with the reason.
         """
         conditions = [condition for _, condition in measured]
-        exhaustive = sum(self.probe.cost(condition, len(self)) for condition in conditions)
-        self.plan(min(budget, exhaustive) if self.races else exhaustive)
+        spent = float(sum(self.probe.cost(condition, len(self)) for condition in conditions))
+        share = purse.part(len(measured))
+        self.plan(min(share, spent) if self.races else spent)
         broken: dict[str, str] = {}
-        if self.races:
-            self._race(conditions, budget)
-        else:
+        if self.races and conditions:
+            spent = self._race(measured, share, wanted)
+        elif not self.races:
             broken = self.measure(conditions)
+        purse.pay(spent, len(measured))
         analysis = self.analysis()
         for part, condition in measured:
             if part.address not in broken and not analysis.is_finite(condition):
@@ -163,36 +170,42 @@ class Sweep(Generic[P]):
         """Whether components are measured on a part of the examples first."""
         return self.config.racing and self.probe.races
 
-    def _race(self, conditions: Sequence[Condition], budget: float) -> None:
-        self.calibrate(conditions)
-        analysis, order = self.analysis(), self.order()
-        per_group = len(self) / len(order)
+    def _race(self, measured: Measured, budget: float, wanted: int) -> float:
+        sizes = {condition: max(1, len(part.linears)) for part, condition in measured}
+        self.calibrate(list(sizes))
 
-        def cost(condition: Condition, groups: int) -> float:
-            return self.probe.cost(condition, 1) * per_group * groups
+        def measure(conditions: Sequence[Condition], groups: Sequence[str]) -> None:
+            self._measure(conditions, self.of_groups(groups))
 
-        def shared_cost(groups: int) -> float:
-            return self.probe.shared_cost(1) * per_group * groups
-
-        place = {group: i for i, group in enumerate(order)}
-        of_example = np.array([place[group] for group in self.groups])
-
-        def standing(condition: Condition, groups: int) -> Standing:
-            return analysis.standing(condition, of_example < groups)
-
-        def measure_groups(conditions: Sequence[Condition], places: range) -> None:
-            self._measure(conditions, self.of_groups([order[place] for place in places]))
-
-        race(
-            conditions,
-            len(order),
-            TOP,
+        return race_over_groups(
+            self.analysis(),
+            sizes,
+            wanted,
             budget,
-            cost,
-            measure_groups,
-            standing,
-            shared_cost,
+            self.groups,
+            self.order(),
+            self.probe.cost,
+            self.probe.shared_cost,
+            measure,
         )
+
+    def pace(self) -> float:
+        """What was measured of the baseline in a second, in the probe's unit.
+
+        Kept in pace.json from the first time on, so that what a time pays for is the same in
+        every later run, on any number of processes.
+        """
+        path = self._folder / PACE
+        if path.exists():
+            found = files.read_json(path)["per_second"]
+        else:
+            seconds = [row["seconds"] for row in self.results.rows() if not row["condition"]]
+            one = max(1e-6, float(np.median(seconds)))
+            found = self.processes.count * self.probe.cost(BASELINE, 1) / one
+        pace = float(self.processes.gather([found])[0])
+        if self.processes.is_first and not path.exists():
+            files.write_json(path, {"schema": "ablate2tune/pace/1", "per_second": pace})
+        return pace
 
     def plan(self, evaluations: float) -> None:
         """Say what is still to come, in the probe's unit, for the progress bar."""
@@ -233,11 +246,11 @@ class Sweep(Generic[P]):
         margins = self._target(self.results).mean(1)
         return spread_order(self.groups, margins, self.seed)
 
-    def _target(self, results: Results) -> np.ndarray:
-        """The baseline's target figure, (n, parts)."""
+    def _target(self, results: Results, condition: Condition = BASELINE) -> np.ndarray:
+        """A condition's target figure, (n, parts)."""
         figure = of_role(self.probe.figures, "target")
         assert figure is not None, "a probe that races or redraws has a target"
-        return results[BASELINE][figure.name]
+        return results[condition][figure.name]
 
     def _measure(
         self,
@@ -278,14 +291,19 @@ class Sweep(Generic[P]):
             self._measure(possible, self._all, self.screened, self.probe.first_order)
         return bool(possible)
 
-    def reseeded(self) -> np.ndarray:
-        """What other noise does to the baseline's target figure: baseline minus reseeded, (n,).
+    def reseeded(self, conditions: Sequence[Condition]) -> list[np.ndarray]:
+        """What other noise does to the target impact of conditions: impact minus reseeded, (n,).
 
         Measured on the first groups of the race's order; nan elsewhere.
         """
         wanted = self.of_groups(self.order()[:RESEEDED_GROUPS])
-        self._measure([BASELINE], wanted, self._reseeded, self.probe.reseeded)
-        return (self._target(self.results) - self._target(self._reseeded)).mean(1)
+        self._measure([BASELINE, *conditions], wanted, self._reseeded, self.probe.reseeded)
+
+        def change(condition: Condition) -> np.ndarray:
+            return self._target(self.results, condition) - self._target(self._reseeded, condition)
+
+        base = change(BASELINE)
+        return [(base - change(condition)).mean(1) for condition in conditions]
 
     def gains(self, components: Sequence[Component]) -> dict[str, np.ndarray]:
         """What an adapter could gain on each component, per parameter, by address.

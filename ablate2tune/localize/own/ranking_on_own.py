@@ -13,6 +13,7 @@ from ablate2tune.localize.localize_config import LocalizeConfig
 from ablate2tune.localize.localizing import localize
 from ablate2tune.localize.margins.encoded_examples import Split, split_groups
 from ablate2tune.localize.measuring.processes import Processes
+from ablate2tune.localize.measuring.racing import TOP
 from ablate2tune.localize.measuring.sweep_identity import model_hash
 from ablate2tune.localize.own.agreement import agreement, draw_agreement, line
 from ablate2tune.localize.own.own_pictures import OwnImages, draw_own
@@ -45,6 +46,7 @@ def localize_on_own(
     judging: Judging,
     on_progress: Progress | None = None,
     cache: Path | None = None,
+    modules: int = TOP,
 ) -> Sources:
     """Rank components on pictures that the model made and the judge verified.
 
@@ -62,6 +64,7 @@ def localize_on_own(
         judging: the judge.
         on_progress: told (done, in all): pictures, then block evaluations.
         cache: folder of calibrated means, shared between runs.
+        modules: how many will be tuned.
 
     Raises:
         UserError: what `localize` raises; the judge cannot read the scenes; or, with
@@ -70,7 +73,9 @@ def localize_on_own(
     both = config.images == "both"
     rendered = None
     if both:
-        rendered = localize(denoiser, contrasts, config, seed, folder, on_progress, cache)
+        rendered = localize(
+            *(denoiser, contrasts, config, seed, folder, on_progress, cache), modules=modules
+        )
     split = split_groups(contrasts, config.groups, config.calibrated_groups, seed)
     processes = Processes(denoiser)
     own = draw_own(
@@ -100,8 +105,9 @@ def localize_on_own(
     if config.calibrated_groups:
         fewer["calibration_groups"] = own.groups(split.calibration)
     place = folder / "own" if both else folder
+    config = config.model_copy(update=fewer)
     ranking = localize(
-        denoiser, own.contrasts, config.model_copy(update=fewer), seed, place, on_progress, cache
+        *(denoiser, own.contrasts, config, seed, place, on_progress, cache), modules=modules
     )
     if rendered is None:
         return Sources(_noted(ranking, notes), None)

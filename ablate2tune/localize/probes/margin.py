@@ -60,7 +60,7 @@ class MarginProbe(Probe[MarginConfig]):
     takes = frozenset(
         (
             *("heads", "projections", "tokens", "strips", "joint", "gradient", "scout"),
-            *("images", "information", "noise_floor"),
+            *("images", "information", "noise_floor", "minutes"),
         )
     )
     shares = True

@@ -14,12 +14,11 @@ import numpy as np
 from ablate2tune.components import Component
 from ablate2tune.localize.localize_config import LocalizeConfig
 from ablate2tune.localize.measuring.condition import BASELINE, Condition
-from ablate2tune.localize.measuring.racing import Standing
 from ablate2tune.localize.measuring.results import Results, Values
 from ablate2tune.localize.probes.figure import Figure, of_role
 from ablate2tune.localize.ranking.row import Row
-from ablate2tune.statistics.clusters import Clusters, Estimate, Interval
-from ablate2tune.statistics.regression_estimate import carried_over
+from ablate2tune.statistics.clusters import Clusters, Estimate, Interval, within_a_rate
+from ablate2tune.statistics.regression_estimate import Carried, carried_over
 from ablate2tune.statistics.resampling import Resampling, corrected
 
 SEEDS = "localize-"
@@ -61,7 +60,7 @@ class Analysis:
         self._figures = {figure.name: figure for figure in figures}
         self._of_set = results.of_set(BASELINE) or {}
         whole = results[BASELINE]
-        self._base = {f.name: whole[f.name].mean(1) for f in figures if not f.of_set}
+        self.base = {f.name: whole[f.name].mean(1) for f in figures if not f.of_set}
         self.baseline = self.values(BASELINE)
 
     @property
@@ -100,22 +99,10 @@ class Analysis:
         undefined = self._config.rank_by == "specificity" and not self._is_specific
         return "impact" if undefined else self._config.rank_by
 
-    def standing(self, condition: Condition, counted: np.ndarray) -> Standing:
-        """What a condition is ranked by, with its interval, from some of its examples.
-
-        Args:
-            condition: what was ablated.
-            counted: which examples count, bool (n,), though more may have been measured.
-        """
-        found = self._estimates(condition, counted)
-        by = self._specificity(found) if self.ranked_by == "specificity" else None
-        figure = self.groups.interval(by or found[self.figure.name])
-        return Standing(figure["value"], figure["low"], figure["high"])
-
     def is_finite(self, condition: Condition) -> bool:
         """Whether all that was measured under a condition is finite."""
         measured, found = self._results.measured(condition), self._results[condition]
-        for name, base in self._base.items():
+        for name, base in self.base.items():
             figure = self._figures[name]
             counted = measured if figure.everywhere else measured & np.isfinite(base)
             if not figure.partial and not np.isfinite(found[name][counted]).all():
@@ -144,7 +131,7 @@ class Analysis:
             clusters = int((self.groups.sums(defined.astype(float)) > 0).sum())
             low, high = self.groups.how.exact_rate(interval["value"], clusters)
             return {**interval, "low": low, "high": high}
-        return interval
+        return within_a_rate(interval) if rate else interval
 
     def baseline_dict(self) -> dict[str, Any]:
         """The baseline as in `ranking.json`, with its figures at each noise level, if any."""
@@ -154,7 +141,7 @@ class Analysis:
         by_sigma = [
             {
                 "sigma": sigma,
-                **{name: self.groups.mean(found[name][:, level]) for name in self._base},
+                **{name: self.groups.mean(found[name][:, level]) for name in self.base},
             }
             for level, sigma in enumerate(sigmas)
         ]
@@ -165,25 +152,31 @@ class Analysis:
         measured: Sequence[tuple[Component, Condition]],
         gains: Mapping[str, np.ndarray] | None = None,
     ) -> list[Row]:
-        """Components of one level, best first, with p-values corrected over them and labels.
+        """Components of one level, best first; `over_levels` tells what is evidence.
 
         Args:
             measured: components with the conditions under which they were ablated.
             gains: what an adapter could gain, by address, (n,); nan where it was not judged.
         """
+        p = self.groups.sign_flips([self._signed(condition) for _, condition in measured])
         rows = [
-            replace(self._row(component, condition), gain=self._gain(component, gains or {}))
-            for component, condition in measured
-        ]
-        rows = [
-            replace(row, p=p, label=self._label(row, p))
-            for row, p in zip(rows, corrected([row.p_uncorrected for row in rows]), strict=True)
+            replace(
+                self._row(component, condition),
+                gain=self._gain(component, gains or {}),
+                p_uncorrected=own,
+            )
+            for (component, condition), own in zip(measured, p, strict=True)
         ]
         rows.sort(key=self._order)
         return [replace(row, rank_in_level=i) for i, row in enumerate(rows, start=1)]
 
     def over_levels(self, rows: Sequence[Row]) -> list[Row]:
-        """Rows of all levels in one order."""
+        """Rows of all levels in one order, with p-values corrected over them, and labels."""
+        correct = corrected([row.p_uncorrected for row in rows])
+        rows = [
+            replace(row, p=p, label=self._label(row, p))
+            for row, p in zip(rows, correct, strict=True)
+        ]
         ordered = sorted(rows, key=self._order)
         return [replace(row, rank=i) for i, row in enumerate(ordered, start=1)]
 
@@ -218,10 +211,17 @@ class Analysis:
             relative={name: self._fraction(name, lost) for name, lost in impacts.items()},
             specificity=specificity["value"] if specificity else None,
             specificity_interval=specificity,
-            p_uncorrected=self.groups.sign_flip_p(self.impacts(condition)[self.tested]),
             patched=self._patched(estimates) if condition.patches and self.has_skill else None,
             values=self.values(condition) if self._shows_values else None,
         )
+
+    def _signed(self, condition: Condition) -> np.ndarray:
+        """What each cluster adds to the impact that is tested."""
+        impact = self.impacts(condition)[self.tested]
+        known = self.known(self.tested, condition)
+        if self._figures[self.tested].partial or not known.any():
+            return self.groups.signed(impact)
+        return self.groups.signed(impact, self.carried(self.tested, condition, known))
 
     def _fraction(self, name: str, lost: Interval) -> float | None:
         """An impact as a fraction of the baseline's figure."""
@@ -249,9 +249,9 @@ class Analysis:
 
     def _relative(self, estimate: Estimate, to: str = "target") -> Estimate:
         """A figure as a fraction of one of the baseline's margins, which is resampled as well."""
-        whole, value = self._base[to], self.baseline[to]["value"]
+        whole, value = self.base[to], self.baseline[to]["value"]
         resampled = estimate.resampled / self.groups.resampled_means(whole, np.isfinite(whole))
-        return Estimate(float(estimate.value / value), resampled, estimate.n)
+        return estimate._replace(value=float(estimate.value / value), resampled=resampled)
 
     def impacts(self, condition: Condition) -> Values:
         """What each example loses, mean over noise levels: (n,) each; nan where not measured."""
@@ -262,7 +262,7 @@ class Analysis:
         measured = self._results.measured(condition)
         base, ablated = self._results[Condition()], self._results[condition]
         found: dict[str, list[Interval]] = {}
-        for name in (x for x in ("target", "control") if x in self._base):
+        for name in (x for x in ("target", "control") if x in self.base):
             whole, part = base[name], ablated[name]
             found[name] = [
                 self.groups.interval(
@@ -284,43 +284,49 @@ class Analysis:
         found = results[condition]
         return {
             name: self._sign(name) * (base - found[name].mean(1))
-            for name, base in self._base.items()
+            for name, base in self.base.items()
         }
 
-    def _estimates(
-        self, condition: Condition, counted: np.ndarray | None = None
-    ) -> dict[str, Estimate]:
-        """Mean impacts over all examples, from those that were measured (and are counted)."""
-        measured = self._results.measured(condition)
-        measured = measured if counted is None else measured & counted
-        cheap = self.first_order(condition)
+    def _estimates(self, condition: Condition) -> dict[str, Estimate]:
+        """Mean impacts over all examples, from those that were measured."""
         found = {}
         for name, impact in self.impacts(condition).items():
             if self._figures[name].partial:
-                found |= self._difference(name, condition, measured)
+                found |= self._difference(name, condition, self._results.measured(condition))
                 continue
-            known = measured & np.isfinite(self._base[name])
-            if not known.any():
-                continue
-            covariates = [*([cheap[name]] if cheap else []), self._base[name]]
-            carried = carried_over(impact, known, covariates)
-            found[name] = self.groups.estimated_mean(impact, known, carried)
+            known = self.known(name, condition)
+            if known.any():
+                carried = self.carried(name, condition, known)
+                found[name] = self.groups.estimated_mean(impact, known, carried)
         return found
+
+    def known(
+        self, name: str, condition: Condition, counted: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Which examples have an impact on a figure, bool (n,), of those that are counted."""
+        known = self._results.measured(condition) & np.isfinite(self.base[name])
+        return known if counted is None else known & counted
+
+    def carried(self, name: str, condition: Condition, known: np.ndarray) -> Carried:
+        """What gradients and the baseline predict of an impact."""
+        cheap = self.first_order(condition)
+        covariates = [*([cheap[name]] if cheap else []), self.base[name]]
+        return carried_over(self.impacts(condition)[name], known, covariates)
 
     def _difference(
         self, name: str, condition: Condition, measured: np.ndarray
     ) -> dict[str, Estimate]:
         """Of a partial figure: the difference of two means, each over its own examples."""
         means, ablated = [], self._results[condition][name].mean(1)
-        for values in (self._base[name], np.where(measured, ablated, np.nan)):
+        for values in (self.base[name], np.where(measured, ablated, np.nan)):
             defined = np.isfinite(values)
             if not defined.any():
                 return {}
             means.append(self.groups.estimated_mean(values, defined))
         base, ablated = means
         sign, n = self._sign(name), min(base.n, ablated.n)
-        lost = sign * (base.value - ablated.value)
-        return {name: Estimate(lost, sign * (base.resampled - ablated.resampled), n)}
+        lost, clusters = sign * (base.value - ablated.value), min(base.clusters, ablated.clusters)
+        return {name: Estimate(lost, sign * (base.resampled - ablated.resampled), n, clusters)}
 
     @property
     def _is_specific(self) -> bool:
@@ -330,11 +336,17 @@ class Analysis:
 
     def _specificity(self, found: Mapping[str, Estimate]) -> Estimate:
         """Relative target minus relative control impact; the baseline is resampled as well."""
+        names = (self.figure.name, self.control.name)
+        target, control = (self._relative(found[name], name) for name in names)
+        resampled = np.asarray(target.resampled - control.resampled)
+        return target._replace(value=target.value - control.value, resampled=resampled)
+
+    @property
+    def control(self) -> Figure:
+        """The capability beside the target."""
         control = of_role(self._figures.values(), "control")
         assert control is not None, "without a control there is no specificity"
-        target, control = (self._relative(found[x], x) for x in (self.figure.name, control.name))
-        resampled = np.asarray(target.resampled - control.resampled)
-        return Estimate(target.value - control.value, resampled, target.n)
+        return control
 
     def collapses(self, row: Row) -> list[Figure]:
         """Figures of which so much is lost that little else can be said."""

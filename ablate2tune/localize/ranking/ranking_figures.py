@@ -63,13 +63,15 @@ def _losses_table(ranking: dict[str, Any], top: int | None = None) -> Table:
     restored = "what a component of the true caption's run restores, % of the margin"
     overall = "back: broken in the true caption's run" if patched else "loss: its rise"
     by = ordering(ranking)
+    place_is_open = _open(ranking)
     measured = [name for name in ("target", "control") if name in ranking["baseline"]]
     foils = ranking.get("foils", {})
     named = [f"{name} ({foils[name]})" if name in foils else name for name in measured]
     result = Table(
         title=restored if patched else lost,
         caption=f"ordered by {by.column}: {by.title}\n"
-        f"{', '.join(named)}: margins over the foils; {overall}",
+        f"{', '.join(named)}: margins over the foils; {overall}"
+        + (f"\n{OPEN}: place among those to be tuned is open" if place_is_open else ""),
         box=box.SIMPLE_HEAD,
         padding=0,
         pad_edge=False,
@@ -110,10 +112,24 @@ def _losses_table(ranking: dict[str, Any], top: int | None = None) -> Table:
                 *ordered(by.of(row)),
                 *(_percent(relative[name]) for name in shown),
                 _percent(back if patched else relative["quality"]),
-                row["label"].removesuffix(" for everything"),
+                _label(row, place_is_open),
                 *([places.get(row["address"], "")] if places else []),
             )
     return result
+
+
+OPEN = "?"
+"""After the label of a component of which it is open whether it is among those to be tuned."""
+
+
+def _open(ranking: dict[str, Any]) -> set[str]:
+    """Addresses whose place is open."""
+    return set((ranking.get("decided") or {}).get("open", []))
+
+
+def _label(row: dict[str, Any], place_is_open: set[str]) -> str:
+    label = row["label"].removesuffix(" for everything")
+    return f"{label} {OPEN}" if row["address"] in place_is_open else label
 
 
 def _whole(ranking: dict[str, Any], by: Ordering) -> float | None:
@@ -163,8 +179,7 @@ def _values_table(ranking: dict[str, Any], top: int | None) -> Table:
     for rows in _by_level(ranking):
         result.add_section()
         for row in rows[:top]:
-            label = row["label"].removesuffix(" for everything")
-            result.add_row(row["address"], *cells(row["values"]), label)
+            result.add_row(row["address"], *cells(row["values"]), _label(row, _open(ranking)))
     return result
 
 

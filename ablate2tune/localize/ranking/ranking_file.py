@@ -58,7 +58,7 @@ class Ranking:
             )
         for address, reason in self.data["left_out"].items():
             lines.append(f"left out: {address} ({reason})")
-        lines += self.notes
+        lines += [*self.notes, *_decided(self.data.get("decided"))]
         chosen = [entry["address"] for entry in self.data.get("set", [])]
         ranked = [row for row in self.data["components"] if row["level"] == "sublayer"]
         ranked = sorted(ranked, key=lambda row: row["rank_in_level"])
@@ -72,3 +72,18 @@ class Ranking:
     def write(self, folder: Path) -> None:
         """Write ranking.json."""
         files.write_json(folder / "ranking.json", self.data)
+
+
+def _decided(choice: dict[str, Any] | None) -> list[str]:
+    """How much of the choice is settled, in one line."""
+    if choice is None:
+        return []
+    first = f"the first {choice['components']}, which hold the {choice['modules']} modules to tune"
+    sure = f"at {100 * choice['confidence']:.0f} %"
+    if not choice["open"]:
+        return [f"{first}, are told from the rest {sure}"]
+    settled = len(choice["in"])
+    return [
+        f"{first}: {settled} {'is' if settled == 1 else 'are'} settled {sure}; open between "
+        f"{', '.join(choice['open'])}"
+    ]

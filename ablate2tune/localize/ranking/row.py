@@ -22,7 +22,7 @@ class Row:
     """Impacts as fractions of the baseline's figures; None where one cannot be told from zero."""
     specificity: float | None
     specificity_interval: Interval | None
-    p_uncorrected: float
+    p_uncorrected: float = 1.0
     patched: dict[str, Interval] | None = None
     """In mode patch, where the baseline has a margin: shares of it that are `recovered` in the
     foil's run and `corrupted` in the true caption's."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from ablate2tune.ablation import MODES
 from ablate2tune.localize.measuring.sweep import Measured
@@ -13,13 +14,16 @@ from ablate2tune.localize.ranking.row import Row
 from ablate2tune.statistics.clusters import Clusters
 from ablate2tune.statistics.rank_stability import agreement, spearman, split_half
 
+RESEEDED = 4
+"""Components, evenly spaced over a ranking, whose impact is measured on other noise as well."""
+
 
 def trust(
     analysis: Analysis,
     groups: Sequence[str],
     levels: dict[str, Measured],
     rows: Sequence[Row],
-    reseeded: np.ndarray | None,
+    reseeded: Sequence[np.ndarray] | None,
     top: int,
     seed: int,
 ) -> dict[str, Any]:
@@ -30,12 +34,17 @@ def trust(
         groups: the contrast group of each example.
         levels: ranked components with their conditions, by level ("block", "sublayer").
         rows: the ranked rows of all levels.
-        reseeded: baseline minus reseeded baseline, (n,), or None where that was not measured.
+        reseeded: impacts of some components minus the same on other noise, (n,) each, or None where
+            that was not measured.
         top: how many components count as the best.
         seed: of the halvings.
     """
     gaps = _gaps(analysis, levels)
-    floor = None if reseeded is None else noise_floor(reseeded, analysis.groups)
+    fewest = min((row.ranked["n"] for row in rows), default=0)
+    floor = None
+    if reseeded and fewest:
+        groups_of_fewest = fewest * analysis.groups.count / analysis.groups.n
+        floor = noise_floor(reseeded, groups_of_fewest, analysis.groups)
     return {
         "noise_floor": floor,
         "stability": {
@@ -52,22 +61,34 @@ def trust(
     }
 
 
-def noise_floor(difference: np.ndarray, groups: Clusters) -> float:
-    """How far the mean over all examples moves when nothing but the noise is drawn again.
+def evenly_spaced(rows: Sequence[Row], count: int) -> list[Row]:
+    """So many rows, from the first to the last of a ranking."""
+    places = np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int)
+    return [rows[place] for place in places]
+
+
+def noise_floor(changes: Sequence[np.ndarray], clusters: float, groups: Clusters) -> float:
+    """How far an impact moves when nothing but the noise is drawn again, in its own unit.
+
+    From the spread of the changes, whose mean is zero, over the groups: a bound, with the
+    intervals' confidence, of how the mean over `clusters` groups changes. An impact below it is no
+    larger than what another draw of noise does to it.
 
     Args:
-        difference: baseline minus reseeded baseline, (n,); nan where it was not reseeded.
-        groups: resampling of the examples' groups.
-
-    Returns:
-        The larger bound of the interval of the mean difference, in absolute value, scaled from
-        the examples that were reseeded to all of them. An impact below it is no larger than what
-        another draw of noise does to the baseline.
+        changes: impacts of some components minus the same on other noise, (n,) each; nan where it
+            was not drawn again.
+        clusters: groups that the impact is measured on.
+        groups: of the examples.
     """
-    measured = np.isfinite(difference)
-    interval = groups.interval(groups.estimated_mean(difference, measured))
-    widest = max(abs(interval["low"]), abs(interval["high"]))
-    return float(widest * np.sqrt(measured.mean()))
+    variances, fewest = [], groups.count
+    for change in changes:
+        known = np.isfinite(change)
+        redrawn = groups.clusters_of(known)
+        mean = np.sum(groups.sums(np.where(known, change, 0.0)) ** 2) / known.sum() ** 2
+        variances.append(redrawn * mean)  # of one group; the true mean is zero
+        fewest = min(fewest, redrawn)
+    bound = stats.t.ppf((1 + groups.how.confidence) / 2, fewest)
+    return float(bound * np.sqrt(np.mean(variances) / clusters))
 
 
 def _stability(
@@ -160,9 +181,12 @@ def _warnings(analysis: Analysis, rows: Sequence[Row], floor: float | None) -> l
         "there, and what else changes says little about the capability"
         for collapse, addresses in collapsed.items()
     ]
-    if floor is not None and rows and all(abs(r.ranked["value"]) <= floor for r in rows):
+    fewest = min((row.ranked["n"] for row in rows), default=0)
+    if floor is not None and not any(
+        abs(row.ranked["value"]) > floor * np.sqrt(fewest / row.ranked["n"]) for row in rows
+    ):
         warnings.append(
-            f"no impact exceeds {floor:.2e}, which another draw of noise alone does to the "
-            "baseline: raise localize.groups or localize.noises"
+            f"no impact exceeds {floor:.2e}, by which it may change when the noise is drawn again: "
+            "raise localize.budget, localize.groups or localize.noises"
         )
     return warnings

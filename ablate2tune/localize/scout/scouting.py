@@ -22,10 +22,12 @@ from ablate2tune.localize.localize_config import LocalizeConfig
 from ablate2tune.localize.localizing import finish_ranking, open_sweep
 from ablate2tune.localize.margins.encoded_examples import split_groups
 from ablate2tune.localize.measuring.condition import Condition
+from ablate2tune.localize.measuring.purse import Purse
 from ablate2tune.localize.measuring.sweep import Measured, Sweep
 from ablate2tune.localize.ranking.ranking import Analysis, draws
 from ablate2tune.localize.ranking.ranking_file import Ranking
 from ablate2tune.localize.ranking.row import Row
+from ablate2tune.localize.ranking.trust import RESEEDED, evenly_spaced
 from ablate2tune.localize.scout.elimination import Round, halvings, places
 from ablate2tune.localize.scout.scout_training import scout_config, teach, unmeasured
 from ablate2tune.models import Denoiser
@@ -131,7 +133,7 @@ class _Swept(NamedTuple):
     measured: Measured
     rows: list[Row]
     left_out: dict[str, str]
-    reseeded: np.ndarray | None
+    reseeded: list[np.ndarray] | None
     round: Round
 
 
@@ -142,12 +144,16 @@ def _sweep(sweep: Sweep[Any], parts: Sequence[Component], staying: int, first: b
     analysis = sweep.baseline()
     if first and not analysis.has_skill:
         return _Swept(sweep, analysis, [], [], {}, None, Round({}, 0))
-    reseeded = sweep.reseeded() if first and config.noise_floor else None
     measured: Measured = [(part, Condition((part.address,), MODE)) for part in parts]
     sweep.screen([condition for _, condition in measured])
     share = config.budget or BUDGET
-    measured, broken = sweep.run(measured, share * len(measured) * sweep.baseline_cost)
+    money = Purse(share * len(measured) * sweep.baseline_cost, len(measured))
+    measured, broken = sweep.run(measured, money, staying)
     rows = analysis.over_levels(analysis.rows(measured))
+    reseeded = None
+    if first and config.noise_floor:
+        spread = evenly_spaced(rows, RESEEDED)
+        reseeded = sweep.reseeded([Condition((r.component.address,), r.mode) for r in spread])
     adds = {row.component.address: row.ranked for row in rows}
     return _Swept(sweep, analysis, measured, rows, broken, reseeded, Round(adds, staying))
 

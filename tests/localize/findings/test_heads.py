@@ -15,6 +15,7 @@ from ablate2tune.localize.localize_config import JointConfig, LocalizeConfig
 from ablate2tune.localize.localizing import localize, open_sweep
 from ablate2tune.localize.margins.encoded_examples import split_groups
 from ablate2tune.localize.measuring.condition import Condition
+from ablate2tune.localize.measuring.purse import Purse
 from ablate2tune.models import load_denoiser
 from ablate2tune.testbed.architecture import build_pipeline
 from ablate2tune.testbed.text import word_list
@@ -65,7 +66,7 @@ def test_the_head_that_carries_the_relation_ranks_first(carrier, records, tmp_pa
         analysis = sweep.baseline()
         conditions, unclear = head_conditions(attentions, mode)
         assert (len(conditions), unclear) == (len(planted.POSITIONS), {})
-        measured, broken = sweep.run(conditions, 0)
+        measured, broken = sweep.run(conditions, Purse(0, 1), 0)
         assert not broken
         rows = analysis.rows(measured)
         assert rows[0].component.address == address, mode

@@ -31,6 +31,7 @@ from ablate2tune.localize.margins.encoded_examples import Split, encode
 from ablate2tune.localize.margins.phrase_tokens import of_equal_length
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.measuring.engine import Engine
+from ablate2tune.localize.measuring.purse import Purse
 from ablate2tune.models import FluxDenoiser, load_denoiser
 from ablate2tune.testbed.architecture import build_pipeline
 from ablate2tune.testbed.text import word_list
@@ -150,7 +151,7 @@ def test_the_planted_head_restores_all_and_no_other_head_anything(
     sweep = open_sweep(denoiser, Split(ours, []), PATCH, SEED, tmp_path, None)
     analysis = sweep.baseline()
     conditions, _ = head_conditions(attentions, "patch")
-    measured, broken = sweep.run(conditions, 0)
+    measured, broken = sweep.run(conditions, Purse(0, 1), 0)
     assert not broken
     rows = {row.component.address: row.patched for row in analysis.rows(measured)}
     assert next(iter(rows)) == address

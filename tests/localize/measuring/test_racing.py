@@ -3,39 +3,29 @@ import pytest
 
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.measuring.racing import (
-    Standing,
+    FIRST_SHARE,
+    MIN_GROUPS,
     first_share,
     race,
     spread_order,
-    worth_more,
+    undecided,
 )
 from ablate2tune.statistics.clusters import Clusters
 from ablate2tune.statistics.regression_estimate import carried_over
 from ablate2tune.statistics.resampling import Resampling
+from ablate2tune.statistics.top_set import Places, places
 
 
 def condition(name: str) -> Condition:
     return Condition((name,), "skip")
 
 
-def standings(**figures: tuple[float, float]) -> dict[Condition, Standing]:
-    """Name = (value, half width)."""
-    return {condition(n): Standing(v, v - h, v + h) for n, (v, h) in figures.items()}
-
-
-def names(conditions) -> list[str]:
-    return [c.addresses[0] for c in conditions]
-
-
-def test_clearly_out_is_dropped_and_the_most_doubtful_comes_first():
-    # Two places: a is sure of one, b and c fight for the other, d lies below a and b.
-    found = worth_more(standings(a=(10, 1), b=(5, 2), c=(4.5, 2), d=(1, 1)), top=2)
-    assert names(found)[-1] == "a"  # in for sure, so it gets draws last
-    assert set(names(found)[:2]) == {"b", "c"}
-    assert "d" not in names(found)
-    # Wide intervals leave everything open.
-    assert set(names(worth_more(standings(a=(2, 9), b=(1, 9), c=(0, 9)), top=1))) == set("abc")
-    assert names(worth_more(standings(a=(2, 1), b=(np.nan, 1)), top=1)) == ["a"]
+def test_only_open_places_get_more_and_the_most_doubtful_comes_first():
+    conditions = [condition(name) for name in "abcd"]
+    found = undecided(
+        conditions, Places(["in", "open", "open", "out"], np.array([3.0, 0.5, 0.2, 9.0]), 2)
+    )
+    assert [c.addresses[0] for c in found] == ["c", "b"]
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -52,13 +42,18 @@ def test_every_prefix_of_the_order_spreads_over_the_margins(seed: int):
 
 
 def test_first_share_is_paid_from_the_budget_but_never_tiny():
-    assert first_share(groups=96, cost_per_group=10, budget=480) == 33  # 0.7 * 480 / 10
-    assert first_share(groups=96, cost_per_group=10, budget=0) == 8
+    assert first_share(groups=96, cost_per_group=10, budget=336) == 33
+    assert first_share(groups=96, cost_per_group=10, budget=0) == MIN_GROUPS
     assert first_share(groups=5, cost_per_group=10, budget=1e9) == 5
 
 
 def simulated_race(
-    true: dict[str, float], budget: float, groups: int = 96, noise: float = 1.0, shared: float = 0.0
+    true: dict[str, float],
+    budget: float,
+    groups: int = 96,
+    noise: float = 1.0,
+    shared: float = 0.0,
+    top: int = 2,
 ):
     """Race on normal figures; returns groups per condition and the money spent."""
     rng = np.random.default_rng(0)
@@ -73,17 +68,23 @@ def simulated_race(
             spent += len(places)
             measured[c] = places.stop
 
-    def standing(c, count):
-        assert count == measured[c]
-        values = draws[c][:count]
-        half = 2 * values.std() / len(values) ** 0.5
-        return Standing(values.mean(), values.mean() - half, values.mean() + half)
+    def standing(counts):
+        assert counts == measured
+        clusters = Clusters([str(i) for i in range(groups)], Resampling(0, 10, 0.95))
+        table = [clusters.by_cluster(draws[c], np.arange(groups) < n) for c, n in counts.items()]
+        return places(np.stack(table), list(counts.values()), [1] * len(table), top, 0.95)
 
     def cost(_, count):
         return count
 
     reported = race(
-        list(draws), groups, 2, budget, cost, run, standing, lambda count: shared * count
+        list(draws),
+        groups,
+        budget,
+        cost,
+        run,
+        standing if top else None,
+        lambda count: shared * count,
     )
     assert reported == measured
     return {c.addresses[0]: count for c, count in measured.items()}, spent
@@ -91,24 +92,40 @@ def simulated_race(
 
 def test_the_race_spends_draws_where_the_place_is_open():
     true = {"in": 9.0, "open1": 5.0, "open2": 4.9, **{f"out{i}": 0.0 for i in range(5)}}
-    measured, spent = simulated_race(true, budget=8 * 8 + 250)
-    assert spent <= 8 * 8 + 250
-    assert {measured[f"out{i}"] for i in range(5)} == {min(measured.values())}
-    assert measured["open1"] == measured["open2"] == 96 or measured["open1"] > measured["out0"]
+    first = 8 * MIN_GROUPS
+    measured, spent = simulated_race(true, budget=first / FIRST_SHARE + 2 * 80)
+    assert spent <= first / FIRST_SHARE + 2 * 80
+    assert {measured[name] for name in true if not name.startswith("open")} == {
+        min(measured.values())
+    }
+    assert min(measured["open1"], measured["open2"]) > measured["in"]
     everything, _ = simulated_race(true, budget=8 * 96, noise=50.0)
     assert set(everything.values()) == {96}  # all open and all paid for: the exhaustive sweep
 
 
+def test_a_race_ends_when_all_is_settled_whatever_money_is_left():
+    true = {"a": 9.0, "b": 8.0, **{str(i): 0.0 for i in range(6)}}
+    measured, spent = simulated_race(true, budget=8 * 16 / FIRST_SHARE)
+    assert spent == 8 * MIN_GROUPS
+    assert set(measured.values()) == {MIN_GROUPS}
+
+
+def test_where_nothing_is_to_be_settled_all_is_spent_at_once():
+    true = {str(i): 0.0 for i in range(8)}
+    measured, _ = simulated_race(true, budget=8 * 40, top=0)
+    assert set(measured.values()) == {40}
+
+
 def test_the_budget_holds_beyond_the_first_share():
     _, spent = simulated_race({str(i): float(i) for i in range(10)}, budget=1, noise=9.0)
-    assert spent == 10 * 8
+    assert spent == 10 * MIN_GROUPS
 
 
 def test_what_a_run_costs_beside_its_conditions_is_paid_too():
     true = {str(i): float(i) for i in range(10)}
-    # The first share is 11 groups and costs 110 of 160, or all with 10 a group shared.
-    assert simulated_race(true, budget=160, noise=9.0)[1] > 110
-    assert simulated_race(true, budget=160, noise=9.0, shared=10.0)[1] == 110
+    # The first share is 16 groups and costs 160 of 320, or 320 with 10 a group shared.
+    assert simulated_race(true, budget=320, noise=9.0)[1] > 224
+    assert simulated_race(true, budget=320, noise=9.0, shared=10.0)[1] == 160
 
 
 def test_regression_estimate_by_hand():
@@ -120,7 +137,8 @@ def test_regression_estimate_by_hand():
     measured = np.arange(16) < 8
     values = np.where(measured, 3 * x + 7, np.nan)
     carried = carried_over(values, measured, [x])
-    assert carried == pytest.approx(x * 24 / 10)  # S_xy = 8 * 3, S_xx = 8
+    assert carried.slopes == 1
+    assert carried.values == pytest.approx(x * 24 / 10)  # S_xy = 8 * 3, S_xx = 8
     estimate = Clusters([str(i) for i in range(16)], Resampling(0, 500, 0.95)).estimated_mean(
         values, measured, carried
     )
@@ -135,8 +153,7 @@ def test_the_covariate_narrows_the_estimate_and_keeps_it_right():
     groups = Clusters([str(i // 2) for i in range(192)], Resampling(0, 2000, 0.95))
     measured = np.zeros(192, bool)
     measured[rng.permutation(96)[:24].repeat(2) * 2 + np.tile([0, 1], 24)] = True
-    none = np.zeros(192)
-    plain = groups.interval(groups.estimated_mean(dear, measured, none))
+    plain = groups.interval(groups.estimated_mean(dear, measured))
     steady = groups.interval(
         groups.estimated_mean(dear, measured, carried_over(dear, measured, [cheap]))
     )

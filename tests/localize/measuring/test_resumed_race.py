@@ -14,6 +14,8 @@ from ablate2tune.localize.localize_config import LocalizeConfig
 from ablate2tune.localize.localizing import localize
 from ablate2tune.localize.measuring.condition import BASELINE, Condition
 from ablate2tune.localize.measuring.processes import Processes
+from ablate2tune.localize.measuring.purse import Purse
+from ablate2tune.localize.measuring.racing import MIN_GROUPS
 from ablate2tune.localize.measuring.sweep import Sweep
 from ablate2tune.localize.probes.figure import Figure
 from ablate2tune.localize.probes.probe import Needs, Probe
@@ -82,7 +84,7 @@ def run(tiny_flux, tmp_path):
         probe = MadeUpProbe(SimpleNamespace(studied=tiny_flux, seed=1))  # type: ignore[arg-type]
         sweep = Sweep(probe, config, folder, Processes(tiny_flux))
         analysis = sweep.baseline()
-        kept, _ = sweep.run(measured, budget=18.0 * len(measured))
+        kept, _ = sweep.run(measured, Purse(26.0 * len(measured), len(measured)), wanted=3)
         left = (folder / "results.jsonl").read_text().splitlines(keepends=True)
         known = {
             c: sorted(np.flatnonzero(sweep.results.measured(c))) for c in sweep.results.conditions
@@ -102,9 +104,36 @@ def test_a_race_killed_after_any_row_ends_as_one_that_was_not(run):
         assert json.dumps(again) == json.dumps(ranking)
 
 
+def test_what_minutes_pay_for_stays_as_it_was_first_measured(tiny_flux, make_contrasts, tmp_path):
+    """Later runs are a hundred times slower by their rows, and decide as the first."""
+    records = favour(tiny_flux, make_contrasts(24))
+    update = {"groups": 24, "mode": "zero", "bootstrap": 100, "minutes": 5, "noise_floor": False}
+    config = CONFIG.model_copy(update=update)
+    whole = localize(tiny_flux, records, config, SEED, tmp_path / "whole")
+    assert any(line.startswith("5 minutes pay for") for line in whole.notes)
+    pace = files.read_json(tmp_path / "whole" / "pace.json")
+    rows = [json.loads(line) for line in (tmp_path / "whole" / "results.jsonl").open()]
+    base = [row for row in rows if not row["condition"]]
+    # 3 captions at 2 noise levels through 4 blocks, in the median time of a picture.
+    assert pace["per_second"] == pytest.approx(24 / np.median([row["seconds"] for row in base]))
+    for name, kept in (("kept", pace), ("slow", pace | {"per_second": pace["per_second"] / 1e9})):
+        folder = tmp_path / name
+        folder.mkdir()
+        files.write_json(folder / "pace.json", kept)
+        files.write_json(
+            folder / "identity.json", files.read_json(tmp_path / "whole" / "identity.json")
+        )
+        slower = [row | {"seconds": 100 * row["seconds"]} for row in base]
+        files.write_jsonl(folder / "results.jsonl", slower)
+        again = localize(tiny_flux, records, config, SEED, folder)
+        assert (again.data == whole.data) == (name == "kept")
+    first = {row["target"]["n"] for row in again.data["components"]}
+    assert first == {2 * MIN_GROUPS}  # a billionth of the time pays for the first share alone
+
+
 def test_on_a_real_model(tiny_flux, make_contrasts, tmp_path):
     records = favour(tiny_flux, make_contrasts(24))
-    update = {"groups": 24, "mode": "zero", "bootstrap": 100, "budget": 0.3, "noise_floor": False}
+    update = {"groups": 24, "mode": "zero", "bootstrap": 100, "budget": 0.8, "noise_floor": False}
     config = CONFIG.model_copy(update=update)
     whole = localize(tiny_flux, records, config, SEED, tmp_path / "whole")
     identity = (tmp_path / "whole" / "identity.json").read_bytes()

@@ -9,6 +9,7 @@ from ablate2tune.localize.margins.caption_losses import Margins
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.measuring.results import Results
 from ablate2tune.localize.probes.margin import MarginProbe
+from ablate2tune.localize.ranking.decided import decided
 from ablate2tune.localize.ranking.ranking import Analysis
 
 EXAMPLES = [f"{group}-{twin}" for group in range(12) for twin in range(2)]
@@ -36,7 +37,7 @@ def analyse(tmp_path, margins: list[Margins], base: Margins = BASE, **settings):
         results.add({condition: values._asdict()}, 1.0)
         measured.append((block(index), condition))
     analysis = Analysis(results, GROUPS, MarginProbe.figures, config, seed=0)
-    return analysis, analysis.rows(measured)
+    return analysis, analysis.over_levels(analysis.rows(measured))
 
 
 def changed(target: float = 0.0, control: float = 0.0, quality: float = 0.0) -> Margins:
@@ -77,6 +78,49 @@ def test_labels_and_order(tmp_path):
     p = {row.component.address: row.p for row in rows}
     assert p["blocks.1"] == pytest.approx(2 / 4096 * 4 / 3)
     assert p["blocks.0"] == 1.0
+
+
+def test_p_is_corrected_over_the_components_of_all_levels(tmp_path):
+    analysis, rows = analyse(tmp_path, [changed(target=0.5)] * 3)
+    first, rest = rows[:1], rows[1:]
+    together = analysis.over_levels([*first, *rest])
+    assert [row.p for row in together] == pytest.approx([2 / 4096] * 3)  # all the same
+    unclear = np.repeat(np.tile([1.0, -1.0], 6), 2)[:, None] * np.ones(2)
+    (tmp_path / "results.jsonl").unlink()
+    analysis, rows = analyse(
+        tmp_path, [changed(target=0.5), BASE._replace(target=BASE.target - unclear)]
+    )
+    assert [row.p for row in rows] == pytest.approx([2 * 2 / 4096, 1.0])
+    assert [row.p for row in analysis.over_levels(rows[:1])] == pytest.approx([2 / 4096])
+
+
+def test_what_is_decided(tmp_path):
+    """Impacts 3, 2 and 1.9 with a spread over the groups: one place of two is open."""
+    spread = 0.1 * np.repeat(np.resize([1.0, 1.0, -1.0, -1.0], 12), 2)[:, None] * np.ones(2)
+    other = 0.1 * np.repeat(np.resize([1.0, -1.0], 12), 2)[:, None] * np.ones(2)
+    lost = [3 + spread, 2 + other, 1.95 + spread]
+    analysis, rows = analyse(
+        tmp_path, [BASE._replace(target=BASE.target - impact) for impact in lost]
+    )
+    measured = [(row.component, Condition((row.component.address,), row.mode)) for row in rows]
+    found = decided(analysis, measured, 2)
+    assert found == {
+        "modules": 2,
+        "components": 2,
+        "confidence": 0.95,
+        "in": ["blocks.0"],
+        "open": ["blocks.1", "blocks.2"],
+    }
+    assert decided(analysis, measured, 1)["open"] == []  # type: ignore[index]
+    assert decided(analysis, [], 2) is None
+    # The order by gain is told apart by gains alone.
+    gains = {f"blocks.{i}": np.resize([i - 0.1, i + 0.1], 24) for i in range(3)}
+    (tmp_path / "results.jsonl").unlink()
+    by_gain = {"rank_by": "gradient"}
+    analysis, _ = analyse(
+        tmp_path, [BASE._replace(target=BASE.target - impact) for impact in lost], **by_gain
+    )
+    assert decided(analysis, measured, 1, gains)["in"] == ["blocks.2"]  # type: ignore[index]
 
 
 def test_rank_by_specificity(tmp_path):

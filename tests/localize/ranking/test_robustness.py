@@ -19,10 +19,24 @@ def groups() -> Clusters:
 
 
 def test_noise_floor_by_hand():
-    """Every reseeded image moved by 0.2; a quarter of the images were reseeded."""
-    difference = np.full(24, np.nan)
-    difference[:6] = 0.2
-    assert noise_floor(difference, groups()) == pytest.approx(0.2 * np.sqrt(6 / 24))
+    """Every impact that was drawn again moved by 0.2 or -0.2, on 3 of 12 groups."""
+    change = np.full(24, np.nan)
+    change[:6] = [0.2, 0.2, -0.2, -0.2, 0.2, 0.2]
+    floor = noise_floor([change, 2 * change], 8, groups())
+    # The variance over groups is that of both, (0.04 + 0.16) / 2; Student's t of 3 at 97.5 %.
+    assert floor == pytest.approx(3.182446 * np.sqrt(0.1 / 8))
+
+
+def test_the_noise_floor_bounds_what_another_draw_does_to_an_impact():
+    rng = np.random.default_rng(4)
+    names = [str(i // 2) for i in range(32)]
+    clusters, beyond = Clusters(names, Resampling(0, 100, 0.95)), []
+    for _ in range(400):
+        first, again = rng.normal(0.3, 1, (2, 32))
+        changes = np.where(np.arange(32) < 24, rng.normal(0, 2**0.5, (4, 32)), np.nan)
+        floor = noise_floor(list(changes), 16, clusters)
+        beyond.append(abs(first.mean() - again.mean()) > floor)
+    assert 0.01 < np.mean(beyond) < 0.08  # nominal 0.05, and less for so few groups
 
 
 def test_interaction_gap_by_hand():

@@ -8,6 +8,7 @@ from rich.console import Console
 from ablate2tune.localize.ranking.bars import bars_data
 from ablate2tune.localize.ranking.ordering import doubts
 from ablate2tune.localize.ranking.ranking_figures import heatmap_cells, table, write_csv
+from ablate2tune.localize.ranking.ranking_file import Ranking
 
 BLOCKS = [f"single_transformer_blocks.{i}" for i in range(38)]
 
@@ -146,6 +147,30 @@ def test_what_heads_a_ranking_is_doubted():
     neutral = [part | {"label": "neutral"} for part in RANKING["components"][:2]]
     (line,) = doubts(RANKING | {"components": neutral}, addresses)
     assert line.startswith("all 2 that are ranked first are neutral")
+
+
+NOT_DOUBTED = {"trust": {"warnings": []}}
+
+
+def test_open_places_are_marked_and_said():
+    choice = {"modules": 2, "components": 1, "confidence": 0.95, "in": [], "open": []}
+    settled = Ranking(
+        RANKING | {"verdict": "ranked", "decided": choice, "left_out": {}} | NOT_DOUBTED
+    )
+    assert "the first 1, which hold the 2 modules to tune, are told from the rest at 95 %" in (
+        settled.messages()
+    )
+    open_ = RANKING["components"][2]["address"]
+    ranking = settled.data | {"decided": choice | {"open": [open_]}}
+    assert any(
+        f"0 are settled at 95 %; open between {open_}" in x for x in Ranking(ranking).messages()
+    )
+    lines = printed(ranking)
+    assert max(map(len, lines)) <= 80
+    marked = [line for line in lines if line.rstrip().endswith("?")]
+    assert [line.split()[0] for line in marked] == [open_]
+    assert any("?: place among those to be tuned is open" in line for line in lines)
+    assert not any("?" in line for line in printed(RANKING))
 
 
 def test_csv(tmp_path):
