@@ -5,10 +5,10 @@ from typing import Any
 
 from ablate2tune import files
 from ablate2tune.localize.ranking.figures import new_figure, write_figure
-from ablate2tune.localize.ranking.ordering import ordering
+from ablate2tune.localize.ranking.ordering import chosen, ordering
 from ablate2tune.localize.ranking.ranking_figures import effect
 
-SCHEMA = "ablate2tune/bars/2"
+SCHEMA = "ablate2tune/bars/3"
 SHOWN = 40
 """Components in the picture; the JSON holds all."""
 
@@ -22,13 +22,17 @@ def bars_data(ranking: dict[str, Any]) -> dict[str, Any]:
     rows = sorted(ranking["components"], key=lambda row: row["rank"])
     keys = ("address", "level", "label", "rank")
     by = ordering(ranking)
+    tuned = set(chosen(ranking))
     impact = by.key == ranking["figure"]
     return {
         "schema": SCHEMA,
         "figure": effect(ranking) if impact else by.title,
         "confidence": ranking["confidence"],
         "noise_floor": ranking["trust"]["noise_floor"] if impact else None,
-        "bars": [{key: row[key] for key in keys} | dict(by.of(row)) for row in rows],
+        "bars": [
+            {key: row[key] for key in keys} | dict(by.of(row)) | {"chosen": row["address"] in tuned}
+            for row in rows
+        ],
     }
 
 
@@ -39,7 +43,8 @@ def write_bars(ranking: dict[str, Any], folder: Path) -> None:
     figure, axes = new_figure(8, 1.6 + 0.26 * max(1, len(shown)))
     for place, bar in enumerate(shown):
         colour = "tab:blue" if bar["level"] == "block" else "tab:orange"
-        axes.barh(place, bar["value"] or 0.0, color=colour, alpha=0.7)
+        edge = {"edgecolor": "black", "linewidth": 1.5} if bar["chosen"] else {}
+        axes.barh(place, bar["value"] or 0.0, color=colour, alpha=0.7, **edge)
         if bar["low"] is not None:
             axes.plot([bar["low"], bar["high"]], [place, place], color="black", linewidth=1)
     if data["noise_floor"] is not None:
@@ -47,6 +52,7 @@ def write_bars(ranking: dict[str, Any], folder: Path) -> None:
             axes.axvline(side * data["noise_floor"], color="0.6", linewidth=0.8, linestyle="--")
     axes.set_yticks(range(len(shown)), [bar["address"] for bar in shown], fontsize=8)
     axes.invert_yaxis()
-    axes.set_xlabel(f"{data['figure']}, with {100 * data['confidence']:.0f} % intervals")
+    marked = "\nframed: to be tuned" if any(bar["chosen"] for bar in shown) else ""
+    axes.set_xlabel(f"{data['figure']}, with {100 * data['confidence']:.0f} % intervals{marked}")
     write_figure(figure, folder / "bars.png")
     files.write_json(folder / "bars.json", data)

@@ -80,6 +80,7 @@ def decided(
         counted = {condition: everything for _, condition in measured}
         found = places_by_impact(analysis, counted, sizes, wanted)
     return {
+        "level": measured[0][0].level,
         "modules": wanted,
         "components": found.top,
         "confidence": analysis.confidence,

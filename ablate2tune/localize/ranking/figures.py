@@ -65,6 +65,7 @@ def write_heatmap(
     title: str,
     label: str,
     path: Path,
+    framed: Sequence[tuple[int, int]] = (),
 ) -> None:
     """Write figures as a coloured table, zero white.
 
@@ -75,7 +76,10 @@ def write_heatmap(
         title: what the picture shows.
         label: what the figures are, with their unit.
         path: the PNG.
+        framed: (row, column) of cells that stand out.
     """
+    from matplotlib.patches import Rectangle
+
     shown = np.ma.masked_invalid(cells)
     limit = max(1.0, float(np.abs(shown).max())) if shown.count() else 1.0
     longest = max(map(len, columns), default=0)
@@ -96,6 +100,9 @@ def write_heatmap(
             axes.text(
                 column, row, f"{value:+.0f}", ha="center", va="center", color=colour, fontsize=8
             )
+    for row, column in framed:
+        corner = (column - 0.5, row - 0.5)
+        axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor="black", linewidth=2))
     axes.set_title(title)
     figure.colorbar(image, ax=axes, label=label)
     write_figure(figure, path)

@@ -37,6 +37,22 @@ def ordering(ranking: dict[str, Any]) -> Ordering:
     return Ordering(figure, figure, title)
 
 
+def chosen(ranking: dict[str, Any]) -> list[str]:
+    """Addresses of the components that hold the modules to tune; none where that is not told.
+
+    Args:
+        ranking: the contents of ranking.json.
+    """
+    choice = ranking.get("decided")
+    if not choice:
+        return []
+    if joint := ranking.get("set"):
+        return [entry["address"] for entry in joint[: choice["modules"]]]
+    rows = [row for row in ranking["components"] if row["level"] == choice["level"]]
+    rows.sort(key=lambda row: row["rank_in_level"])
+    return [row["address"] for row in rows[: choice["components"]]]
+
+
 def doubts(ranking: dict[str, Any], addresses: Sequence[str]) -> list[str]:
     """Why components that head a ranking may not be what the capability rests on, one line each.
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from ablate2tune import files
 from ablate2tune.ablation import MODES
 from ablate2tune.localize.ranking import figures
-from ablate2tune.localize.ranking.ordering import Ordering, ordering
+from ablate2tune.localize.ranking.ordering import Ordering, chosen, ordering
 
 BASELINE = "(baseline)"
 LEVELS = ("block", "sublayer", "head", "projection")
@@ -259,14 +259,23 @@ def write_heatmap(ranking: dict[str, Any], blocks: list[str], path: Path) -> Non
         path: the PNG. Cells that were not swept stay blank.
     """
     cells, columns = heatmap_cells(ranking, blocks)
+    places = [_cell(address, blocks) for address in chosen(ranking)]
     figures.write_heatmap(
         100 * cells,
         blocks,
         columns,
-        effect(ranking),
+        effect(ranking) + ("; framed: to be tuned" if places else ""),
         "% of the baseline's",
         path,
+        [(row, columns.index(name)) for row, name in places],
     )
+
+
+def _cell(address: str, blocks: list[str]) -> tuple[int, str]:
+    """The row of a component's block, and the name of its column."""
+    block = next(b for b in blocks if f"{address}.".startswith(f"{b}."))
+    name = address.removeprefix(f"{block}.") if address != block else "block"
+    return blocks.index(block), name
 
 
 def heatmap_cells(ranking: dict[str, Any], blocks: list[str]) -> tuple[np.ndarray, list[str]]:
@@ -279,11 +288,8 @@ def heatmap_cells(ranking: dict[str, Any], blocks: list[str]) -> tuple[np.ndarra
     for row in ranking["components"]:
         if row["level"] not in ("block", "sublayer", "projection"):
             continue
-        address = row["address"]
-        block = next(b for b in blocks if f"{address}.".startswith(f"{b}."))
-        name = address.removeprefix(f"{block}.") if address != block else "block"
         value = row["relative"].get(ranking["figure"])
-        places.append((blocks.index(block), name, np.nan if value is None else value))
+        places.append((*_cell(row["address"], blocks), np.nan if value is None else value))
     names = {name for _, name, _ in places}
     columns = [*(["block"] if "block" in names or not names else []), *sorted(names - {"block"})]
     cells = np.full((len(blocks), len(columns)), np.nan)

@@ -105,6 +105,7 @@ def test_what_is_decided(tmp_path):
     measured = [(row.component, Condition((row.component.address,), row.mode)) for row in rows]
     found = decided(analysis, measured, 2)
     assert found == {
+        "level": "block",
         "modules": 2,
         "components": 2,
         "confidence": 0.95,

@@ -5,9 +5,15 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from ablate2tune.localize.ranking import figures
 from ablate2tune.localize.ranking.bars import bars_data
 from ablate2tune.localize.ranking.ordering import doubts
-from ablate2tune.localize.ranking.ranking_figures import heatmap_cells, table, write_csv
+from ablate2tune.localize.ranking.ranking_figures import (
+    heatmap_cells,
+    table,
+    write_csv,
+    write_heatmap,
+)
 from ablate2tune.localize.ranking.ranking_file import Ranking
 
 BLOCKS = [f"single_transformer_blocks.{i}" for i in range(38)]
@@ -181,6 +187,18 @@ def test_csv(tmp_path):
     assert float(rows[0]["target_low"]) == pytest.approx(2.9e-4)
     assert float(rows[3]["target_relative"]) == -0.125
     assert rows[2]["label"] == "helps"
+
+
+def test_the_heat_map_frames_what_will_be_tuned(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(figures, "write_heatmap", lambda *given: drawn.append(given))
+    choice = {"level": "sublayer", "modules": 4, "components": 1}
+    for shown in (RANKING, RANKING | {"decided": choice}):
+        write_heatmap(shown, BLOCKS, tmp_path / "heatmap.png")
+    plain, framed = drawn
+    assert plain[-1] == []
+    assert framed[-1] == [(37, 2)]  # of the columns block, proj_mlp, proj_out
+    assert framed[3] == f"{plain[3]}; framed: to be tuned"
 
 
 def test_heatmap_cells_leave_what_was_not_swept_blank():
