@@ -92,7 +92,7 @@ def localize_by_scout(
         )
         own = folder if number == 1 else place
         sweep = open_sweep(denoiser, split, config, seed, own, progress.next())
-        swept = _sweep(sweep, parts, staying, first=number == 1)
+        swept = _sweep(sweep, parts, staying, number == 1, len(kept))
         found.append(swept)
         if number > 1:
             sweep.finish()
@@ -137,7 +137,9 @@ class _Swept(NamedTuple):
     round: Round
 
 
-def _sweep(sweep: Sweep[Any], parts: Sequence[Component], staying: int, first: bool) -> _Swept:
+def _sweep(
+    sweep: Sweep[Any], parts: Sequence[Component], staying: int, first: bool, rounds: int
+) -> _Swept:
     """Switch off the adapters of a round one by one; nothing where the scout learnt nothing."""
     config = sweep.config
     sweep.plan(sweep.baseline_cost)
@@ -147,7 +149,10 @@ def _sweep(sweep: Sweep[Any], parts: Sequence[Component], staying: int, first: b
     measured: Measured = [(part, Condition((part.address,), MODE)) for part in parts]
     sweep.screen([condition for _, condition in measured])
     share = config.budget or BUDGET
-    money = Purse(share * len(measured) * sweep.baseline_cost, len(measured))
+    most = share * len(measured) * sweep.baseline_cost
+    if config.minutes:
+        most = min(most, 60 * config.minutes / rounds * sweep.pace())
+    money = Purse(most, len(measured))
     measured, broken = sweep.run(measured, money, staying)
     rows = analysis.over_levels(analysis.rows(measured))
     reseeded = None
