@@ -114,7 +114,7 @@ NAMES_OF_PICTURES = [str(i) for i in range(len(NAMES))]
 
 def main() -> None:
     """Simulate, print, and keep the figures."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--budgets", nargs="*", type=float, default=[BUDGET])
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--shapes", nargs="*", type=int, default=list(range(len(SHAPES))))
