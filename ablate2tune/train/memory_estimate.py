@@ -26,7 +26,7 @@ class MemoryEstimate(NamedTuple):
     activations: int
     """What autograd keeps for one picture."""
     pictures: int
-    """Pictures of a step in one process."""
+    """Pictures of a step in one process; one that is seen under two captions counts twice."""
 
     @property
     def total(self) -> int:
