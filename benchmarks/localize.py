@@ -203,7 +203,15 @@ def _seconds(run: Any) -> float:
 
 
 def _random_model(recipe: Recipe, double: int, single: int) -> FluxDenoiser:
-    sizes = Sizes(double_blocks=double, single_blocks=single, heads=2, head_dim=16, text_tokens=32)
+    sizes = Sizes(
+        double_blocks=double,
+        single_blocks=single,
+        heads=2,
+        head_dim=16,
+        text_tokens=32,
+        vae_channels=(16, 32, 64),
+        latent_channels=8,
+    )
     with tempfile.TemporaryDirectory() as folder:
         build_pipeline(word_list(), sizes, seed=0).save_pretrained(folder)
         return load_denoiser(recipe.model.model_copy(update={"path": folder}))

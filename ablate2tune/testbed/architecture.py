@@ -32,16 +32,16 @@ class Sizes(Settings):
 
     double_blocks: Positive = 4
     single_blocks: Positive = 8
-    heads: Positive = 4
+    heads: Positive = 3
     head_dim: Positive = 32
     text_width: Positive = 64
     """Width of both text encoders."""
     text_layers: Positive = 2
     text_tokens: Positive = 12
     """Tokens the captions are padded to: the longest has nine words and two marks."""
-    vae_channels: Annotated[tuple[Positive, ...], Field(min_length=1)] = (16, 32, 48, 64)
+    vae_channels: Annotated[tuple[Positive, ...], Field(min_length=1)] = (12, 24, 64, 128)
     """Channels per level; each level after the first halves the picture."""
-    latent_channels: Positive = 12
+    latent_channels: Positive = 16
     image_size: Positive = 96
 
 
@@ -107,7 +107,7 @@ def build_pipeline(words: Sequence[str], sizes: Sizes, seed: int) -> FluxPipelin
         block_out_channels=sizes.vae_channels,  # pyright: ignore
         layers_per_block=1,
         latent_channels=sizes.latent_channels,
-        norm_num_groups=8,
+        norm_num_groups=4,
         mid_block_add_attention=False,  # so that what is learnt on crops holds for whole pictures
         sample_size=sizes.image_size,
         scaling_factor=1.0,

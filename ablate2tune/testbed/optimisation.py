@@ -18,8 +18,8 @@ from ablate2tune.testbed.testbed_recipe import PartConfig
 Parts = Sequence[Callable[[], Tensor]]
 """The losses of a step's micro-batches, to be computed and averaged."""
 Gradients = tuple[Tensor | None, ...]
-OPTIMIZER = "optimizer"
-"""Prefix of its tensors in the state, before its number."""
+OPTIMIZER = "optimizer0"
+"""Prefix of its tensors in the state."""
 
 
 def learning_rate(step: int, config: PartConfig) -> float:
@@ -43,7 +43,6 @@ def resumable_training(
     on_progress: Progress | None = None,
     *,
     ema: tuple[nn.Module, float] | None = None,
-    matrices: Callable[[str], bool] = lambda name: False,
     betas: tuple[float, float] = (0.9, 0.999),
     weight_decay: float = 0.0,
 ) -> None:
@@ -51,38 +50,23 @@ def resumable_training(
 
     Args:
         name: names the state and the log.
-        module: is trained, and frozen in the end.
+        module: is trained by AdamW, and frozen in the end.
         parts_at: the losses of a step's micro-batches; everything random in them is a function
             of the step. Several are computed side by side, one thread each.
         config: steps and rates.
         work: folder of the state and of the log.
         on_progress: called with (step, steps).
         ema: a copy of the module that holds the running average, and its decay.
-        matrices: by a parameter's name, whether Muon trains it if it is a matrix; AdamW trains
-            the others.
         betas: AdamW's.
         weight_decay: AdamW's.
     """
     state_path, log_path = work / f"{name}.safetensors", work / f"{name}.jsonl"
     averaged, decay = ema or (None, 0.0)
     held = {"module": module} | ({"ema": averaged} if averaged is not None else {})
-    named = dict(module.requires_grad_(True).train().named_parameters())
-    parameters = list(named.values())
-    by_muon = [p for parameter, p in named.items() if p.ndim == 2 and matrices(parameter)]
-    by_adamw = [p for parameter, p in named.items() if p.ndim != 2 or not matrices(parameter)]
-    optimizers: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW(by_adamw, lr=config.learning_rate, betas=betas, weight_decay=weight_decay)
-    ]
-    if by_muon:
-        # Its steps are scaled to AdamW's size, so that one rate serves both (arXiv:2502.16982).
-        optimizers.append(
-            torch.optim.Muon(
-                by_muon,
-                lr=config.learning_rate,
-                weight_decay=weight_decay,
-                adjust_lr_fn="match_rms_adamw",
-            )
-        )
+    parameters = list(module.requires_grad_(True).train().parameters())
+    optimizer = torch.optim.AdamW(
+        parameters, lr=config.learning_rate, betas=betas, weight_decay=weight_decay
+    )
     start = 0
     if state_path.exists():
         tensors, counters = load_state(state_path)
@@ -90,17 +74,15 @@ def resumable_training(
         for part, holder in held.items():
             own = [key for key in tensors if key.startswith(f"{part}.")]
             holder.load_state_dict({key.removeprefix(f"{part}."): tensors[key] for key in own})
-        for index, optimizer in enumerate(optimizers):
-            restore_optimizer(optimizer, tensors, f"{OPTIMIZER}{index}")
+        restore_optimizer(optimizer, tensors, OPTIMIZER)
 
     began = time.perf_counter()
     for step in range(start, config.steps):
+        optimizer.param_groups[0]["lr"] = learning_rate(step, config)
         loss = accumulate_gradients(parts_at(step), parameters)
         nn.utils.clip_grad_norm_(parameters, 1.0)
-        for optimizer in optimizers:
-            optimizer.param_groups[0]["lr"] = learning_rate(step, config)
-            optimizer.step()
-            optimizer.zero_grad()
+        optimizer.step()
+        optimizer.zero_grad()
         if averaged is not None:
             _update_average(averaged, module, min(decay, (1 + step) / (10 + step)))
         done = step + 1
@@ -110,8 +92,7 @@ def resumable_training(
                 for part, holder in held.items()
                 for key, value in holder.state_dict().items()
             }
-            for index, optimizer in enumerate(optimizers):
-                tensors |= optimizer_tensors(optimizer, f"{OPTIMIZER}{index}")
+            tensors |= optimizer_tensors(optimizer, OPTIMIZER)
             save_state(state_path, tensors, {"step": done})
             seconds = round(time.perf_counter() - began, 1)
             append_jsonl(log_path, [{"step": done, "loss": loss, "seconds": seconds}])

@@ -91,14 +91,6 @@ def pretrain_denoiser(
 
     average = averaged, ema
     resumable_training(
-        "denoiser",
-        model,
-        parts_at,
-        config,
-        work,
-        on_progress,
-        ema=average,
-        matrices=lambda name: "transformer_blocks." in name,
-        betas=(0.9, 0.99),
+        "denoiser", model, parts_at, config, work, on_progress, ema=average, betas=(0.9, 0.99)
     )
     model.load_state_dict(averaged.state_dict())
