@@ -65,32 +65,38 @@ def main() -> None:
     records = read_dataset(recipe.data_folder)
     terminal, out = Terminal(), options.out
 
-    scout = by_scout(recipe, records, out / "scout", terminal)
-    print(f"scout: {scout['verdict']}, margins {_margins(scout)}", flush=True)
-    arms = chosen(recipe, {"scout": scout}, options.count, options.draws)
-    if not options.only or set(options.only) - set(arms):
-        turned = by_scout(recipe, exchanged(records, recipe.seed), out / "exchanged", terminal)
-        print(f"captions exchanged: {turned['verdict']}, margin {_margins(turned)}", flush=True)
-        ablation = by_ablation(recipe, records, out / "ablation", terminal)
-        orders = ranked(scout, ablation)
-        found = agreement({name: list(values.values()) for name, values in orders.items()})
-        for pair, value in found.items():
-            a, b = pair.split("~")
-            both = set(_first(orders[a], options.count)) & set(_first(orders[b], options.count))
-            print(f"{pair}: Spearman {value:+.2f}, {len(both)} of {options.count} shared")
-        rankings = {"scout": scout, "impact": ablation}
-        arms = chosen(recipe, rankings, options.count, options.draws)
-        arms |= {
-            f"{rule}-order": _first(orders[rule], options.count) for rule in ("scout", "gradient")
-        }
-        held = {"verdict": turned["verdict"], "margin": turned["baseline"]["target"]}
-        write_json(out / "agreement.json", {"spearman": found, "exchanged": held})
+    count, wanted = options.count, set(options.only or [])
+    arms = chosen(recipe, {}, count, options.draws)
+    if not wanted or wanted - set(arms):
+        scout = by_scout(recipe, records, out / "scout", terminal)
+        print(f"scout: {scout['verdict']}, margins {_margins(scout)}", flush=True)
+        print(f"gradients against switching off: {scout['trust']['screening']}", flush=True)
+        arms |= chosen(recipe, {"scout": scout}, count, options.draws)
+        alone = [row["address"] for row in scout["components"] if row["level"] == "projection"]
+        arms["scout-order"] = alone[:count]
+        if not wanted or wanted - set(arms):
+            ablation = by_ablation(recipe, records, out / "ablation", terminal)
+            orders = ranked(scout, ablation)
+            arms |= chosen(recipe, {"impact": ablation}, count, options.draws)
+            arms["gradient-order"] = _first(orders["gradient"], count)
+            print_agreement(orders, count)
+            turned = by_scout(recipe, exchanged(records, recipe.seed), out / "exchanged", terminal)
+            print(f"captions exchanged: {turned['verdict']}, margin {_margins(turned)}", flush=True)
 
     config = recipe.train.model_copy(update={"steps": options.steps, "sample_prompts": 0})
     for name, modules in arms.items():
-        if not options.only or name in options.only:
+        if not wanted or name in wanted:
             note = arm(recipe, records, modules, config, out / f"arm-{name}")
             print(_line(name, note), flush=True)
+
+
+def print_agreement(orders: dict[str, dict[str, float]], count: int) -> None:
+    """Spearman's correlation of every two rules, and how many of the first modules they share."""
+    found = agreement({name: list(values.values()) for name, values in orders.items()})
+    for pair, value in found.items():
+        first = [set(_first(orders[rule], count)) for rule in pair.split("~")]
+        both = len(first[0] & first[1])
+        print(f"{pair}: Spearman {value:+.2f}, {both} of {count} shared", flush=True)
 
 
 def by_scout(

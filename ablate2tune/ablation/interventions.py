@@ -17,7 +17,7 @@ from ablate2tune.ablation.edits import Ablation, Edit
 from ablate2tune.ablation.grids import grid_told
 from ablate2tune.ablation.hooks import Call, Hook, refuse_silence, register
 from ablate2tune.ablation.mode import MODES
-from ablate2tune.ablation.sites import sites_of
+from ablate2tune.ablation.sites import Site, sites_of
 from ablate2tune.ablation.support import Support
 from ablate2tune.components import Catalogue, discover
 from ablate2tune.errors import UserError
@@ -66,7 +66,7 @@ def ablated_rows(
                     "the address comes twice", where=ablation.address, mend="name it once"
                 )
             seen.add(ablation.address)
-            sites = sites_of(model, catalogue, ablation.address)
+            sites = _sites(model, catalogue, ablation)
             check_mode(catalogue, ablation, support)
             edits += [Edit(site, ablation, support, place, len(conditions)) for site in sites]
     firings = {edit.ablation.address: 0 for edit in edits}
@@ -95,6 +95,15 @@ def ablated_rows(
         refuse_silence(firings)
 
 
+def _sites(model: nn.Module, catalogue: Catalogue, ablation: Ablation) -> list[Site]:
+    """Where an ablation acts: at its address, or at all Linears inside."""
+    address = ablation.address
+    if not MODES[ablation.mode].inside or address not in catalogue:
+        return sites_of(model, catalogue, address)
+    names = catalogue[address].linears
+    return [site for name in names for site in sites_of(model, catalogue, name)]
+
+
 def check_mode(catalogue: Catalogue, ablation: Ablation, support: Support) -> None:
     """Refuse a mode that does not exist, does not fit the component or lacks what it needs.
 
@@ -106,9 +115,7 @@ def check_mode(catalogue: Catalogue, ablation: Ablation, support: Support) -> No
     if component.obstacle and component.level == "block":
         raise UserError(f"it cannot be ablated: {component.obstacle}", where=address)
     part = "[" in address
-    # A bare projection of a block is a sub-layer of it as well.
-    fits = {"head"} if part else {component.level, component.role}
-    if fits.isdisjoint(mode.levels):
+    if ("head" if part else component.level) not in mode.levels:
         what = "part of a tensor" if part else component.level
         raise UserError(
             f"mode {ablation.mode!r} does not fit a {what}",

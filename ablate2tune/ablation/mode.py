@@ -14,11 +14,12 @@ from ablate2tune.errors import UserError
 from ablate2tune.registry import Registry
 
 LEVELS: tuple[Level, ...] = get_args(Level)
-Need = Literal["means", "spreads", "directions", "donors", "patched", "row_seeds"]
+Need = Literal["means", "spreads", "directions", "donors", "patched", "row_seeds", "adapters"]
 """means, spreads: mean and standard deviation over calibration examples, per position and noise
 level. directions: a vector per address. row_seeds: a seed for each row, whatever batch it is in.
 donors: activations of calibration examples, row by row. patched: activations of the same examples
-under their other caption. All are fields of `Support`, which says more."""
+under their other caption. All these are fields of `Support`, which says more. adapters: LoRA on the
+model."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,8 @@ class Mode:
     """What it needs of `Support`."""
     whole: bool = False
     """Of a block: whether it acts on the streams as they leave it, not on what it adds to them."""
+    inside: bool = False
+    """Whether it acts on all Linears inside a component, instead of on what the component gives."""
     block_mode: str = "skip"
     """The mode that blocks get where a sweep treats sub-layers by this one."""
     restores: bool = False
@@ -102,7 +105,8 @@ class Mode:
         return "restored by" if self.restores else "lost without"
 
 
-NEEDS: frozenset[str] = frozenset(get_args(Need))
+NEEDS: frozenset[str] = frozenset(get_args(Need)) - {"adapters"}
+"""Needs that a sweep of a model can supply; adapters are a scout's."""
 CALIBRATED: frozenset[Need] = frozenset({"means", "spreads", "directions", "donors"})
 """Needs that are taken from calibration examples."""
 MODES: Registry[Mode] = Registry("ablation mode", "ablate2tune.ablation.modes")

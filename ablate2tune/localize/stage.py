@@ -99,7 +99,7 @@ def inputs(recipe: Recipe) -> dict[str, Any]:
     if needs(recipe).judge:
         held["judge"] = recipe.compare.decisive()["judge"]
     if _scouts(recipe):
-        held["train"] = scout_config(recipe.train, rounds=1).decisive()
+        held["train"] = scout_config(recipe.train, recipe.train.steps).decisive()
         held |= kept_rates(read_rates(recipe.data_folder))
     return held
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from ablate2tune.ablation import Ablation, ablated, ablated_rows
+from ablate2tune.components import discover
 from ablate2tune.errors import UserError
 from ablate2tune.models import FluxDenoiser
 from ablate2tune.train.adapter import inject, trainable
@@ -19,8 +20,12 @@ NAMES = [
 
 @pytest.fixture
 def run(tiny_flux: FluxDenoiser):
+    return adapted(tiny_flux, NAMES)
+
+
+def adapted(tiny_flux: FluxDenoiser, names: list[str]):
     """The prediction for two latents (or copies of them) of a model that carries adapters."""
-    inject(tiny_flux.model, NAMES, 2, seed=3)
+    inject(tiny_flux.model, names, 2, seed=3)
     for place, parameter in enumerate(trainable(tiny_flux.model).values()):
         generator = torch.Generator().manual_seed(place)
         parameter.data = torch.randn(parameter.shape, generator=generator)
@@ -64,15 +69,25 @@ def test_conditions_of_one_batch_switch_off_different_adapters(tiny_flux, run):
     torch.testing.assert_close(found, torch.cat(expected), atol=1e-5, rtol=1e-5)
 
 
+def test_a_part_is_switched_off_whole(tiny_flux):
+    block = discover(tiny_flux.model)["transformer_blocks.1"]
+    attention = [name for name in block.linears if ".attn." in name]
+    run = adapted(tiny_flux, list(block.linears))
+    for address, names in ((block.address, block.linears), (f"{block.address}.attn", attention)):
+        with ablated(tiny_flux.model, [Ablation(address, "adapter_off")]):
+            found = run()
+        assert torch.equal(found, scaled(tiny_flux.model, names, run))
+
+
 @pytest.mark.parametrize(
     ("address", "message"),
     [
         ("transformer_blocks.0.attn.to_q", "carries no adapter to switch off"),
-        ("transformer_blocks.0.attn", "does not fit a sublayer"),
-        ("transformer_blocks.0", "does not fit a block"),
+        ("transformer_blocks.0.attn", "carries no adapter to switch off"),
+        ("transformer_blocks.0.attn[heads=0]", "does not fit a part of a tensor"),
     ],
 )
-def test_what_has_no_adapter_of_its_own_is_refused(tiny_flux, run, address: str, message: str):
+def test_what_has_no_adapter_is_refused(tiny_flux, run, address: str, message: str):
     with (
         pytest.raises(UserError, match=message),
         ablated(tiny_flux.model, [Ablation(address, "adapter_off")]),

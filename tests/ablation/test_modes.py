@@ -34,6 +34,7 @@ def test_the_page_lists_every_mode_as_it_declares_itself():
         ({"mode": "men"}, "no ablation mode 'men'; did you mean 'mean'"),
         ({"mode": "trace"}, "it acts on block alone"),
         ({"mode": "skip"}, "it acts on block alone"),
+        ({"mode": "adapter_off"}, "it needs adapters, which no sweep can supply"),
         ({"mode": "input", "heads": True}, "mode input does not act on heads"),
         ({"mode": "resample", "strips": 1}, "strips are drawn, which mode resample is not made"),
         ({"directions": "file.safetensors"}, "mode mean takes no directions; leave them out"),

@@ -1,6 +1,6 @@
-"""Mode adapter_off: a Linear without its LoRA, while all other adapters stay on.
+"""Mode adapter_off: Linears without their LoRA, while all other adapters stay on.
 
-What a module has learnt so far is taken away, and nothing else: the same as the adapter's scale
+What a component has learnt so far is taken away, and nothing else: the same as its adapters' scales
 set to 0, but for one condition of a batch alone.
 """
 
@@ -32,11 +32,14 @@ def without_lora(activation: Activation) -> Tensor:
 MODES.add(
     "adapter_off",
     Mode(
-        "the frozen layer's output, without its LoRA",
+        "what each Linear inside gives without its LoRA",
         without_lora,
-        levels=("projection",),
+        levels=("block", "sublayer", "projection"),
+        needs=frozenset({"adapters"}),
+        inside=True,
+        block_mode="adapter_off",
+        tried=True,
         screened=True,
-        drawn=True,
-        taken="module's adapter",
+        taken="part's adapters",
     ),
 )

@@ -227,13 +227,14 @@ class Engine:
         """How many blocks, by their places in the order of calls, need not be computed.
 
         A block that is ablated itself is among them: its hook changes what it returns, and before
-        that it returns what it does in the baseline.
+        that it returns what it does in the baseline. Not so where Linears inside are ablated.
         """
         starts = []
         for ablation in condition.ablations:
             part = self._catalogue[parse(ablation.address).path]
             place = places.get(part.block)
-            starts.append(0 if place is None else place + (part.address == part.block))
+            whole = part.address == part.block and not MODES[ablation.mode].inside
+            starts.append(0 if place is None else place + whole)
         return min(starts)
 
     def _groups(self, conditions: Sequence[Condition], rows: int) -> Iterator[list[Condition]]:

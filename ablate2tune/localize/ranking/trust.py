@@ -131,7 +131,7 @@ def _screening(analysis: Analysis, measured: Measured) -> dict[str, Any] | None:
 
 def _gaps(analysis: Analysis, levels: dict[str, Measured]) -> list[Gap]:
     parts: dict[str, dict[str, np.ndarray]] = {}
-    for component, condition in levels.get("sublayer", []):
+    for component, condition in levels.get("sublayer") or levels.get("projection", []):
         impact = analysis.impacts(condition)[analysis.tested]
         parts.setdefault(component.block, {})[component.address] = impact
     gaps = [
@@ -151,13 +151,13 @@ def _redundant(gaps: Sequence[Gap], rows: Sequence[Row], title: str) -> list[str
     if any(MODES[row.mode].restores for row in rows):
         return [
             f"{gap.block}: patched whole it restores {gap.block_impact:.2e} of the margin, its "
-            f"sub-layers one by one {gap.sum_of_sublayers:.2e} in all; they work together, so "
+            f"parts one by one {gap.sum_of_sublayers:.2e} in all; they work together, so "
             "their single patches understate them"
             for gap in gaps
             if gap.redundant
         ]
     return [
-        f"{gap.block}: without it {title} is worse by {gap.block_impact:.2e}, its sub-layers one "
+        f"{gap.block}: without it {title} is worse by {gap.block_impact:.2e}, its parts one "
         f"by one sum to {gap.sum_of_sublayers:.2e}; they stand in for each other, so their single "
         "ablations understate them"
         for gap in gaps

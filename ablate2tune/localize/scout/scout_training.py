@@ -16,21 +16,32 @@ from ablate2tune.train.training_loop import train
 RANK = 4
 """Of the adapters: enough to see what a module is good for."""
 SHARE = 10
-"""The scout takes one step, over all rounds, for so many of train's."""
+"""The scout takes one step, over all rounds, for so many of train's; half of them in the first
+round, in which everything is learnt anew."""
 VALIDATED = 16
 """Pictures that a round is validated on, before and after: only to say how it went."""
 
 
-def scout_config(config: TrainConfig, rounds: int) -> TrainConfig:
-    """The section `train` as one of so many rounds has it: objective, rate and batch are the same.
+def scout_steps(steps: int, rounds: int) -> list[int]:
+    """The steps of each round, for so many of train's.
+
+    >>> scout_steps(1400, 3)
+    [70, 35, 35]
+    """
+    total = max(2 * rounds, steps // SHARE)
+    if rounds == 1:
+        return [total]
+    return [total // 2, *[(total - total // 2) // (rounds - 1)] * (rounds - 1)]
+
+
+def scout_config(config: TrainConfig, steps: int) -> TrainConfig:
+    """The section `train` as a round of so many steps has it: objective, rate and batch stay.
 
     What train chooses its modules by is at its defaults, so that no scout depends on it.
     """
     usual = TrainConfig()
-    chosen = {
-        name: getattr(usual, name) for name in ("if_no_skill", "count", "modules", "draw", "method")
-    }
-    steps = max(2, config.steps // (SHARE * rounds))
+    named = ("if_no_skill", "count", "modules", "draw", "method")
+    chosen = {name: getattr(usual, name) for name in named}
     return config.model_copy(
         update={
             **chosen,

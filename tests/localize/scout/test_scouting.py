@@ -14,7 +14,12 @@ from ablate2tune.contrasts.makers.rendered_scenes import scene_contrasts
 from ablate2tune.errors import UserError
 from ablate2tune.localize.localize_config import LocalizeConfig
 from ablate2tune.localize.localizing import localize
-from ablate2tune.localize.scout.scout_training import RANK, scout_config, unmeasured
+from ablate2tune.localize.scout.scout_training import (
+    RANK,
+    scout_config,
+    scout_steps,
+    unmeasured,
+)
 from ablate2tune.localize.scout.scouting import localize_by_scout
 from ablate2tune.localize.stage import check, inputs
 from ablate2tune.models import FluxDenoiser, load_denoiser
@@ -65,17 +70,18 @@ def test_every_linear_is_ranked_and_the_set_orders_all(scouted, tiny_flux: FluxD
     assert data == json.loads(json.dumps(ranking.data))
     names = [name for block in discover(tiny_flux.model).blocks for name in block.linears]
     assert len(names) == MODULES
-    assert {row["address"] for row in data["components"]} == set(names)
-    assert {(row["level"], row["mode"]) for row in data["components"]} == {
-        ("projection", "adapter_off")
-    }
+    linears = [row for row in data["components"] if row["level"] == "projection"]
+    assert {row["address"] for row in linears} == set(names)
+    assert sum(row["level"] == "block" for row in data["components"]) == 4
+    assert {row["mode"] for row in data["components"]} == {"adapter_off"}
+    assert len(linears) + 4 == len(data["components"])
     values = [row["target"]["value"] for row in data["components"]]
     assert values == sorted(values, reverse=True)
     order = [entry["address"] for entry in data["set"]]
     assert sorted(order) == sorted(names)
     assert [entry["round"] for entry in data["set"]] == [3] * 8 + [2] * 9 + [1] * 17
     assert [(one["modules"], one["kept"], one["steps"]) for one in data["scout"]] == [
-        (34, 17, 3), (17, 8, 3), (8, 4, 3)
+        (34, 17, 4), (17, 8, 2), (8, 4, 2)
     ]  # fmt: skip
     assert {path.name for path in folder.iterdir()} >= {"heatmap.png", "bars.png", "ranking.csv"}
     assert [done for done, _ in told] == sorted(done for done, _ in told)
@@ -83,7 +89,8 @@ def test_every_linear_is_ranked_and_the_set_orders_all(scouted, tiny_flux: FluxD
 
 def test_each_round_goes_on_with_those_that_are_missed_most(scouted):
     folder, ranking, _ = scouted
-    first = [row["address"] for row in ranking.data["components"]]
+    rows = ranking.data["components"]
+    first = [row["address"] for row in rows if row["level"] == "projection"]
     targets = [
         files.read_json(folder / "scout" / f"round-{number}" / "targets.json")
         for number in (1, 2, 3)
@@ -111,13 +118,20 @@ def test_an_impact_is_the_margin_that_is_lost_with_the_scale_at_zero(
     # The margins of test_localize are at the same two noise levels.
     whole = plain_margins(tiny_flux, ours, foils).mean()
     assert whole == pytest.approx(ranking.data["baseline"]["target"]["value"], abs=2e-6)
-    for row in (ranking.data["components"][0], ranking.data["components"][-1]):
-        layer: Any = tiny_flux.model.get_submodule(row["address"])
-        (name,) = layer.scaling
-        layer.scaling[name] = 0.0
+    by_level = {row["level"]: row for row in ranking.data["components"]}
+    assert sorted(by_level) == ["block", "projection"]
+    for row in by_level.values():
+        layers: list[Any] = [tiny_flux.model.get_submodule(x) for x in row["lora_targets"]]
+        scale(layers, 0.0)
         lost = whole - plain_margins(tiny_flux, ours, foils).mean()
-        layer.scaling[name] = 1.0
+        scale(layers, 1.0)
         assert lost == pytest.approx(row["target"]["value"], abs=2e-6)
+
+
+def scale(layers: list[Any], value: float) -> None:
+    for layer in layers:
+        for name in layer.scaling:
+            layer.scaling[name] = value
 
 
 def test_what_is_measured_is_not_learnt_from(scouted, records):
@@ -136,7 +150,7 @@ class KilledError(Exception):
     pass
 
 
-@pytest.mark.parametrize("after", [2, 7, 16, 21])
+@pytest.mark.parametrize("after", [3, 8, 15, 20])
 def test_killed_and_resumed_equals_uninterrupted(
     scouted, tiny_flux_config, contrasts, records, tmp_path, after: int
 ):
@@ -175,13 +189,21 @@ def test_a_scout_that_learns_nothing_says_so(tiny_flux, contrasts, records, tmp_
     assert any("no skill to localize" in line for line in ranking.messages())
 
 
-def test_its_training_is_a_tenth_of_trains_and_does_not_depend_on_what_train_chooses():
-    config = scout_config(TrainConfig(steps=1400, rank=32, warmup=100), rounds=3)
-    assert (config.steps, config.rank, config.warmup) == (46, RANK, None)
+def test_its_training_does_not_depend_on_what_train_chooses():
+    config = scout_config(TrainConfig(steps=1400, rank=32, warmup=100), 70)
+    assert (config.steps, config.rank, config.warmup) == (70, RANK, None)
     other = TrainConfig(steps=1400, rank=32, targets="random", count=3, draw=7)
-    assert scout_config(other, 3).decisive() == config.decisive()
-    assert scout_config(TrainConfig(steps=1, rank=2, warmup=0), rounds=6).rank == 2
-    assert scout_config(TrainConfig(learning_rate=0.5), 1).decisive() != config.decisive()
+    assert scout_config(other, 70).decisive() == config.decisive()
+    assert scout_config(TrainConfig(rank=2), 70).rank == 2
+    assert scout_config(TrainConfig(rank=32, learning_rate=0.5), 70).decisive() != config.decisive()
+
+
+@pytest.mark.parametrize(
+    ("steps", "rounds", "expected"),
+    [(1400, 3, [70, 35, 35]), (1400, 1, [140]), (700, 6, [35, 7, 7, 7, 7, 7]), (1, 3, [3, 1, 1])],
+)
+def test_it_takes_a_tenth_of_trains_steps_half_of_them_first(steps, rounds, expected):
+    assert scout_steps(steps, rounds) == expected
 
 
 @pytest.mark.parametrize(
