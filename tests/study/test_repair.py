@@ -15,8 +15,8 @@ SCRIPT = Path(__file__).parents[2] / "benchmarks" / "repair.py"
 def test_damage_choose_repair_and_tell(study_recipe: Path) -> None:
     folder = study_recipe.parent
     command = [
-        sys.executable, str(SCRIPT), str(study_recipe), "study.seeds=[1]", "--blocks", "1",
-        "--several", "2", "--damage-steps", "2", "--budgets", "1", "--draws", "1",
+        sys.executable, str(SCRIPT), str(study_recipe), "study.seeds=[1]", "--skill-steps", "2",
+        "--blocks", "1", "--several", "2", "--damage-steps", "2", "--budgets", "1", "--draws", "1",
         "--out", str(folder / "repair"), "--results", str(folder / "repair.json"),
     ]  # fmt: skip
     first = subprocess.run(command, capture_output=True, text=True, timeout=900, check=True)
