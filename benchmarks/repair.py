@@ -85,6 +85,8 @@ def main() -> None:
     whole = margin(denoiser, test, recipe.seed)
     catalogue = discover(denoiser.model)
     print(f"the model with the skill: held-out margin {whole:.4f}", flush=True)
+    if whole <= 0:
+        print("warning: it has no skill that could be lost; the shares below mean nothing")
 
     found = []
     for case in cases(catalogue, options.blocks, options.several, recipe.seed):

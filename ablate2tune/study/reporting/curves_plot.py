@@ -19,6 +19,8 @@ def write_curves(study: Mapping[str, Any], experiment: Experiment, path: Path) -
         experiment: says what the figures are.
         path: the PNG.
     """
+    from matplotlib.ticker import NullFormatter  # slow to import
+
     figure, axes = new_figure(8, 5)
     drawn = [e for e in study["settings"] if experiment.figure in e and "parameters" in e]
     curves: dict[str, list[Mapping[str, Any]]] = {}
@@ -47,11 +49,11 @@ def write_curves(study: Mapping[str, Any], experiment: Experiment, path: Path) -
         axes.axhline(value, color="0.5", linewidth=0.8, linestyle="--", label="untouched")
     if drawn:
         axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())  # they would overlap
         axes.legend(fontsize=8, loc="best")
     axes.set_xlabel("trainable parameters")
-    share, seeds = study["confidence"], len(study["seeds"])
     axes.set_ylabel(experiment.title)
-    axes.set_title(
-        f"means with {share:.0%} intervals over {seeds} seeds; dots are cells", fontsize=9
-    )
+    share, seeds = study["confidence"], len(study["seeds"])
+    means = f"means with {share:.0%} intervals over {seeds} seeds" if seeds > 1 else "one seed"
+    axes.set_title(f"{means}; small dots are cells", fontsize=9)
     write_figure(figure, path)
