@@ -146,13 +146,14 @@ def _choice(studied: Studied, cell: Cell) -> Choice:
 
 
 def _ranking(studied: Studied, cell: Cell) -> Run | None:
-    """The ranking that a cell's arm goes by, if it goes by one."""
+    """The ranking that a cell's arm goes by, if it goes by one; all budgets share it."""
     config = studied.recipe.study
     if cell.arm is None or config.arms[cell.arm].targets not in RANKED:
         return None
     recipe = recipe_of(studied.recipe, cell)
     seed = cell.seed if config.rankings == "each" else studied.recipe.seed
-    recipe = overridden(recipe, {"seed": seed}, "study")
+    most = max([studied.recipe.train.count, *config.budgets])  # as many places are settled
+    recipe = overridden(recipe, {"seed": seed, "train.count": most}, "study")
     name = f"ranking-{_hash(LOCALIZE, recipe)}"
     title = f"ranking by {recipe.localize.rank_by}, seed {seed}"
     return Run(_placed(studied, recipe, SHARED, name), [LOCALIZE], title)
