@@ -41,7 +41,7 @@ def test_on_and_off_need_no_quotes_in_yaml(tmp_path: Path, written: str, word: s
 @pytest.mark.parametrize(
     ("override", "words"),
     [
-        ("localize.race_top=4", ["localize.race_top is gone", "first 8 places"]),
+        ("localize.race_top=4", ["localize.race_top is gone", "as many places as train.count"]),
         ("localize.own.min_groups=4", ["localize.own.min_groups is gone", "fewer than 16"]),
         ("localize.sigmas=[]", ["localize.sigmas"]),
         ("localize.sigmas=[0.9, 0.8, 0.9]", ["a noise level comes twice"]),
