@@ -1,8 +1,8 @@
 """What a race can tell: labels, intervals and settled places of simulated margins.
 
-    python benchmarks/power.py                     the table of docs/localize.md; about two minutes
+    python benchmarks/power.py                     all cases; about two minutes on one core
     python benchmarks/power.py --budgets 0.1 0.4   other budgets
-    python benchmarks/power.py --runs 50           a quick look
+    python benchmarks/power.py --runs 20           a quick look
 
 A simulated model has blocks and sub-layers, and pictures in contrast groups of two. Impacts are one
 standard deviation of noise per picture: a part of it the group's, a part of it what moves every
@@ -116,7 +116,7 @@ def main() -> None:
     """Simulate, print, and keep the figures."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--budgets", nargs="*", type=float, default=[BUDGET])
-    parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--runs", type=int, default=60)
     parser.add_argument("--shapes", nargs="*", type=int, default=list(range(len(SHAPES))))
     parser.add_argument("--truths", nargs="*", choices=TRUTHS, default=TRUTHS)
     parser.add_argument("--noise", choices=list(NOISES), default="normal")
