@@ -179,6 +179,19 @@ def test_killed_and_resumed_equals_uninterrupted(
     assert rows(tmp_path) == rows(reference)
 
 
+def test_it_races_with_gradients_in_every_round(tiny_flux, contrasts, records, tmp_path):
+    racing = CONFIG.model_copy(update={"racing": True})
+    ranking = localize_by_scout(tiny_flux, contrasts, records, TRAINING, racing, SEED, tmp_path)
+    assert len(ranking.data["set"]) == MODULES
+    for folder in (tmp_path, *(tmp_path / "scout" / f"round-{number}" for number in (2, 3))):
+        estimated = files.read_jsonl(folder / "screening.jsonl")
+        exact = files.read_jsonl(folder / "results.jsonl")
+        alone = {tuple(row["condition"]) for row in exact} - {()}
+        assert {tuple(row["condition"]) for row in estimated} - {()} <= alone
+    told = ranking.data["trust"]["screening"]["projection"]
+    assert (told["components"], told["spearman"] > 0.9) == (MODULES, True)
+
+
 def test_a_scout_that_learns_nothing_says_so(tiny_flux, contrasts, records, tmp_path):
     turned = favour(tiny_flux, contrasts, sign=-1)
     training = TRAINING.model_copy(update={"learning_rate": 1e-9})
