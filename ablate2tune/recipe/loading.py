@@ -13,6 +13,7 @@ from ablate2tune.localize.localize_config import LocalizeConfig
 from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.scenes.scenes_config import ScenesConfig
 from ablate2tune.settings import FOLDER, MAPPING, Settings
+from ablate2tune.small_gpt.gpt_config import GptConfig
 from ablate2tune.study.study_config import StudyConfig
 from ablate2tune.train.train_config import TrainConfig
 
@@ -56,6 +57,7 @@ class Recipe(Settings):
     train: TrainConfig = TrainConfig()
     compare: CompareConfig = CompareConfig()
     study: StudyConfig = StudyConfig()
+    gpt: GptConfig = GptConfig()
 
     @property
     def run_folder(self) -> Path:
