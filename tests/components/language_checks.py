@@ -275,9 +275,9 @@ def examine(model_type: str) -> dict[str, str | None]:
         try:
             found[name] = None if check(subject) else WHY.get(name, "it does not hold")
         except UserError as error:
-            found[name] = error.what.split(": ")[-1].split(" (")[0]
+            found[name] = error.what.split(" (")[0].split(": ")[-1]
         except Exception as error:
-            found[name] = f"{type(error).__name__} in transformers' own code"
+            found[name] = f"{type(error).__name__} was raised, which was not looked into"
     return found
 
 
