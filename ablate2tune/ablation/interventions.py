@@ -115,6 +115,12 @@ def check_mode(catalogue: Catalogue, ablation: Ablation, support: Support) -> No
     if component.obstacle and component.level == "block":
         raise UserError(f"it cannot be ablated: {component.obstacle}", where=address)
     part = "[" in address
+    if ("[features=" in address) != ("features" in mode.needs):
+        raise UserError(
+            f"mode {ablation.mode!r} does not fit here",
+            where=address,
+            mend="features of a sparse autoencoder have mode feature, and nothing else has",
+        )
     if ("head" if part else component.level) not in mode.levels:
         what = "part of a tensor" if part else component.level
         raise UserError(
@@ -126,6 +132,12 @@ def check_mode(catalogue: Catalogue, ablation: Ablation, support: Support) -> No
     # Activations of other runs are missed later, by the sites that they are for.
     for lacking, need, what, mend in (
         (address not in support.directions, "directions", "a direction", "call learn_directions"),
+        (
+            component.address not in support.features,
+            "features",
+            "a sparse autoencoder",
+            "pass Support(features={block: load_features(...)})",
+        ),
         (uncalibrated, "means", "calibrated means", "call collect_means"),
         (seedless, "row_seeds", "a seed for each row", "pass Support(row_seeds=...)"),
         (uncalibrated, "spreads", "calibrated spreads", "call collect_means with spreads=True"),

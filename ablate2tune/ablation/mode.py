@@ -14,12 +14,14 @@ from ablate2tune.errors import UserError
 from ablate2tune.registry import Registry
 
 LEVELS: tuple[Level, ...] = get_args(Level)
-Need = Literal["means", "spreads", "directions", "donors", "patched", "row_seeds", "adapters"]
+Need = Literal[
+    "means", "spreads", "directions", "donors", "patched", "row_seeds", "adapters", "features"
+]
 """means, spreads: mean and standard deviation over calibration examples, per position and noise
-level. directions: a vector per address. row_seeds: a seed for each row, whatever batch it is in.
-donors: activations of calibration examples, row by row. patched: activations of the same examples
-under their other caption. All these are fields of `Support`, which says more. adapters: LoRA on the
-model."""
+level. directions: a vector per address. features: a sparse autoencoder per block. row_seeds: a seed
+for each row, whatever batch it is in. donors: activations of calibration examples, row by row.
+patched: activations of the same examples under their other caption. All these are fields of
+`Support`, which says more. adapters: LoRA on the model."""
 
 
 @dataclass(frozen=True)

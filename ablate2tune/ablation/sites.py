@@ -65,6 +65,10 @@ def sites_of(model: nn.Module, catalogue: Catalogue, address: str) -> list[Site]
     component = catalogue[selection.path]
     if selection.kind == "heads":
         found = list(_head_sites(component, selection, address))
+    elif selection.kind == "features":
+        if component.level != "block":
+            raise UserError("features are of a block's output", where=address, mend="name a block")
+        found = [Site(component.address, "output", is_block=True)]
     elif selection.kind is not None:
         found = [_column_site(model, component, selection, address)]
     else:

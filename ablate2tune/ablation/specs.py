@@ -9,7 +9,8 @@ from ablate2tune.components import Catalogue, select
 from ablate2tune.components.addresses import EVERY_HEAD
 
 SPEC = re.compile(
-    r"(?P<path>.+?)(?P<part>\[(?:heads|neurons|cols)=[^\]]*\](?:@[^\[\]=]+(?:=[^=]+)?)?|@.+?)?"
+    r"(?P<path>.+?)"
+    r"(?P<part>\[(?:heads|neurons|cols|features)=[^\]]*\](?:@[^\[\]=]+(?:=[^=]+)?)?|@.+?)?"
     r"(?:=(?P<mode>[A-Za-z_][\w-]*))?"
 )
 
@@ -17,7 +18,8 @@ SPEC = re.compile(
 def read_ablations(catalogue: Catalogue, specs: Sequence[str]) -> list[Ablation]:
     """The ablations that were typed; a pattern stands for every component that it matches.
 
-    Without a mode blocks are skipped and all else is zeroed. What is named twice counts once.
+    Without a mode blocks are skipped, features taken out and all else is zeroed. What is named
+    twice counts once.
 
     >>> read_ablations(catalogue, ["model.layers.3", "model.layers.*.mlp=mean"])  # doctest: +SKIP
     [layer 3 by skip, all MLPs by mean]
@@ -37,5 +39,6 @@ def read_ablations(catalogue: Catalogue, specs: Sequence[str]) -> list[Ablation]
         for component in select(catalogue, pattern):
             whole = component.level == "block" and "[" not in part
             address = component.address + part
-            found[address] = Ablation(address, mode or ("skip" if whole else "zero"))
+            plain = "feature" if part.startswith("[features=") else "skip" if whole else "zero"
+            found[address] = Ablation(address, mode or plain)
     return list(found.values())

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from ablate2tune.ablation.means import Means
+from ablate2tune.ablation.sparse_features import SparseFeatures
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,8 @@ class Support:
     """Calibrated means, and spreads where they were collected."""
     directions: Mapping[str, Tensor] = field(default_factory=dict)
     """(channels,) by the address that is ablated."""
+    features: Mapping[str, SparseFeatures] = field(default_factory=dict)
+    """Sparse autoencoders by the block whose output they are over."""
     partners: Tensor | None = None
     """Whose activations each row gets instead of a donor's, (batch,); by default the row before."""
     donated: Mapping[str, Sequence[Tensor]] = field(default_factory=dict)

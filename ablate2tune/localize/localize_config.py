@@ -43,6 +43,20 @@ class JointConfig(Settings):
         return self
 
 
+class FeaturesConfig(Settings):
+    """Features of a sparse autoencoder over a language model's layer, each taken out alone."""
+
+    file: Annotated[Path | None, Mark.CONTENT] = None
+    """Safetensors with the encoder's and decoder's weights, under SAELens' names or those of plain
+    modules."""
+    block: str = ""
+    """Address of the block whose output it is over."""
+    count: Positive = 32
+    """So many features, those that are on most strongly over the calibration texts."""
+    chosen: list[Annotated[int, Field(ge=0)]] = []
+    """Or these, by number."""
+
+
 class OwnImagesConfig(Settings):
     """The model's own pictures as examples of the margin probe (`images`: own or both)."""
 
@@ -129,6 +143,8 @@ class LocalizeConfig(MarginConfig):
     """The probe `choice`, of language models."""
     sections: dict[str, SerializeAsAny[Settings]] = {}
     """Of probes that extensions add; each is written in `localize` under its probe's name."""
+    features: FeaturesConfig = FeaturesConfig()
+    """Features of a sparse autoencoder."""
     joint: JointConfig = JointConfig()
     """What several components do together."""
     bootstrap: Positive = 2000
@@ -212,6 +228,7 @@ class LocalizeConfig(MarginConfig):
             "heads": self.heads,
             "projections": self.projections,
             "tokens": bool(self.tokens),
+            "features": self.features.file is not None,
             "strips": bool(self.strips),
             "joint": self.joint != JointConfig(),
             "minutes": self.minutes is not None,

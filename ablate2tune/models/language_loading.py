@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import torch
 import transformers
 from huggingface_hub import try_to_load_from_cache
@@ -13,18 +14,17 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from ablate2tune.errors import UserError, reason
 from ablate2tune.models.language_model import LanguageModel
 from ablate2tune.models.model_config import ModelConfig
-from ablate2tune.models.model_hub import NOT_GIVEN, check_is_hub_name, hub_error
+from ablate2tune.models.model_hub import NOT_GIVEN, SECONDS, check_is_hub_name, hub_error
 from ablate2tune.models.model_loading import resolve_device
 
 INDEX, GGUF = "model_index.json", ".gguf"
 FAILURES = (*NOT_GIVEN, ImportError, SafetensorError, AttributeError, KeyError, RuntimeError)
 
 
-def is_language_model(path: str) -> bool:
+def is_language_model(path: str, ask: bool = False) -> bool:
     """Whether a path or hub name is of a model of transformers, not of a pipeline of diffusers.
 
-    A hub name that is not in the local cache counts as a pipeline's unless asked for as a language
-    model.
+    A hub name that is not in the local cache counts as a pipeline's, unless the hub may be asked.
     """
     folder = Path(path)
     if folder.suffix == GGUF:
@@ -37,7 +37,15 @@ def is_language_model(path: str) -> bool:
         held = [try_to_load_from_cache(path, name) for name in ("config.json", INDEX)]
     except HFValidationError:  # no name of a hub
         return False
-    return [isinstance(file, str) for file in held] == [True, False]
+    found = [isinstance(file, str) for file in held]
+    if ask and not any(found):
+        try:
+            listed = huggingface_hub.model_info(path, timeout=SECONDS).siblings or []
+        except NOT_GIVEN:
+            return False
+        names = {file.rfilename for file in listed}
+        found = [name in names for name in ("config.json", INDEX)]
+    return found == [True, False]
 
 
 def check_language_model(config: ModelConfig) -> None:

@@ -59,7 +59,7 @@ def run(
     if not prompts:
         raise UserError("there is nothing to say", where="--prompt", mend="give one or several")
     config = ModelConfig(path=path, dtype=dtype, device=device, height=size, width=size)  # type: ignore
-    if is_language_model(path):
+    if is_language_model(path, ask=True):
         model = load_language_model(config)
         for prompt, before, after in texts(model, _read(model.model, specs), prompts, tokens):
             terminal.say(f"> {prompt}\n{WITHOUT}: {before}\n{WITH}: {after}\n")

@@ -14,7 +14,8 @@ from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.ranking.figures import write_heatmap
 from ablate2tune.localize.ranking.row import Row
 
-SCHEMA = "ablate2tune/heads/2"
+SCHEMA = "ablate2tune/heads/3"
+PERCENT, NATS = "% of the baseline's margin", "nats"
 
 
 def head_conditions(
@@ -41,18 +42,21 @@ def head_conditions(
     return heads, left_out
 
 
-def heads_finding(rows: Sequence[Row], order: Sequence[str]) -> Finding:
+def heads_finding(rows: Sequence[Row], order: Sequence[str], unit: str = PERCENT) -> Finding:
     """The layer by head table of target impacts, from the ranking.
 
     Args:
         rows: the ranking; rows of other levels are passed over.
         order: addresses of all attentions in model order.
+        unit: what the picture shows impacts in: shares of the baseline's margin, or the margin's
+            own unit.
     """
     own = [row for row in rows if row.component.level == "head"]
     swept = {row.component.parent for row in own}
     best = min(own, key=lambda row: row.rank_in_level)
     data = {
         "schema": SCHEMA,
+        "unit": unit,
         "figure": f"target impact: margin {MODES[best.mode].effect} the head",
         "attentions": [address for address in order if address in swept],
         "heads": [
@@ -75,13 +79,14 @@ def heads_finding(rows: Sequence[Row], order: Sequence[str]) -> Finding:
 
 
 def head_cells(data: dict[str, Any]) -> np.ndarray:
-    """Spatial impacts, % of the baseline's margin: float (attentions, heads), nan where none."""
+    """Target impacts in the table's unit: float (attentions, heads), nan where none."""
     width = 1 + max(row["head"] for row in data["heads"])
     cells = np.full((len(data["attentions"]), width), np.nan)
     for row in data["heads"]:
-        if row["relative"] is not None:
+        if data["unit"] != PERCENT or row["relative"] is not None:
             place = data["attentions"].index(row["attention"])
-            cells[place, row["head"]] = 100 * row["relative"]
+            own = row["target"]["value"] if data["unit"] != PERCENT else 100 * row["relative"]
+            cells[place, row["head"]] = own
     return cells
 
 
@@ -90,7 +95,8 @@ def draw_heads(data: dict[str, Any], path: Path) -> None:
     cells = head_cells(data)
     columns = [str(head) for head in range(cells.shape[1])]
     title = data["figure"].replace("impact: ", "")
-    write_heatmap(cells, data["attentions"], columns, title, "% of the baseline's margin", path)
+    digits = 0 if data["unit"] == PERCENT else 2
+    write_heatmap(cells, data["attentions"], columns, title, data["unit"], path, digits=digits)
 
 
 def _wanted(ranked: Ranked) -> bool:
@@ -98,7 +104,8 @@ def _wanted(ranked: Ranked) -> bool:
 
 
 def _find(ranked: Ranked) -> Finding:
-    return heads_finding(ranked.rows, [part.address for part in ranked.sweep.catalogue])
+    order = [part.address for part in ranked.sweep.catalogue]
+    return heads_finding(ranked.rows, order, NATS if ranked.sweep.probe.language else PERCENT)
 
 
 FINDINGS.add("heads", Kind(_wanted, _find))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ablate2tune.ablation import MODES, Means, Support, ablated_rows, recorded
+from ablate2tune.ablation.sparse_features import SparseFeatures
 from ablate2tune.components import discover
 from ablate2tune.components.selections import parse
 from ablate2tune.errors import UserError
@@ -85,6 +86,8 @@ class Engine:
         """What modes that need means replace outputs by."""
         self.directions: dict[str, Tensor] = {}
         """What modes that need directions take out, by address."""
+        self.features: dict[str, SparseFeatures] = {}
+        """Sparse autoencoders by the block whose output they are over."""
         self.blocks = Blocks(denoiser.model)
         self._catalogue = discover(denoiser.model)
         self._rows = batch_size
@@ -166,6 +169,7 @@ class Engine:
                 support = Support(
                     self.means,
                     self.directions,
+                    self.features,
                     donated=self._donated(batch, group),
                     patched=patched,
                     row_seeds=batch.row_seeds,

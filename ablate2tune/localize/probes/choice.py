@@ -5,6 +5,7 @@ wrong ones. Of answers of one token each it is the logit difference (Wang et al.
 arXiv:2211.00593).
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -113,9 +114,14 @@ class ChoiceProbe(LanguageProbe[ChoiceConfig]):
         return lambda: self._whole(1)
 
     def _whole(self, row: int) -> list[TokenBatch]:
-        rows, size = [q.rows[row] for q in self._calibration], self.rows_at_once
-        parts = (rows[start : start + size] for start in range(0, len(rows), size))
-        return [TokenBatch.of(part, [1] * len(part)) for part in parts]
+        """One text of each calibration prompt; those of one length together, so without padding."""
+        size, found = self.rows_at_once, list[TokenBatch]()
+        rows = sorted((q.rows[row] for q in self._calibration), key=len)
+        for _, same in itertools.groupby(rows, key=len):
+            held = list(same)
+            parts = (held[start : start + size] for start in range(0, len(held), size))
+            found += [TokenBatch.of(part, [1] * len(part)) for part in parts]
+        return found
 
     def measure(
         self, conditions: Sequence[Condition], chunk: Sequence[int]
@@ -136,7 +142,7 @@ class ChoiceProbe(LanguageProbe[ChoiceConfig]):
 
     def _figures_of(self, questions: Sequence[Question], logs: np.ndarray) -> Values:
         found: Values = {figure.name: np.full(len(questions), np.nan) for figure in self.figures}
-        parts: Sequence[np.ndarray] = logs
+        parts: Sequence[np.ndarray] = list(logs)
         if logs.ndim == 1:
             parts = np.split(logs, np.cumsum([len(q.rows) for q in questions])[:-1])
         for place, (q, row) in enumerate(zip(questions, parts, strict=True)):

@@ -66,6 +66,7 @@ def write_heatmap(
     label: str,
     path: Path,
     framed: Sequence[tuple[int, int]] = (),
+    digits: int = 0,
 ) -> None:
     """Write figures as a coloured table, zero white.
 
@@ -77,11 +78,12 @@ def write_heatmap(
         label: what the figures are, with their unit.
         path: the PNG.
         framed: (row, column) of cells that stand out.
+        digits: decimals of the figures.
     """
     from matplotlib.patches import Rectangle
 
     shown = np.ma.masked_invalid(cells)
-    limit = max(1.0, float(np.abs(shown).max())) if shown.count() else 1.0
+    limit = max(10.0**-digits, float(np.abs(shown).max())) if shown.count() else 1.0
     longest = max(map(len, columns), default=0)
     column = min(1.1, 0.4 + 0.1 * longest)
     figure, axes = new_figure(
@@ -98,7 +100,13 @@ def write_heatmap(
         if np.isfinite(value):
             colour = "white" if abs(value) > 0.6 * limit else "black"
             axes.text(
-                column, row, f"{value:+.0f}", ha="center", va="center", color=colour, fontsize=8
+                column,
+                row,
+                f"{value:+.{digits}f}",
+                ha="center",
+                va="center",
+                color=colour,
+                fontsize=8,
             )
     for row, column in framed:
         corner = (column - 0.5, row - 0.5)

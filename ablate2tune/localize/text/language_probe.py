@@ -31,7 +31,7 @@ class LanguageProbe(Probe[C]):
     """
 
     unit = "block evaluations"
-    takes = frozenset(("heads", "projections", "joint"))
+    takes = frozenset(("heads", "projections", "joint", "features"))
     language = True
     shares = True
     samples = False

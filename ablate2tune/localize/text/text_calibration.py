@@ -15,9 +15,6 @@ from ablate2tune.localize.text.token_batch import TokenBatch
 from ablate2tune.localize.text.token_means import TokenMeans
 from ablate2tune.models import LanguageModel
 
-UNSERVED = {"spreads", "patched"}
-"""Needs of modes that texts do not meet."""
-
 
 class TextCalibration:
     """Calibration texts, and what is taken from them when it is first needed."""

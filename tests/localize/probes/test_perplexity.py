@@ -13,6 +13,7 @@ from tiny_language import tokens, write_language_model, write_text
 from ablate2tune.contrasts.contrast import Contrast
 from ablate2tune.errors import UserError
 from ablate2tune.files import read_json, read_jsonl
+from ablate2tune.localize.findings.head_table import head_cells
 from ablate2tune.localize.measuring.condition import BASELINE, Condition
 from ablate2tune.localize.measuring.engine import Engine
 from ablate2tune.localize.text.sequences import sequences, token_rows
@@ -153,6 +154,9 @@ def test_a_run_ranks_layers_parts_and_heads(planted: Path, tmp_path: Path):
     assert len([row for row in rows if not row["condition"]]) == 24
     names = ("heads", "layers", "curves", "interactions", "sufficient", "bars")
     assert all((stage / f"{name}.png").exists() for name in names)
+    table = read_json(stage / "heads.json")
+    assert table["unit"] == "nats"
+    assert head_cells(table).max() == pytest.approx(best["target"]["value"])
     own = {row["name"]: row for row in read_json(stage / "conditions.json")["conditions"]}
     assert own["last"]["mode"] == "skip"
     assert own["both"]["condition"][:2] == ["transformer.h.0.mlp", "transformer.h.1.mlp"]
