@@ -201,7 +201,7 @@ class Denoiser(Studied):
         conditioning: Conditioning,
         guidance: float | None = None,
     ) -> Tensor:
-        """The model's prediction, of what `schedule.target` says.
+        """The model's prediction, of what `schedule.target` says, in the shape of `latents`.
 
         Args:
             latents: noised latents as `encode_images` lays them out, (batch, ...).
@@ -209,9 +209,6 @@ class Denoiser(Studied):
             conditioning: one row per latent.
             guidance: value of the guidance embedding for models that have one; the recipe's
                 `guidance_scale` by default. Others predict without guidance.
-
-        Returns:
-            The shape of `latents`.
         """
         levels, places = sigma.unique(return_inverse=True)
         if len(levels) == 1:
@@ -292,8 +289,7 @@ class Denoiser(Studied):
 
     def _guidance(self, embedded: float | None, scale: float | None) -> float | None:
         """The call's guidance_scale: an embedding's value, or the scale of guidance."""
-        config: Any = self.model.config
-        if config.get("guidance_embeds", False):
+        if self.model.config.get("guidance_embeds", False):  # pyright: ignore
             return self.config.guidance_scale if embedded is None else embedded
         return None if self.unguided is None else scale
 
@@ -336,13 +332,10 @@ class Denoiser(Studied):
         batch_size: int = 50,
         on_progress: Progress | None = None,
     ) -> np.ndarray:
-        """Sample one picture per (prompt, seed) with the stock pipeline call.
+        """Pictures, one per (prompt, seed), by the stock call: uint8, (batch, height, width, 3).
 
         Each picture's noise comes from its own generator, so it does not depend on the batch.
         The recipe's `guidance_scale` is the call's; `true_cfg_scale` is for calls that have it.
-
-        Returns:
-            uint8, (batch, height, width, 3).
 
         Raises:
             UserError: a picture is not finite.
