@@ -18,13 +18,13 @@ from ablate2tune.localize.measuring.engine import Engine
 
 FF, BLOCK = "transformer_blocks.1.ff", "transformer_blocks.1"
 EVERYTHING = CONFIG.model_copy(
-    update={"groups": 4, "racing": False, "noise_floor": False, "bootstrap": 50, "top_blocks": 4}
+    update={"groups": 8, "racing": False, "noise_floor": False, "bootstrap": 50, "top_blocks": 4}
 )
 
 
 @pytest.fixture(scope="module")
 def records(make_contrasts):
-    return make_contrasts(7)
+    return make_contrasts(11)
 
 
 def ranked(ranking) -> set[str]:

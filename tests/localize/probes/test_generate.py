@@ -296,12 +296,12 @@ def test_mean_mode_puts_the_calibrated_mean_at_every_step(
     tiny_flux, records, config, tmp_path, monkeypatch
 ):
     address = "single_transformer_blocks.1.proj_out"
-    generate = config.generate.model_copy(update={"pairs": None, "groups": 2, "sublayers": "all"})
+    generate = config.generate.model_copy(update={"pairs": None, "groups": 4, "sublayers": "all"})
     config = config.model_copy(
-        update={"generate": generate, "mode": "mean", "calibration_groups": 3, "sigmas": [0.8]}
+        update={"generate": generate, "mode": "mean", "calibration_groups": 2, "sigmas": [0.8]}
     )
     localize(tiny_flux, records, config, SEED, tmp_path, judging=JUDGE)
-    split = split_groups(records, 2, 3, SEED)
+    split = split_groups(records, 4, 2, SEED)
     latents = tiny_flux.encode_images(read_pictures([c.payload for c in split.calibration]))
     noise = torch.stack([noise_for(r.id, latents.shape[1:], SEED, 0, 0) for r in split.calibration])
     seen: list[torch.Tensor] = []
@@ -374,7 +374,7 @@ def test_a_condition_that_cannot_be_ablated_is_left_out_by_name(
     tiny_flux, records, config, tmp_path
 ):
     tiny_flux.model.transformer_blocks[0].extra_block = torch.nn.Linear(2, 2)
-    generate = config.generate.model_copy(update={"pairs": None, "groups": 2, "sublayers": "none"})
+    generate = config.generate.model_copy(update={"pairs": None, "groups": 5, "sublayers": "none"})
     own = config.model_copy(update={"generate": generate})
     ranking = localize(tiny_flux, records, own, SEED, tmp_path, judging=JUDGE)
     assert "transformer_blocks.0" in ranking.data["left_out"]
