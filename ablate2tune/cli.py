@@ -215,7 +215,7 @@ def try_out(
     device: Device = "auto",
 ) -> None:
     """Show a model's text or pictures with and without some components."""
-    from ablate2tune.try_out.command import run as show
+    from ablate2tune.try_out.try_command import run as show
 
     show(
         model, ablate or [], prompt or [], Terminal(), tokens, out, size, steps, seed, dtype, device
@@ -231,7 +231,7 @@ def direction(
     device: Device = "auto",
 ) -> None:
     """Find the direction of a language model's stream that tells two sets of prompts apart."""
-    from ablate2tune.bake.command import find
+    from ablate2tune.bake.bake_command import find
 
     find(model, one, other, out, Terminal(), device)
 
@@ -255,8 +255,8 @@ def bake(
     device: Annotated[str | None, typer.Option(help="auto, cpu, mps, cuda or cuda:N.")] = None,
 ) -> None:
     """Write ablations into a language model's weights: a stock checkpoint."""
-    from ablate2tune.bake.command import read_job
-    from ablate2tune.bake.command import run as write
+    from ablate2tune.bake.bake_command import read_job
+    from ablate2tune.bake.bake_command import run as write
 
     typed = {
         "ablate": ablate, "project_out": project_out, "prune": prune, "dtype": dtype,

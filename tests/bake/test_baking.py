@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ablate2tune.ablation import Ablation, ablated
 from ablate2tune.ablation.specs import read_ablations
-from ablate2tune.bake import command
+from ablate2tune.bake import bake_command
 from ablate2tune.bake.baking import bake
 from ablate2tune.bake.pruning import cut_config
 from ablate2tune.components import discover
@@ -31,7 +31,7 @@ def stored(folder: Path, model_type: str = "llama", **more) -> Path:
 
 def run(source: Path, specs: list[str], out: Path, **more) -> None:
     job = {"ablate": specs, "out": out, "device": "cpu", **more}
-    command.run(command.read_job(str(source), job), Terminal(quiet=True))
+    bake_command.run(bake_command.read_job(str(source), job), Terminal(quiet=True))
 
 
 def loaded(path: Path) -> LanguageModel:
@@ -206,11 +206,11 @@ def test_a_file_says_the_same_as_options(tmp_path: Path):
     file.write_text(
         f"model: {source}\nablate: ['model.layers.1.self_attn[heads=0]']\ndevice: cpu\n"
     )
-    job = command.read_job(str(file), {"out": tmp_path / "out", "prune": True})
+    job = bake_command.read_job(str(file), {"out": tmp_path / "out", "prune": True})
     assert (job.ablate, job.prune, job.out) == (
         ["model.layers.1.self_attn[heads=0]"], True, tmp_path / "out",
     )  # fmt: skip
-    command.run(job, Terminal(quiet=True))
+    bake_command.run(job, Terminal(quiet=True))
     again = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     assert torch.allclose(logits(again), under_hooks(source, *job.ablate), atol=1e-5)
 
@@ -221,4 +221,4 @@ def test_a_file_says_the_same_as_options(tmp_path: Path):
 )
 def test_jobs_that_are_refused(tmp_path: Path, typed: dict, says: str):
     with pytest.raises(UserError, match=says):
-        command.run(command.read_job("model", typed), Terminal(quiet=True))
+        bake_command.run(bake_command.read_job("model", typed), Terminal(quiet=True))

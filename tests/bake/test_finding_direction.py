@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from tiny_language import WIDTH, tiny_language_model, word_tokenizer
 from transformers import AutoModelForCausalLM
 
-from ablate2tune.bake.command import find, read_job, run
+from ablate2tune.bake.bake_command import find, read_job, run
 from ablate2tune.bake.finding_direction import find_direction
 from ablate2tune.bake.weight_edits import project_out_of_weights
 from ablate2tune.components import discover

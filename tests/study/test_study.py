@@ -59,6 +59,7 @@ def test_cells_are_found_again_in_a_larger_study(
     assert trained(folder) == second
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_it_is_the_same(study_recipe: Path) -> None:
     arguments = ["-m", "ablate2tune", "study", str(study_recipe)]
     places = {name: study_recipe.parent / name for name in ("whole", "killed")}

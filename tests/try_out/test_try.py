@@ -12,7 +12,7 @@ from ablate2tune.errors import UserError
 from ablate2tune.models import load_language_model
 from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.progress import Terminal
-from ablate2tune.try_out.command import run, texts
+from ablate2tune.try_out.try_command import run, texts
 
 SKIPPED = [Ablation("model.layers.1", "skip")]
 

