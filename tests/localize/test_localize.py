@@ -308,7 +308,7 @@ def test_no_skill_is_a_verdict_and_nothing_is_ablated(tiny_flux, records, tmp_pa
     ]
     message = ranking.messages()[1]
     assert f"{data['baseline']['target']['value']:.2e}" in message
-    assert "12 images" in message
+    assert "12 examples" in message
 
 
 def test_without_skill_the_gradient_can_still_rank(tiny_flux, records, tmp_path):
