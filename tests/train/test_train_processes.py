@@ -54,7 +54,9 @@ def test_two_processes_train_what_one_trains(
     single, double = load_file(one / WEIGHTS), load_file(two / WEIGHTS)
     assert single.keys() == double.keys()
     for name, weight in single.items():
-        assert (weight - double[name]).abs().max().item() < 1e-6, name
+        # AdamW divides by the gradient's own size, so rounding shows where one is about zero;
+        # what a model is taught has more of those, as both captions' losses nearly cancel.
+        assert (weight - double[name]).abs().max().item() < (3e-5 if taught else 1e-6), name
     for row, other in zip(rows_of(one), rows_of(two), strict=True):
         if row["step"]:
             assert row["loss"] == pytest.approx(other["loss"], rel=1e-5)
