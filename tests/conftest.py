@@ -23,6 +23,14 @@ from ablate2tune.testbed.architecture import build_pipeline
 from ablate2tune.testbed.text import word_list
 
 
+def pytest_configure() -> None:
+    """Under `pytest -n N` every worker, and what it starts, keeps to its share of the cores."""
+    if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+        threads = max(1, (os.cpu_count() or 1) // int(workers))
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+        torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """What is remembered of files stays out of the user's home, in subprocesses as well."""

@@ -1,5 +1,6 @@
 """A study under `accelerate launch`: cells spread over processes, the result is the same."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ LAUNCH = [
 @pytest.mark.slow
 def test_two_processes_make_what_one_makes(study_recipe: Path) -> None:
     found, said = [], []
+    same_threads = os.environ | {"OMP_NUM_THREADS": "1"}  # their number changes the rounding
     for name, launcher in (("one", []), ("two", LAUNCH)):
         runs = study_recipe.parent / name
         command = [sys.executable, *launcher, "-m", "ablate2tune", "study", str(study_recipe)]
