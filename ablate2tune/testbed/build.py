@@ -27,7 +27,7 @@ from ablate2tune.scenes.rendering.render import render_dataset
 from ablate2tune.testbed.architecture import build_pipeline
 from ablate2tune.testbed.judge import build_judge, label_maps, save_judge, train_judge
 from ablate2tune.testbed.optimisation import Progress
-from ablate2tune.testbed.pretraining import mirrored, pretrain_denoiser
+from ablate2tune.testbed.pretraining import pretrain_denoiser
 from ablate2tune.testbed.testbed_recipe import TestbedRecipe
 from ablate2tune.testbed.text import pretrain_text, probe_text, word_list
 from ablate2tune.testbed.vae import peak_signal_to_noise, reconstruct, train_vae
@@ -120,7 +120,7 @@ def build_testbed(recipe: TestbedRecipe, bar: Bar) -> None:
             pretrain_denoiser(
                 denoiser,
                 latents,
-                [*training, *map(mirrored, training)],
+                [*training, *(record.mirror() for record in training)],
                 recipe.captions,
                 recipe.denoiser,
                 recipe.ema,
@@ -183,9 +183,8 @@ def provenance(recipe: TestbedRecipe) -> dict:
 def _cached_latents(denoiser: FluxDenoiser, records: list[SceneRecord], path: Path) -> torch.Tensor:
     """The records' pictures, and then their mirror images, encoded once; half the size on disk."""
     if not path.exists():
-        images = load_images(records)
-        mirror = np.ascontiguousarray(images[:, :, ::-1])
-        latents = torch.cat([denoiser.encode_images(each).cpu() for each in (images, mirror)])
+        both = records, [record.mirror() for record in records]
+        latents = torch.cat([denoiser.encode_images(load_images(each)).cpu() for each in both])
         write_bytes(path, save({"latents": latents.half()}))
     return load_file(path)["latents"].float()
 

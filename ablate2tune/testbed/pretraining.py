@@ -1,7 +1,6 @@
 """The denoiser's pretraining: flow matching on captions that mostly leave the relation out."""
 
 import copy
-import dataclasses
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,13 +32,6 @@ def pretraining_caption(record: SceneRecord, mix: CaptionMix, rng: random.Random
         return vocabulary.caption(*subject, relation, *thing)
     first, second = rng.sample([subject, thing], 2)
     return vocabulary.caption(*first, None, *second)
-
-
-def mirrored(record: SceneRecord) -> SceneRecord:
-    """The scene seen in a mirror: left and right exchanged, all else as it was."""
-    if record.relation not in ("left of", "right of"):
-        return record
-    return dataclasses.replace(record, relation=vocabulary.OPPOSITE[record.relation])
 
 
 def pretrain_denoiser(

@@ -117,7 +117,10 @@ def data_key(records: Sequence[SceneRecord], captions: Sequence[str]) -> str:
         UserError: a picture cannot be read.
     """
     try:
-        pictures = [hashlib.sha256(r.image_path.read_bytes()).hexdigest() for r in records]
+        pictures = [
+            hashlib.sha256(r.image_path.read_bytes()).hexdigest() + " mirrored" * r.mirrored
+            for r in records
+        ]
     except OSError as error:
         raise UserError(
             f"cannot read the picture: {error.strerror}",

@@ -42,6 +42,9 @@ class TrainConfig(Settings):
     """Share of the pictures whose noise level is drawn at `high_shift` instead, close to 1, where
     the caption decides who stands where; the contrast is taken on these alone."""
     high_shift: Annotated[float, Field(gt=0)] = 60.0
+    mirror: bool = False
+    """Whether every picture is also seen in a mirror, with left and right exchanged in its captions
+    as well: twice the scenes without rendering. Not for pictures with lettering."""
     caption_dropout: Fraction = 0.0
     plain_captions: Fraction = 0.2
     """Fraction of training captions that leave the relation out, against forgetting."""

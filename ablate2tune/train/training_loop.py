@@ -130,6 +130,8 @@ def train(
 
     # 2. The data, encoded once, by example.
     split = step_plan.split_records(records, config.validation_images)
+    if config.mirror:
+        split = split._replace(train=[*split.train, *(record.mirror() for record in split.train)])
     names = check_targets(model, targets)
     check_rank(model, names, config.rank)
     everything = split.train + split.validation

@@ -24,7 +24,12 @@ def test_two_processes_make_what_one_makes(study_recipe: Path) -> None:
         runs = study_recipe.parent / name
         command = [sys.executable, *launcher, "-m", "ablate2tune", "study", str(study_recipe)]
         done = subprocess.run(
-            [*command, f"runs={runs}"], cwd=ROOT, capture_output=True, text=True, timeout=900
+            [*command, f"runs={runs}"],
+            cwd=ROOT,
+            env=same_threads,
+            capture_output=True,
+            text=True,
+            timeout=900,
         )
         assert done.returncode == 0, done.stderr[-2000:]
         said.append(done.stdout)

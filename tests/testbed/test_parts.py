@@ -12,7 +12,7 @@ from tiny_parts import TINY
 from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.testbed.architecture import build_pipeline
 from ablate2tune.testbed.judge import build_judge, judge_loss, label_maps, paste
-from ablate2tune.testbed.pretraining import mirrored, pretraining_caption
+from ablate2tune.testbed.pretraining import pretraining_caption
 from ablate2tune.testbed.testbed_recipe import CaptionMix
 from ablate2tune.testbed.text import (
     UNRELATED,
@@ -58,12 +58,6 @@ def test_caption_mix_rates() -> None:
     assert share["a red ball left of a blue cube"] == pytest.approx(stated * 0.1 / 4, abs=0.005)
     assert share["a red ball and a blue cube"] == pytest.approx(0.9 * 0.5 / 2, abs=0.01)
     assert share["a blue cube and a red ball"] == pytest.approx(0.9 * 0.5 / 2, abs=0.01)
-
-
-def test_a_mirror_exchanges_left_and_right_alone() -> None:
-    assert mirrored(record(relation="left of")).relation == "right of"
-    assert mirrored(record(relation="right of")).relation == "left of"
-    assert mirrored(record(relation="behind")).relation == "behind"
 
 
 def test_standings_by_hand() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from ablate2tune.errors import UserError
 from ablate2tune.models import Conditioning, FluxDenoiser
@@ -45,6 +46,24 @@ def test_latents_and_captions_belong_to_their_example(
             torch.testing.assert_close(told.pooled, encoded.pooled)
     assert torch.pdist(latents.flatten(1)).min() > 0.01
     assert torch.equal(cache.latents([7, 2, 7]), latents[[7, 2, 7]])
+
+
+def test_a_mirrored_example_is_the_turned_picture_under_exchanged_sides(
+    tiny_flux: FluxDenoiser, records: list[SceneRecord], tmp_path: Path
+):
+    left = next(record for record in records if record.relation == "left of")
+    seen = left.mirror()
+    assert seen.text == left.text.replace("left", "right") and seen.relation == "right of"
+    assert seen.foil == left.text and seen.pair_text == left.pair_text and seen.mirror() == left
+    behind = dataclasses.replace(left, text="a red ball behind a blue cube", relation="behind")
+    assert behind.mirror().text == behind.text
+    assert data_key([behind], [behind.text]) != data_key([behind.mirror()], [behind.text])
+    with Image.open(left.image_path) as image:
+        turned = np.asarray(image)[:, ::-1]
+    cache = encode(tiny_flux, [left, seen], [left.text, seen.text], tmp_path)
+    alone = tiny_flux.encode_images(np.ascontiguousarray(turned)[None])[0]
+    torch.testing.assert_close(cache.latents([1])[0], alone, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(cache.latents([1]), cache.latents([0]))
 
 
 def test_never_more_than_a_file_is_in_memory(

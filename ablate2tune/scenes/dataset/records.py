@@ -2,7 +2,8 @@
 
 import io
 import json
-from dataclasses import dataclass, field, fields
+import re
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,18 @@ class SceneRecord:
     """Further columns, such as `text_natural` of natural scenes."""
     members: Sample | None = field(default=None, compare=False, repr=False)
     """The scene's files inside a shard; None: they lie in `folder`."""
+    mirrored: bool = field(default=False, compare=False)
+    """Seen in a mirror: its pictures are turned when they are loaded."""
+
+    def mirror(self) -> "SceneRecord":
+        """The scene seen in a mirror: left and right exchanged, in the picture and in its texts.
+
+        >>> exchange_sides("a cat to the left of a car")
+        'a cat to the right of a car'
+        """
+        texts = {name: exchange_sides(getattr(self, name)) for name in (*CAPTIONS, "relation")}
+        more = {k: exchange_sides(v) if isinstance(v, str) else v for k, v in self.more.items()}
+        return replace(self, **texts, more=more, mirrored=not self.mirrored)
 
     @property
     def row(self) -> dict[str, Any]:
@@ -96,9 +109,19 @@ class SceneRecord:
         return self.members[ending]
 
 
-COLUMNS = tuple(f.name for f in fields(SceneRecord) if f.name not in ("folder", "more", "members"))
+COLUMNS = tuple(
+    f.name for f in fields(SceneRecord) if f.name not in ("folder", "more", "members", "mirrored")
+)
 CAPTIONS = ("text", "foil", "foil_colour", "foil_object", "pair_text")
 MEND = "render the data set again: `ablate2tune render-data` completes what is missing"
+
+
+SIDES = {"left": "right", "right": "left"}
+
+
+def exchange_sides(text: str) -> str:
+    """The text with left for right and right for left."""
+    return re.sub(r"\b(left|right)\b", lambda found: SIDES[found[0]], text)
 
 
 def read_dataset(folder: Path) -> list[SceneRecord]:
@@ -180,17 +203,17 @@ def _rows(folder: Path) -> list[tuple[str, dict[str, Any], Sample | None]]:
 
 def load_images(records: list[SceneRecord]) -> np.ndarray:
     """RGB images, uint8 (n, height, width, 3)."""
-    return _stack([(r.image_path, _seen(r.image_path)) for r in records])
+    return _stack([(r.image_path, _turned(r, _seen(r.image_path))) for r in records])
 
 
 def load_masks(records: list[SceneRecord]) -> np.ndarray:
     """Instance masks, uint8 (n, height, width): 0 background, 1 subject, 2 object."""
-    return _stack([(r.mask_path, _read(r.mask_path)) for r in records])
+    return _stack([(r.mask_path, _turned(r, _read(r.mask_path))) for r in records])
 
 
 def load_depth(records: list[SceneRecord]) -> np.ndarray:
     """Distance along the optical axis in metres, float32 (n, height, width); 0 = no surface."""
-    millimetres = _stack([(r.depth_path, _read(r.depth_path)) for r in records])
+    millimetres = _stack([(r.depth_path, _turned(r, _read(r.depth_path))) for r in records])
     return millimetres.astype(np.float32) / 1000
 
 
@@ -210,6 +233,10 @@ def _read(path: Path | Member) -> np.ndarray:
         raise UserError("no such picture", where=str(path), mend=MEND) from error
     except (OSError, SyntaxError, ValueError) as error:
         raise UserError("the picture is damaged", where=str(path), mend=MEND) from error
+
+
+def _turned(record: SceneRecord, picture: np.ndarray) -> np.ndarray:
+    return picture[:, ::-1] if record.mirrored else picture
 
 
 def _stack(pictures: list[tuple[Path | Member, np.ndarray]]) -> np.ndarray:
