@@ -284,10 +284,11 @@ def run(recipe: RecipeArgument, overrides: Overrides = None) -> None:
     seed = settings.seed + 1
     anew = [f"name={settings.name}-seed{seed}", f"seed={seed}"]
     anew += ["scenes.folder=null"] * (settings.scenes.folder is not None)  # scenes of its own
+    short = [f"train.steps={-(-settings.train.steps // 6)}"]  # a study trains dozens of times
     terminal.say("next, for instance:")
     for why, command, more in (
         ("more pairs side by side", "compare", ["compare.grid_rows=48"]),
-        ("the choice against random ones, at several budgets and seeds", "study", []),
+        ("the choice against random ones, briefly; its price is said first", "study", short),
         ("all of it again with other scenes, noise and draws", "run", anew),
     ):
         terminal.say(f"  {shlex.join(_typed(command, recipe, overrides, *more))}\n      {why}")
