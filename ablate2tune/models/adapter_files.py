@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from diffusers.loaders.peft import PeftAdapterMixin
 from diffusers.utils.peft_utils import recurse_remove_peft_layers
 from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.mapping import inject_adapter_in_model
@@ -65,9 +66,9 @@ def adapter_file(pipe: Any, folder: Path) -> Path:
 
 
 def attach(model: nn.Module, config: LoraConfig) -> None:
-    """Give a denoiser an adapter, through diffusers where its class can, else through PEFT."""
-    if hasattr(model, "add_adapter"):
-        model.add_adapter(config, NAME)  # pyright: ignore[reportCallIssue]
+    """Give a model an adapter, through diffusers where its class can, else through PEFT."""
+    if isinstance(model, PeftAdapterMixin):
+        model.add_adapter(config, NAME)
     else:
         inject_adapter_in_model(config, model, NAME)
 

@@ -1,7 +1,6 @@
 """The base of all families: a stock text-to-image pipeline behind one interface."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -84,6 +83,11 @@ class Denoiser(Studied):
         """The pipeline's modules."""
         found = sorted(self.pipe.components.items())
         return {name: part for name, part in found if isinstance(part, nn.Module)}
+
+    @property
+    def carrier(self) -> tuple[Any, str]:
+        """The pipeline, and the name of its denoiser."""
+        return self.pipe, self.part
 
     def to(self, device: torch.device | None) -> None:
         """Move the pipeline to a device."""
@@ -369,32 +373,3 @@ class Denoiser(Studied):
             if on_progress:
                 on_progress(min(start + batch_size, len(prompts)), len(prompts))
         return np.concatenate(parts)
-
-    def save_adapter(
-        self,
-        folder: Path,
-        note: adapter_files.AdapterNote,
-        weights: Mapping[str, Tensor] | None = None,
-    ) -> Path:
-        """Write the adapter that the denoiser carries, and return the file (`adapter_files.save`).
-
-        Raises:
-            UserError: the folder cannot be written.
-        """
-        return adapter_files.save(self.pipe, self.part, folder, note, weights)
-
-    def load_adapter(self, folder: Path) -> None:
-        """Attach the adapter of a folder, made by `save_adapter` or by another tool.
-
-        Raises:
-            UserError: there is none, it is damaged, or it does not fit this model.
-        """
-        adapter_files.load(self.pipe, self.part, folder)
-
-    def remove_adapter(self) -> None:
-        """Take the adapter off again."""
-        adapter_files.remove(self.pipe, self.part)
-
-    def adapter_misfit(self, folder: Path, base: str | None = None) -> str | None:
-        """Why an adapter does not belong to this model, in one line (`adapter_files.misfit`)."""
-        return adapter_files.misfit(self.pipe, self.part, folder, base)

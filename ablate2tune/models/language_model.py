@@ -30,6 +30,11 @@ class LanguageModel(Studied):
         return {"model": self._model}
 
     @property
+    def carrier(self) -> tuple[Any, str]:
+        """This itself and its model: adapters are in PEFT's own format."""
+        return self, "model"
+
+    @property
     def vocabulary(self) -> int:
         """Tokens that the head tells apart."""
         return int(self._model.config.get_text_config().vocab_size)

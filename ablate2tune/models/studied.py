@@ -1,11 +1,14 @@
 """What every model that is studied has in common, whatever it makes: pictures or text."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from ablate2tune.models import adapter_files
 from ablate2tune.models.model_config import ModelConfig
 
 
@@ -35,3 +38,41 @@ class Studied(ABC):
         """Move all parts to a device."""
         for part in self.parts.values():
             part.to(device)
+
+    @property
+    @abstractmethod
+    def carrier(self) -> tuple[Any, str]:
+        """What `adapter_files` takes: what holds the module that is adapted, and by which name."""
+
+    def adapter_file(self, folder: Path) -> Path:
+        """Where a folder holds the weights of an adapter for this model."""
+        return adapter_files.adapter_file(self.carrier[0], folder)
+
+    def save_adapter(
+        self,
+        folder: Path,
+        note: adapter_files.AdapterNote,
+        weights: Mapping[str, Tensor] | None = None,
+    ) -> Path:
+        """Write the adapter that the model carries, and return the file (`adapter_files.save`).
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        return adapter_files.save(*self.carrier, folder, note, weights)
+
+    def load_adapter(self, folder: Path) -> None:
+        """Attach the adapter of a folder, made by `save_adapter` or by another tool.
+
+        Raises:
+            UserError: there is none, it is damaged, or it does not fit this model.
+        """
+        adapter_files.load(*self.carrier, folder)
+
+    def remove_adapter(self) -> None:
+        """Take the adapter off again."""
+        adapter_files.remove(*self.carrier)
+
+    def adapter_misfit(self, folder: Path, base: str | None = None) -> str | None:
+        """Why an adapter does not belong to this model, in one line (`adapter_files.misfit`)."""
+        return adapter_files.misfit(*self.carrier, folder, base)

@@ -1,4 +1,4 @@
-"""The training loop: a frozen denoiser, LoRA on the chosen modules, the family's own loss.
+"""The training loop: a frozen model, LoRA on the chosen modules, the loss of its lessons.
 
 Everything random is a function of (seed, step), and a step's batch is drawn whole and then split
 over the processes. So a resumed run ends at the same weights bit for bit (on the CPU), and a run
@@ -19,12 +19,10 @@ from torch import nn
 
 from ablate2tune import files
 from ablate2tune.errors import DivergedError
-from ablate2tune.models import AdapterNote, Denoiser, check_fit
-from ablate2tune.models.adapter_files import NAME, adapter_file
+from ablate2tune.models import AdapterNote, Denoiser
+from ablate2tune.models.adapter_files import NAME
 from ablate2tune.models.model_config import ModelConfig
-from ablate2tune.scenes.dataset.caption_rates import read_rates
 from ablate2tune.scenes.dataset.records import SceneRecord
-from ablate2tune.seeding import seed_for
 from ablate2tune.train import step_plan
 from ablate2tune.train.adapter import (
     ParameterCount,
@@ -34,29 +32,17 @@ from ablate2tune.train.adapter import (
     trainable,
 )
 from ablate2tune.train.course import BestWeights, Course, course_of, judged
-from ablate2tune.train.example_cache import (
-    ExampleCache,
-    data_key,
-    encode_examples,
-    encodings_key,
-)
-from ablate2tune.train.memory_estimate import MemoryEstimate, device_memory, estimate_memory
+from ablate2tune.train.lessons.lessons import Lessons
+from ablate2tune.train.lessons.picture_lessons import PictureLessons
 from ablate2tune.train.methods.adapter_method import METHODS, rank_of
-from ablate2tune.train.noise_levels import bin_shares
-from ablate2tune.train.objective import margins
-from ablate2tune.train.objective.step_loss import Backward
-from ablate2tune.train.sample_grid import sample_grid
 from ablate2tune.train.train_config import TrainConfig
 from ablate2tune.train.training_log import TrainingLog
 from ablate2tune.train.training_state import Checkpoint, put_back, tensors_hash
-from ablate2tune.train.validation import LEVELS, SIGMAS, HeldOut, side_costs, validation_losses
 
 TARGETS_SCHEMA = "ablate2tune/targets/1"
 MAX_GRADIENT_NORM = 1.0
 """Gradients are clipped to it, as is usual for transformers: what one odd batch would throw far
 away is shortened."""
-VALIDATION_ROWS = 8
-"""Rows of a validation's forward pass at least: without a graph they need little memory."""
 OnProgress = Callable[[int, int, str], None]
 """Called with steps done, steps in all, and the losses now."""
 
@@ -84,9 +70,31 @@ def train(
     seed: int,
     folder: Path,
     *,
+    sample_steps: int = 16,
+    **more: Any,
+) -> TrainSummary:
+    """`teach` pictures.
+
+    Args:
+        denoiser: the model.
+        records: the data set; the "train" split is used, its last `config.validation_images`
+            (whole groups) for validation only.
+        targets: and what follows: see `teach`.
+        sample_steps: sampling steps of the grids, whose prompts are captions of validation.
+    """
+    lessons = PictureLessons(denoiser, records, sample_steps)
+    return teach(lessons, targets, config, seed, folder, **more)
+
+
+def teach(
+    lessons: Lessons,
+    targets: Sequence[str],
+    config: TrainConfig,
+    seed: int,
+    folder: Path,
+    *,
     initial: Mapping[str, torch.Tensor] | None = None,
     ranking_rows: Sequence[dict[str, Any]] = (),
-    sample_steps: int = 16,
     on_progress: OnProgress | None = None,
     on_message: Callable[[str], None] | None = None,
 ) -> TrainSummary:
@@ -96,12 +104,10 @@ def train(
     `course`): then that step's, and `adapter-last/` gets the last ones.
 
     Works without a launcher and under `accelerate launch` on several processes, which must share
-    `folder`; the main process alone writes and reports. The denoiser keeps the adapter.
+    `folder`; the main process alone writes and reports. The model keeps the adapter.
 
     Args:
-        denoiser: the model; every weight of it is frozen.
-        records: the data set; the "train" split is used, its last `config.validation_images`
-            (whole groups) for validation only.
+        lessons: the model, every weight of which is frozen, and what it is taught.
         targets: full names of the linear layers to adapt.
         config: rank, steps, rates, noise levels, intervals.
         seed: fixes adapter, data order, captions, noise.
@@ -109,57 +115,33 @@ def train(
         initial: weights to begin with in place of drawn ones, by parameter name (`trainable`);
             those of other modules are not looked at.
         ranking_rows: the rows of the ranking that chose the targets, kept in `targets.json`.
-        sample_steps: sampling steps of the grids, whose prompts are captions of validation.
         on_progress: called with steps done, steps in all, and the losses now.
         on_message: called with lines: the count of trainable parameters, what memory and
             validation will cost, warnings, and the losses at the end.
 
     Raises:
-        UserError: no images, a target that is no linear layer or too small for the rank, a folder
+        UserError: no examples, a target that is no linear layer or too small for the rank, a folder
             of other settings, an unwritable folder, or a loss that is not finite.
     """
     # 1. The processes that take part. float32 adapters need no loss scaling, so no autocast.
-    accelerator = Accelerator(cpu=denoiser.device.type == "cpu", mixed_precision="no")
-    main, world = accelerator.is_main_process, accelerator.num_processes
-    denoiser.pipe.to(accelerator.device)
-    model = denoiser.model
+    studied = lessons.studied
+    accelerator = Accelerator(cpu=studied.device.type == "cpu", mixed_precision="no")
+    main = accelerator.is_main_process
+    studied.to(accelerator.device)
+    model = studied.model
 
     def say(line: str | None) -> None:
         if main and on_message and line:
             on_message(line)
 
-    # 2. The data, encoded once, by example.
-    split = step_plan.split_records(records, config.validation_images)
-    if config.mirror:
-        split = split._replace(train=[*split.train, *(record.mirror() for record in split.train)])
+    # 2. The examples.
     names = check_targets(model, targets)
     check_rank(model, names, config.rank)
-    everything = split.train + split.validation
-    rates = read_rates(everything[0].folder)
-    captions = [text for r in everything for text in step_plan.captions_of(r, config, rates)]
-    data = data_key(everything, captions)
-    check_fit(denoiser, [record.image_path for record in everything], captions)
-    shared = config.cache and config.cache / encodings_key(denoiser, data)
-    encoded = shared or folder / "cache"
-    if main:
-        encode_examples(denoiser, everything, captions, data, encoded)
-    accelerator.wait_for_everyone()
-    cache = ExampleCache(encoded)
-
-    shift = config.shift or denoiser.sigma_shift
-
-    def batch_at(step: int) -> step_plan.Batch:
-        shape = cache.latent_shape
-        return step_plan.batch_at(seed, step, split.train, shape, config, shift, rates)
-
-    def run(step: int) -> None:
-        batch = batch_at(step)
-        rows = cache.latents(batch.examples), batch.noise, batch.sigma
-        denoiser.denoising_loss(*rows, cache.captions(batch.captions), config.guidance)
+    lessons.open(config, seed, accelerator, folder)
 
     # 3. The adapter: everything else is frozen.
     method = METHODS[config.method](model, config, seed)
-    injected = method.inject(names, run)
+    injected = method.inject(names, lessons.run)
     parameters = trainable(model)
     if initial is not None:
         put_back(parameters, initial)
@@ -172,11 +154,10 @@ def train(
         "targets": names,
         "seed": seed,
         "train": config.decisive(),
-        "data": data,
-        "model": denoiser.config.decisive(),
+        "data": lessons.data,
+        "model": studied.config.decisive(),
         **({} if initial is None else {"initial": tensors_hash(parameters)}),
     }
-    backward = Backward(denoiser, cache, config)
     state = folder / "checkpoint" / "state.safetensors"
     checkpoint = Checkpoint(state, identity, parameters, optimizer, method.state)
     start = checkpoint.load()
@@ -184,54 +165,27 @@ def train(
         targets_note = _targets(names, injected, count, model, ranking_rows)
         files.write_json(folder / "targets.json", targets_note)
     best = BestWeights(folder / "checkpoint" / "best.safetensors", parameters)
-    log = TrainingLog(folder / "log.jsonl", denoiser.device)
+    log = TrainingLog(folder / "log.jsonl", studied.device)
     if main:
         log.cut(start)
         if start == 0:
             best.forget()
     accelerator.wait_for_everyone()
 
-    shares = bin_shares(LEVELS, config.timesteps, shift, config.high_noise, config.high_shift)
-    prompts = list(dict.fromkeys(r.text for r in split.validation))[: config.sample_prompts]
-
-    held_out = HeldOut(
-        denoiser,
-        cache,
-        range(len(split.train), len(everything)),
-        seed,
-        config.guidance,
-        max(VALIDATION_ROWS, config.batch_size // world),
-        accelerator,
-    )
-
     def validate(step: int) -> dict[str, Any]:
-        losses = validation_losses(held_out, [record.text for record in split.validation])
-        _check_finite(step, state, config, denoiser.config, validation=sum(losses))
-        return {
-            "mean": sum(losses) / len(losses),
-            "as_trained": sum(x * share for x, share in zip(losses, shares, strict=True)),
-            "by_sigma": {str(sigma): loss for sigma, loss in zip(SIGMAS, losses, strict=True)},
-            **(margins.measure_taught(held_out, split.validation).row() if config.contrast else {}),
-        }
+        values = lessons.validate()
+        _check_finite(step, state, config, studied.config, validation=values["mean"])
+        return values
 
-    def write_samples(step: int) -> None:
-        if main and prompts:
-            seeds = [seed_for(seed, "train sample", i) for i in range(len(prompts))]
-            grid = sample_grid(denoiser.sample(prompts, seeds, sample_steps), prompts)
-            files.write_bytes(folder / "samples" / f"step-{step:06d}.png", grid)
-
-    # 5. What it costs, and where it starts: the loss and the pictures of the untouched model.
+    # 5. What it costs, and where it starts: the loss and the samples of the untouched model.
     if main and start < config.steps:
-        memory = _memory(denoiser, cache, captions[0], config, world)
-        say(str(memory))
-        say(memory.warning(device_memory(denoiser.device)))
-        each = LEVELS + (margins.ROWS if config.contrast else 0)
-        say(side_costs(config, each * len(split.validation), len(prompts), sample_steps))
+        for line in lessons.costs():
+            say(line)
     if start == 0:
         values = {"loss": None, "validation": validate(0)}
         if main:
             log.write(0, **values, lr=0.0, seconds=0.0)
-        write_samples(0)
+            lessons.show(0)
     if main and on_progress:
         on_progress(start, config.steps, log.note)
 
@@ -239,14 +193,13 @@ def train(
     for step in range(start + 1, config.steps + 1):
         clock = time.perf_counter()
         optimizer.param_groups[0]["lr"] = step_plan.learning_rate_at(step, config)
-        mine = batch_at(step).part(accelerator.process_index, world)
 
-        loss = backward(mine, optimizer)
+        loss = lessons.backward(step, optimizer)
         if main:  # the processes' gradients are added up
             method.add_gradients()
         loss = _sum_over_processes(accelerator, loss, parameters)
         norm = nn.utils.clip_grad_norm_(parameters.values(), MAX_GRADIENT_NORM).item()
-        _check_finite(step, state, config, denoiser.config, loss=loss, gradient=norm)
+        _check_finite(step, state, config, studied.config, loss=loss, gradient=norm)
         optimizer.step()
         method.stepped(step)
         seconds = time.perf_counter() - clock
@@ -260,8 +213,8 @@ def train(
             say(log.write(step, **values, lr=rate, seconds=round(seconds, 4)))
             if "validation" in values:
                 best.offer(step, judged(values["validation"]))
-        if last or step % config.sample_every == 0:
-            write_samples(step)
+        if main and (last or step % config.sample_every == 0):
+            lessons.show(step)
         if main and (last or step % config.checkpoint_every == 0):
             checkpoint.save(step)
         if main and on_progress:
@@ -278,10 +231,10 @@ def train(
             rank=rank_of(weights),
             targets=injected,
             seed=seed,
-            height=denoiser.config.height,
-            width=denoiser.config.width,
+            height=studied.config.height,
+            width=studied.config.width,
         )
-        denoiser.save_adapter(folder / name, note, weights)
+        studied.save_adapter(folder / name, note, weights)
 
     if course.keeps_best:
         if main:
@@ -293,7 +246,7 @@ def train(
     say(course.line())
     say(course.warning(config.learning_rate))
     return TrainSummary(
-        adapter=adapter_file(denoiser.pipe, folder / "adapter"),
+        adapter=studied.adapter_file(folder / "adapter"),
         injected=injected,
         parameters=count,
         resumed_from=start,
@@ -329,21 +282,6 @@ def _check_finite(
     for name, value in values.items():
         if not math.isfinite(value):
             raise DivergedError(f"the {name} is {value} at step {step}", where="train", mend=mend)
-
-
-def _memory(
-    denoiser: Denoiser, cache: ExampleCache, caption: str, config: TrainConfig, processes: int
-) -> MemoryEstimate:
-    """What a step will hold, by a look at one picture."""
-    latents = cache.latents([0])
-    row = latents, torch.zeros_like(latents), torch.tensor([0.5]), cache.captions([caption])
-    modules = [part for part in denoiser.pipe.components.values() if isinstance(part, nn.Module)]
-    return estimate_memory(
-        lambda: denoiser.denoising_loss(*row, config.guidance),
-        [x for module in modules for x in (*module.parameters(), *module.buffers())],
-        trainable(denoiser.model).values(),
-        config.most_rows * math.ceil(config.batch_size / processes),
-    )
 
 
 def _targets(

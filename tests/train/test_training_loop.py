@@ -15,8 +15,9 @@ from ablate2tune.errors import UserError
 from ablate2tune.models import FluxDenoiser, load_denoiser
 from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.scenes.dataset.records import SceneRecord, load_images
-from ablate2tune.train import TrainSummary, train, training_loop
+from ablate2tune.train import TrainSummary, train
 from ablate2tune.train.course import judged
+from ablate2tune.train.lessons import picture_lessons
 from ablate2tune.train.train_config import TrainConfig
 
 TARGETS = ["transformer_blocks.1.attn.to_q", "single_transformer_blocks.0.proj_out"]
@@ -308,7 +309,7 @@ def test_the_best_weights_are_kept_where_the_last_fell_behind(
     monkeypatch,
 ):  # fmt: skip
     validations = iter([1.0, 0.5, 0.9])  # before step 1, after steps 3 and 6
-    monkeypatch.setattr(training_loop, "validation_losses", lambda *_: [next(validations)] * 8)
+    monkeypatch.setattr(picture_lessons, "validation_losses", lambda *_: [next(validations)] * 8)
     name, seen, lines = f"{TARGETS[0]}.lora_B.default.weight", {}, []
 
     def look(done: int, total: int, note: str) -> None:

@@ -14,7 +14,7 @@ from ablate2tune.localize.probes.figure import Figure
 from ablate2tune.localize.probes.perplexity_config import PerplexityConfig
 from ablate2tune.localize.probes.probe import PROBES, Needs
 from ablate2tune.localize.text.language_probe import LanguageProbe
-from ablate2tune.localize.text.sequences import WHERE, sequences, token_rows
+from ablate2tune.localize.text.sequences import SECTION, sequences, token_rows
 from ablate2tune.localize.text.token_batch import TokenBatch
 from ablate2tune.models import LanguageModel, Studied
 
@@ -49,7 +49,9 @@ class PerplexityProbe(LanguageProbe[PerplexityConfig]):
         """Sequences of its own text."""
         if config.text is None:
             raise UserError(
-                "there is no text to measure on", where=WHERE, mend="set it to a file or a folder"
+                "there is no text to measure on",
+                where=f"{SECTION}.text",
+                mend="set it to a file or a folder",
             )
         return Needs(config.sequences, "localize.perplexity.sequences")
 

@@ -15,7 +15,8 @@ ENOUGH = 16
 """Documents from which on a document is what is drawn and resampled as one; with fewer, each
 sequence is."""
 UNREAD = (".safetensors", ".bin", ".png", ".jpg", ".zip", ".gz", ".pyc")
-WHERE = "localize.perplexity.text"
+SECTION = "localize.perplexity"
+"""Whose keys `text` and `length` messages name, unless they are told another section."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Held:
         return self.content
 
 
-def documents(path: Path) -> Iterator[tuple[str, str]]:
+def documents(path: Path, section: str = SECTION) -> Iterator[tuple[str, str]]:
     """The documents of a file or folder, each with its name, in the order of their names.
 
     A `.jsonl` file holds a document in the `text` of each line, any other file is one document.
@@ -38,7 +39,7 @@ def documents(path: Path) -> Iterator[tuple[str, str]]:
         UserError: there is no such file or folder, it is empty, or a file is no UTF-8 text.
     """
     if not path.exists():
-        raise UserError("no such file or folder", where=f"{WHERE} = {path}")
+        raise UserError("no such file or folder", where=f"{section}.text = {path}")
     files = [path]
     if path.is_dir():
         found = sorted(file for file in path.rglob("*") if file.is_file())
@@ -52,7 +53,7 @@ def documents(path: Path) -> Iterator[tuple[str, str]]:
                 count += 1
                 yield f"{name}{place}", text
     if not count:
-        raise UserError("holds no text", where=f"{WHERE} = {path}")
+        raise UserError("holds no text", where=f"{section}.text = {path}")
 
 
 def _texts(file: Path) -> Iterator[tuple[str, str]]:
@@ -76,7 +77,9 @@ def _texts(file: Path) -> Iterator[tuple[str, str]]:
         raise UserError(f"cannot be read ({error.strerror})", where=str(file)) from error
 
 
-def sequences(model: LanguageModel, path: Path, length: int) -> list[Contrast]:
+def sequences(
+    model: LanguageModel, path: Path, length: int, section: str = SECTION
+) -> list[Contrast]:
     """All sequences of `length` tokens of a text, each an example; its payload holds the tokens.
 
     Documents are cut one after the other without overlap; the last tokens of a document that fill
@@ -92,12 +95,12 @@ def sequences(model: LanguageModel, path: Path, length: int) -> list[Contrast]:
     if each < 2:
         raise UserError(
             f"{length} tokens leave {each} beside the tokens that every text begins with",
-            where="localize.perplexity.length",
+            where=f"{section}.length",
             mend="raise it",
         )
     found: dict[bytes, tuple[str, str]] = {}
     longest = 0
-    for name, text in documents(path):
+    for name, text in documents(path, section):
         tokens = model.encode(text, special=False)
         longest = max(longest, len(tokens))
         for start in range(0, len(tokens) - each + 1, each):
@@ -106,8 +109,8 @@ def sequences(model: LanguageModel, path: Path, length: int) -> list[Contrast]:
     if not found:
         raise UserError(
             f"its longest document has {longest} tokens, a sequence has {each}",
-            where=f"{WHERE} = {path}",
-            mend="lower localize.perplexity.length, or join documents",
+            where=f"{section}.text = {path}",
+            mend=f"lower {section}.length, or join documents",
         )
     by_document = len({name for name, _ in found.values()}) >= ENOUGH
     return [

@@ -1,0 +1,1 @@
+"""What a run teaches and what judges it, one file for each kind of example: pictures, texts."""

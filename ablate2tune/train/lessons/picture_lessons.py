@@ -1,0 +1,149 @@
+"""Captioned pictures as lessons for a denoiser: the family's own loss at drawn noise levels."""
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from ablate2tune import files
+from ablate2tune.models import Denoiser, check_fit
+from ablate2tune.scenes.dataset.caption_rates import read_rates
+from ablate2tune.scenes.dataset.records import SceneRecord
+from ablate2tune.seeding import seed_for
+from ablate2tune.train import step_plan
+from ablate2tune.train.adapter import trainable
+from ablate2tune.train.example_cache import ExampleCache, data_key, encode_examples, encodings_key
+from ablate2tune.train.lessons.lessons import VALIDATION_ROWS, Lessons
+from ablate2tune.train.memory_estimate import MemoryEstimate, device_memory, estimate_memory
+from ablate2tune.train.noise_levels import bin_shares
+from ablate2tune.train.objective import margins
+from ablate2tune.train.objective.step_loss import Backward
+from ablate2tune.train.sample_grid import sample_grid
+from ablate2tune.train.train_config import TrainConfig
+from ablate2tune.train.validation import LEVELS, SIGMAS, HeldOut, side_costs, validation_losses
+
+
+class PictureLessons(Lessons):
+    """The "train" split of a data set, its last `config.validation_images` for validation only."""
+
+    def __init__(self, denoiser: Denoiser, records: Sequence[SceneRecord], sample_steps: int = 16):
+        """Nothing is read or encoded yet.
+
+        Args:
+            denoiser: what is taught.
+            records: the data set.
+            sample_steps: sampling steps of the grids, whose prompts are captions of validation.
+        """
+        self.studied: Denoiser = denoiser
+        self._records, self._sample_steps = records, sample_steps
+
+    def open(self, config: TrainConfig, seed: int, accelerator: Accelerator, folder: Path) -> None:
+        """Encode pictures and captions once, by example."""
+        self._config, self._seed, self._accelerator = config, seed, accelerator
+        self._folder, denoiser, main = folder, self.studied, accelerator.is_main_process
+        split = step_plan.split_records(self._records, config.validation_images)
+        if config.mirror:
+            mirrored = [record.mirror() for record in split.train]
+            split = split._replace(train=[*split.train, *mirrored])
+        self._split = split
+        everything = self._split.train + self._split.validation
+        self._rates = read_rates(everything[0].folder)
+        captions = [
+            text for r in everything for text in step_plan.captions_of(r, config, self._rates)
+        ]
+        self._caption, self._data = captions[0], data_key(everything, captions)
+        check_fit(denoiser, [record.image_path for record in everything], captions)
+        shared = config.cache and config.cache / encodings_key(denoiser, self._data)
+        encoded = shared or folder / "cache"
+        if main:
+            encode_examples(denoiser, everything, captions, self._data, encoded)
+        accelerator.wait_for_everyone()
+        self._cache = ExampleCache(encoded)
+        self._shift = config.shift or denoiser.sigma_shift
+        self._shares = bin_shares(
+            LEVELS, config.timesteps, self._shift, config.high_noise, config.high_shift
+        )
+        held = self._split.validation
+        self._prompts = list(dict.fromkeys(r.text for r in held))[: config.sample_prompts]
+        self._backward = Backward(denoiser, self._cache, config)
+        self._held_out = HeldOut(
+            denoiser,
+            self._cache,
+            range(len(self._split.train), len(everything)),
+            seed,
+            config.guidance,
+            max(VALIDATION_ROWS, config.batch_size // accelerator.num_processes),
+            accelerator,
+        )
+
+    @property
+    def data(self) -> str:
+        """Hash of pictures and captions."""
+        return self._data
+
+    def _batch_at(self, step: int) -> step_plan.Batch:
+        shape, records = self._cache.latent_shape, self._split.train
+        return step_plan.batch_at(
+            self._seed, step, records, shape, self._config, self._shift, self._rates
+        )
+
+    def run(self, step: int) -> None:
+        """The loss of a step's pictures under their captions."""
+        batch = self._batch_at(step)
+        rows = self._cache.latents(batch.examples), batch.noise, batch.sigma
+        captions = self._cache.captions(batch.captions)
+        self.studied.denoising_loss(*rows, captions, self._config.guidance)
+
+    def backward(self, step: int, optimizer: torch.optim.Optimizer) -> Tensor:
+        """The loss of `objective.step_loss`."""
+        accelerator = self._accelerator
+        mine = self._batch_at(step).part(accelerator.process_index, accelerator.num_processes)
+        return self._backward(mine, optimizer)
+
+    def validate(self) -> dict[str, Any]:
+        """Losses on fixed noise by noise level, and margins where the relation is taught."""
+        held = self._split.validation
+        losses = validation_losses(self._held_out, [record.text for record in held])
+        taught = self._config.contrast
+        return {
+            "mean": sum(losses) / len(losses),
+            "as_trained": sum(x * share for x, share in zip(losses, self._shares, strict=True)),
+            "by_sigma": {str(sigma): loss for sigma, loss in zip(SIGMAS, losses, strict=True)},
+            **(margins.measure_taught(self._held_out, held).row() if taught else {}),
+        }
+
+    def costs(self) -> Iterator[str | None]:
+        """Memory, and what validation and sampling add to training."""
+        memory = self._memory()
+        yield str(memory)
+        yield memory.warning(device_memory(self.studied.device))
+        each = LEVELS + (margins.ROWS if self._config.contrast else 0)
+        rows = each * len(self._split.validation)
+        yield side_costs(self._config, rows, len(self._prompts), self._sample_steps)
+
+    def _memory(self) -> MemoryEstimate:
+        """What a step will hold, by a look at one picture."""
+        latents, denoiser, config = self._cache.latents([0]), self.studied, self._config
+        captions = self._cache.captions([self._caption])
+        row = latents, torch.zeros_like(latents), torch.tensor([0.5]), captions
+        held = [part for part in denoiser.pipe.components.values() if isinstance(part, nn.Module)]
+        processes = self._accelerator.num_processes
+        return estimate_memory(
+            lambda: denoiser.denoising_loss(*row, config.guidance),
+            [x for module in held for x in (*module.parameters(), *module.buffers())],
+            trainable(denoiser.model).values(),
+            config.most_rows * math.ceil(config.batch_size / processes),
+        )
+
+    def show(self, step: int) -> None:
+        """A grid of pictures."""
+        if not self._prompts:
+            return
+        seeds = [seed_for(self._seed, "train sample", i) for i in range(len(self._prompts))]
+        pictures = self.studied.sample(self._prompts, seeds, self._sample_steps)
+        grid = sample_grid(pictures, self._prompts)
+        files.write_bytes(self._folder / "samples" / f"step-{step:06d}.png", grid)
