@@ -18,6 +18,15 @@ SMALL = [
     *("model.device=cpu", "localize.perplexity.length=12", "localize.perplexity.sequences=8"),
     "localize.bootstrap=60",
 ]
+TRAINED = [
+    "length=12",
+    "targets=random",
+    "count=2",
+    "rank=2",
+    "steps=2",
+    "batch_size=2",
+    "validation_images=2",
+]
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +43,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_there_is_a_command_for_each_wish():
-    assert len(COMMANDS) == 10
+    assert len(COMMANDS) == 11
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -45,6 +54,8 @@ def test_a_command_of_the_page(
     words = shlex.split(command)
     if words[0] == "localize":
         words += [*SMALL, f"name=run{COMMANDS.index(command)}"]
+    if words[0] == "train":  # without the ranking that its recipe goes by
+        words += ["model.device=cpu", *(f"train.{key}" for key in TRAINED)]
     if "--project-out" in words and not Path("direction.safetensors").exists():
         save_file({"v": torch.ones(WIDTH)}, "direction.safetensors")  # run alone
     with pytest.raises(SystemExit) as left:

@@ -1,5 +1,6 @@
-"""Training LoRA on the chosen modules of a denoiser, and nowhere else."""
+"""Training LoRA on the chosen modules of a model, and nowhere else."""
 
-from ablate2tune.train.training_loop import TrainSummary, train
+from ablate2tune.train.lessons.text_lessons import TextLessons
+from ablate2tune.train.training_loop import TrainSummary, teach, train
 
-__all__ = ["TrainSummary", "train"]
+__all__ = ["TextLessons", "TrainSummary", "teach", "train"]

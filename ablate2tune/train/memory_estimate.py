@@ -27,6 +27,8 @@ class MemoryEstimate(NamedTuple):
     """What autograd keeps for one picture."""
     pictures: int
     """Pictures of a step in one process; one that is seen under two captions counts twice."""
+    smaller: str = "model.height and width"
+    """What to lower where it is too much, beside the batch."""
 
     @property
     def total(self) -> int:
@@ -45,8 +47,7 @@ class MemoryEstimate(NamedTuple):
             return None
         return (
             f"warning: the device has {_gb(available)} GB and training needs about "
-            f"{_gb(self.total)}; lower train.batch_size or model.height and width, or adapt later "
-            "blocks"
+            f"{_gb(self.total)}; lower train.batch_size or {self.smaller}, or adapt later blocks"
         )
 
 

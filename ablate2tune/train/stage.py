@@ -3,16 +3,29 @@
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
+from ablate2tune.components.configs import empty_models
 from ablate2tune.components.discovery import discover
 from ablate2tune.errors import UserError
 from ablate2tune.files import content_hash, read_json
 from ablate2tune.localize.ranking.model_map import write_map
 from ablate2tune.localize.ranking.ordering import doubts
-from ablate2tune.models import check_trainable, load_denoiser, shell_of
+from ablate2tune.models import (
+    check_language_model,
+    check_trainable,
+    is_language_model,
+    load_denoiser,
+    load_language_model,
+    shell_of,
+)
 from ablate2tune.recipe import Recipe
 from ablate2tune.scenes.dataset.caption_rates import kept_rates, read_rates
 from ablate2tune.scenes.dataset.records import data_identity, read_dataset
 from ablate2tune.stage import Job, Stage
+from ablate2tune.train.lessons.lessons import Lessons
+from ablate2tune.train.lessons.picture_lessons import PictureLessons
+from ablate2tune.train.lessons.text_lessons import TextLessons
 from ablate2tune.train.methods.adapter_method import METHODS
 from ablate2tune.train.targets import (
     check_choice,
@@ -22,7 +35,8 @@ from ablate2tune.train.targets import (
     told,
     walked,
 )
-from ablate2tune.train.training_loop import train
+from ablate2tune.train.train_config import PICTURES
+from ablate2tune.train.training_loop import teach
 
 MAP = "map.png"
 
@@ -32,10 +46,50 @@ def check(recipe: Recipe) -> None:
     unknown way to adapt.
     """
     _ = METHODS[recipe.train.method]
-    check_trainable(recipe.model, "train")
-    shell = shell_of(recipe.model)
+    if teaches_text(recipe):
+        check_text(recipe)
+    else:
+        check_trainable(recipe.model, "train")
+    shell = _shell(recipe)
     if shell is not None:
-        check_choice(shell.model, recipe.train, recipe.seed)
+        check_choice(shell, recipe.train, recipe.seed)
+
+
+def teaches_text(recipe: Recipe) -> bool:
+    """Whether it is a language model that is taught."""
+    return recipe.train.text is not None or is_language_model(recipe.model.path)
+
+
+def check_text(recipe: Recipe) -> None:
+    """Refuse a model or a text that is not there, and keys that speak of pictures.
+
+    Raises:
+        UserError: for all of these.
+    """
+    check_language_model(recipe.model)
+    config = recipe.train
+    if config.text is None:
+        raise UserError(
+            "there is no text to train on",
+            where="train.text",
+            mend="set it to a text file, a folder, or a .jsonl of prompts and answers",
+        )
+    if not config.text.exists():
+        raise UserError("no such file or folder", where=f"train.text = {config.text}")
+    if given := sorted(config.model_fields_set & PICTURES):
+        raise UserError(
+            "says nothing of a language model", where=f"train.{given[0]}", mend="leave it out"
+        )
+
+
+def _shell(recipe: Recipe) -> nn.Module | None:
+    """What is adapted, on the meta device; None where its configuration is not here."""
+    if not teaches_text(recipe):
+        shell = shell_of(recipe.model)
+        return shell and shell.model
+    if not Path(recipe.model.path).is_dir():
+        return None
+    return next(module for _, module in empty_models(recipe.model.path))
 
 
 def inputs(recipe: Recipe) -> dict[str, Any]:
@@ -47,10 +101,11 @@ def inputs(recipe: Recipe) -> dict[str, Any]:
     held: dict[str, Any] = {
         "seed": recipe.seed,
         "model": recipe.model.decisive(),
-        "data": data_identity(recipe.data_folder),
         "train": recipe.train.decisive(),
-        **kept_rates(read_rates(recipe.data_folder)),
     }
+    if not teaches_text(recipe):
+        held["data"] = data_identity(recipe.data_folder)
+        held |= kept_rates(read_rates(recipe.data_folder))
     if ranking := _ranking(recipe):
         order = [[row["address"], row["rank"]] for row in ranking["components"]]
         chosen = [[entry["address"] for entry in ranking["set"]]] if "set" in ranking else []
@@ -61,10 +116,9 @@ def inputs(recipe: Recipe) -> dict[str, Any]:
 def work(job: Job) -> None:
     """Choose the modules and train."""
     recipe = job.recipe
-    records = read_dataset(recipe.data_folder)
     ranking = _ranking(recipe) or {"components": []}
-    denoiser = load_denoiser(recipe.model)
-    targets = choose_targets(ranking, recipe.train, discover(denoiser.model), recipe.seed)
+    lessons = lessons_of(recipe)
+    targets = choose_targets(ranking, recipe.train, discover(lessons.studied.model), recipe.seed)
     if falls_back(ranking, recipe.train):
         job.terminal.say(
             f"train: there is no skill to rank by; all {len(targets)} modules are trained"
@@ -74,26 +128,32 @@ def work(job: Job) -> None:
     for doubt in doubts(ranking, chosen) if recipe.train.targets == "top" else []:
         job.terminal.say(f"warning: {doubt}")
     with job.terminal.bar("train") as progress:
-        train(
-            denoiser,
-            records,
+        teach(
+            lessons,
             targets,
             recipe.train,
             recipe.seed,
             job.folder,
             ranking_rows=rows,
-            sample_steps=recipe.compare.steps,
             on_progress=progress,
             on_message=job.terminal.say,
         )
 
 
+def lessons_of(recipe: Recipe) -> Lessons:
+    """The recipe's model with what it is taught."""
+    if recipe.train.text is not None:
+        return TextLessons(load_language_model(recipe.model), recipe.train.text)
+    records = read_dataset(recipe.data_folder)
+    return PictureLessons(load_denoiser(recipe.model), records, recipe.compare.steps)
+
+
 def present(job: Job) -> bool:
     """The map of the model with the modules that were tuned, where its shapes are known."""
-    shell = shell_of(job.recipe.model)
+    shell = _shell(job.recipe)
     if shell is not None:
         tuned = read_json(job.folder / "targets.json")["injected"]
-        write_map(_ranking(job.recipe) or {}, discover(shell.model), tuned, job.folder / MAP)
+        write_map(_ranking(job.recipe) or {}, discover(shell), tuned, job.folder / MAP)
     return True
 
 

@@ -8,10 +8,20 @@ from pydantic import Field, model_validator
 from ablate2tune.settings import Fraction, Mark, Positive, Settings
 from ablate2tune.train.noise_levels import Density
 
+PICTURES = frozenset(
+    ("timesteps", "shift", "high_noise", "high_shift", "mirror", "caption_dropout")
+) | {"plain_captions", "contrast", "contrast_sharpness", "retention", "guidance", "cache"}
+"""Keys that say nothing of texts."""
+
 
 class TrainConfig(Settings):
     """How the adapter is trained."""
 
+    text: Annotated[Path | None, Mark.CONTENT] = None
+    """What a language model is taught: a text file, a folder of them, a `.jsonl` with a document in
+    the `text` of each line, or one with a `prompt` and its `answer`, of which the answers count."""
+    length: Annotated[int, Field(ge=4)] = 256
+    """Tokens of a sequence of text; of prompt and answer at most so many."""
     targets: Literal["top", "bottom", "random", "all", "list"] = "top"
     """Which modules get an adapter: by rank, drawn at random, all candidates, or `modules`."""
     if_no_skill: Literal["stop", "all"] = "stop"
@@ -29,7 +39,8 @@ class TrainConfig(Settings):
     adalora, which takes ranks away where they matter least; or what an extension adds."""
     steps: Positive = 400
     batch_size: Positive = 32
-    """Images per optimizer step, over all processes; one with two captions counts once."""
+    """Images or texts per optimizer step, over all processes; an image with two captions counts
+    once."""
     learning_rate: Annotated[float, Field(gt=0, le=1e37)] = 1e-3  # 1e38 overflows in AdamW
     warmup: Annotated[int, Field(ge=0)] | None = None
     """Steps of linear warm-up, after which the rate falls along a cosine; None: 20, or half of a
@@ -60,6 +71,7 @@ class TrainConfig(Settings):
     """Value of the guidance embedding in training, for models that have one."""
     validate_every: Annotated[Positive, Mark.STEERS] = 100
     validation_images: Positive = 64
+    """Images, or texts, that are validated on and not trained on: the last, in whole groups."""
     sample_every: Annotated[Positive, Mark.STEERS] = 200
     """Steps between sample grids; one is made at step 0 as well."""
     sample_prompts: Annotated[Positive, Mark.STEERS] = 6
