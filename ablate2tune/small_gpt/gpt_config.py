@@ -29,6 +29,9 @@ class GptConfig(Settings):
     norm: Literal["layernorm", "rmsnorm"] = "layernorm"
     position: Literal["pre", "post"] = "pre"
     """Where norms stand: before each branch, or behind the sum, as in the original Transformer."""
+    match: Literal["none", "parameters", "flops"] = "none"
+    """In a study: settings get the width at which they have as many parameters outside embeddings
+    as the recipe's own, or take as many FLOPs a byte."""
     steps: Positive = 400
     batch_size: Positive = 16
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3

@@ -73,8 +73,10 @@ class Block(nn.Module):
 class SmallGpt(nn.Module):
     """The whole model; its head is tied to the embeddings."""
 
-    def __init__(self, config: GptConfig, seed: int):
+    def __init__(self, config: GptConfig, seed: int, empty: bool = False):
         """Weights follow from (seed, name): tensors of one name and shape begin equal everywhere.
+
+        An `empty` one is left as torch makes it, for its shapes alone.
 
         Normal with deviation 0.02; what writes to the stream is divided by the root of the number
         of writers, as in GPT-2.
@@ -85,7 +87,7 @@ class SmallGpt(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = _norm(config) if config.position == "pre" else nn.Identity()
         for name, parameter in self.named_parameters():
-            if parameter.ndim < 2:
+            if parameter.ndim < 2 or empty:
                 continue
             drawn = torch.randn(parameter.shape, generator=torch_generator(seed, f"gpt:{name}"))
             writes = name.endswith(("out_proj.weight", "down.weight"))

@@ -156,6 +156,7 @@ def _result(
         "parameters": total,
         "parameters_outside_embeddings": inner,
         "kflops_per_byte": flops_per_byte(model, config) / 1e3,
+        "width": config.width,
         "head_width": config.width // config.heads,
         "hidden_width": config.hidden,
         "bytes_seen": config.steps * config.batch_size * config.context,

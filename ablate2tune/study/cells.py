@@ -104,7 +104,7 @@ def shares(number: int, index: int, count: int) -> Iterator[int]:
 
 
 def _changes(recipe: Recipe) -> list[Mapping[str, Any]]:
-    """What the axes change: one key at a time, then the crossed ones together."""
+    """What the axes change: one key at a time, crossed ones together, then all over the grid."""
     axes: dict[str, list[Any]] = {}
     for key, values in recipe.study.axes.items():
         _check_keys([key], AXES)
@@ -112,12 +112,15 @@ def _changes(recipe: Recipe) -> list[Mapping[str, Any]]:
     changes: list[Mapping[str, Any]] = [
         {key: value} for key, values in axes.items() for value in values
     ]
-    crossed = [[None, *((key, value) for value in axes[key])] for key in recipe.study.cross]
-    for combination in itertools.product(*crossed):
-        change = dict(part for part in combination if part)
-        if len(change) > 1:
-            changes.append(change)
-    return changes
+    for keys in recipe.study.crossed:
+        crossed = [[None, *((key, value) for value in axes[key])] for key in keys]
+        for combination in itertools.product(*crossed):
+            change = dict(part for part in combination if part)
+            if len(change) > 1 and change not in changes:
+                changes.append(change)
+    grid = recipe.study.grid
+    others = [change for change in changes if grid and grid not in change]
+    return changes + [{**change, grid: value} for change in others for value in axes[grid]]
 
 
 def _check_keys(keys: Sequence[str] | Mapping[str, Any], where: str) -> None:

@@ -57,6 +57,10 @@ class Experiment:
     """Name of a mapping beside it that divides the figure (by relation, for instance)."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """Further figures that the table shows, by name, with the heads of their columns."""
+    size: str | None = None
+    """Name of the figure that says how large a cell's model is, where models differ in size."""
+    size_keys: tuple[str, ...] = ()
+    """Axes that change the size and little else: the figure is fitted against it over these."""
     takes_arms: bool = False
     """Whether a study of it needs arms, which choose modules."""
     check: Callable[[Recipe], None] = lambda recipe: None

@@ -152,7 +152,10 @@ def _finalists(
 def _report(job: Job) -> None:
     recipe = job.recipe
     experiment = EXPERIMENTS[recipe.study.experiment]
-    write_report(job.folder, experiment, recipe.study, recipe.seed)
+    value: Any = recipe
+    for part in recipe.study.grid.split(".") if recipe.study.grid else ():
+        value = getattr(value, part)
+    write_report(job.folder, experiment, recipe.study, recipe.seed, value)
 
 
 def present(job: Job) -> bool:

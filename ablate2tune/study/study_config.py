@@ -1,5 +1,7 @@
 """The section `study`."""
 
+import itertools
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -78,10 +80,19 @@ class StudyConfig(Settings):
     axes: dict[str, list[Any]] = {}
     """Recipe keys, dotted, with their values: each is changed alone, from the guided arm at the
     recipe's own budget."""
-    cross: list[str] = []
-    """Axes that are also changed together, in all combinations."""
+    cross: list[str] | list[list[str]] = []
+    """Axes that are also changed together, in all combinations; or several such lists, such as
+    pairs, each combined by itself."""
+    grid: str = ""
+    """An axis at whose values every other setting is run as well, such as a learning rate: each is
+    told at its best one beside the recipe's own."""
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [1, 2, 3]
     """Every setting is run with each; they are the blocks of the paired tests."""
+    measured: Annotated[Path | None, Mark.CONTENT] = None
+    """Of the experiment text-tuning: what the arms are compared on, text or prompts with answers as
+    `train.text`; of a `.jsonl` that says so, the lines of the split test."""
+    beside: Annotated[Path | None, Mark.CONTENT] = None
+    """Another text, whose loss tells what tuning spoils."""
     rankings: Literal["each", "one"] = "each"
     """Whether each seed has rankings of its own, so that the rule is what is tested, or all share
     one, so that it is this choice of modules."""
@@ -89,6 +100,12 @@ class StudyConfig(Settings):
     """The best settings, so many, draw pictures that are judged (`compare`)."""
     confidence: Annotated[float, Field(gt=0.5, lt=1), Mark.PRESENTS] = 0.95
     """Mass of the intervals."""
+
+    @property
+    def crossed(self) -> list[list[str]]:
+        """The lists of axes that are changed together."""
+        together = [key for key in self.cross if isinstance(key, str)]
+        return [together] if together else [list(keys) for keys in self.cross]
 
     @property
     def guided_arm(self) -> str | None:
@@ -106,9 +123,15 @@ class StudyConfig(Settings):
         for key, name in (("guided", self.guided), ("chance", self.chance)):
             if name and name not in self.arms:
                 raise ValueError(f"{key} = {name!r} is no arm; {did_you_mean(name, self.arms)}")
-        for key in self.cross:
+        for key in itertools.chain(*self.crossed):
             if key not in self.axes:
                 raise ValueError(f"cross: {key!r} is no axis; {did_you_mean(key, self.axes)}")
+        if self.grid and self.grid not in self.axes:
+            raise ValueError(
+                f"grid: {self.grid!r} is no axis; {did_you_mean(self.grid, self.axes)}"
+            )
+        if self.grid in itertools.chain(*self.crossed):
+            raise ValueError(f"cross: {self.grid!r} is the grid, which all is crossed with")
         for key, values in self.axes.items():
             if not values:
                 raise ValueError(f"axes: {key} has no values")

@@ -12,10 +12,12 @@ from ablate2tune.errors import DivergedError, UserError
 from ablate2tune.files import read_json
 from ablate2tune.progress import Terminal
 from ablate2tune.recipe import load_recipe
+from ablate2tune.small_gpt import gpt_training
 from ablate2tune.small_gpt.byte_text import ByteText, read_text
 from ablate2tune.small_gpt.gpt_config import GptConfig
 from ablate2tune.small_gpt.gpt_model import SmallGpt, flops_per_byte, parameter_counts
 from ablate2tune.small_gpt.gpt_training import STATE, batch, learning_rate, train_gpt
+from ablate2tune.small_gpt.matching import matched
 from ablate2tune.stage_running import run_stage
 from ablate2tune.study.stage import STAGE as STUDY
 
@@ -66,6 +68,21 @@ def test_no_byte_looks_ahead(position: str, norm: str):
         one, two = model(rows), model(other % 256)
     assert torch.allclose(one[:, :5], two[:, :5], atol=1e-6)
     assert not torch.allclose(one[:, 5:], two[:, 5:], atol=1e-6)
+
+
+def test_widths_are_matched_by_hand_counted_parameters():
+    base = GptConfig(layers=2, heads=4, width=64)
+    # 12 w^2 + 2 w a layer and w behind: 98,624 at 2 x 64; at 4 layers 93,324 at 44, 111,024 at 48.
+    deep = base.model_copy(update={"layers": 4, "match": "parameters"})
+    assert matched(deep, base).width == 44
+    assert matched(deep, base).match == "none"
+    assert matched(deep.model_copy(update={"layers": 2}), base).width == 64
+    wide = deep.model_copy(update={"width": 128})
+    assert matched(wide, base).width == 128
+    # FLOPs: 6 (12 w^2 + 2 w) + 12 x 64 w a layer, and 6 (w + 256 w): 788,352 at 2 x 64;
+    # at 4 layers 762,696 at 44 and 887,328 at 48.
+    by_flops = deep.model_copy(update={"match": "flops"})
+    assert matched(by_flops, base).width == 44
 
 
 def test_models_of_one_seed_begin_alike_where_shapes_agree():
@@ -129,6 +146,7 @@ def test_widths_that_heads_do_not_divide():
 
 
 def study(folder: Path, *more: str) -> dict:
+    folder.mkdir(exist_ok=True)
     (folder / "t.txt").write_bytes(b"abcd efgh ijkl\n" * 200)
     (folder / "recipe.yaml").write_text(
         f"name: axes\nmodel: {{path: none}}\nruns: {folder}/runs\n"
@@ -153,6 +171,27 @@ def test_a_study_of_its_axes(tmp_path: Path):
     assert settings["gpt.learning_rate=10000.0"]["statuses"] == {"diverged": 2}
     assert (tmp_path / "runs" / "axes" / "study" / "curves.png").exists()
     assert study(tmp_path) == found
+
+
+def test_killed_within_a_cell_it_gives_the_same_table(tmp_path: Path, monkeypatch):
+    class KilledError(Exception):
+        pass
+
+    steps, step = 0, gpt_training._step
+
+    def dying(*given):
+        nonlocal steps
+        steps += 1
+        if steps == 100:  # the second cell's, behind those that the price is told by
+            raise KilledError
+        return step(*given)
+
+    whole = study(tmp_path / "whole")
+    with monkeypatch.context() as patched:
+        patched.setattr(gpt_training, "_step", dying)
+        with pytest.raises(KilledError):
+            study(tmp_path / "killed")
+    assert study(tmp_path / "killed") == whole
 
 
 @pytest.mark.parametrize(

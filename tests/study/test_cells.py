@@ -50,6 +50,19 @@ def test_axes_depart_one_by_one_and_cross_together(recipe) -> None:
     assert cells[5].setting == "top, 4 modules, train.rank=16, train.steps=5"
 
 
+def test_a_grid_is_run_under_every_other_setting(recipe) -> None:
+    varied = recipe(
+        "study.arms={}",
+        "study.axes={train.rank: [16], train.steps: [5], train.learning_rate: [2, 3]}",
+        "study.cross=[[train.rank, train.steps]]",
+        "study.grid=train.learning_rate",
+        "study.seeds=[3]",
+    )
+    assert [list(cell.axis.values()) for cell in plan(varied)] == [
+        [], [16], [5], [2], [3], [16, 5], [16, 2], [16, 3], [5, 2], [5, 3], [16, 5, 2], [16, 5, 3],
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("override", "line"),
     [

@@ -12,6 +12,7 @@ from ablate2tune.errors import DivergedError, UserError
 from ablate2tune.recipe import Recipe, overridden
 from ablate2tune.small_gpt.gpt_stage import STAGE, key_of, text_hash, text_of
 from ablate2tune.small_gpt.gpt_training import LOG, RESULT, train_gpt
+from ablate2tune.small_gpt.matching import matched
 from ablate2tune.study.cells import Cell, recipe_of
 from ablate2tune.study.experiment import EXPERIMENTS, Experiment, Run, Studied
 
@@ -20,8 +21,11 @@ TRIAL = 6
 
 
 def settle(studied: Studied, cell: Cell) -> Run:
-    """The run of a cell, named by what it holds."""
+    """The run of a cell, named by what it holds; its width where it is matched."""
     recipe = recipe_of(studied.recipe, cell)
+    fitted = matched(recipe.gpt, studied.recipe.gpt)
+    changed = {key: getattr(fitted, key) for key in ("width", "match")}
+    recipe = recipe.model_copy(update={"gpt": recipe.gpt.model_copy(update=changed)})
     own = {"runs": str(studied.folder / "cells"), "study": {}, "name": "cell"}
     recipe = overridden(recipe, own, "study")
     recipe = overridden(recipe, {"name": key_of(recipe)}, "study")
@@ -79,6 +83,8 @@ EXPERIMENTS.add(
         figure="validation_loss",
         title="validation loss, nats per byte",
         higher_is_better=False,
+        size="parameters_outside_embeddings",
+        size_keys=("gpt.layers", "gpt.width"),
         columns={"best_loss": "best", "kflops_per_byte": "kFLOPs"},
         check=check,
         data=lambda recipe: files.content_hash(text_hash(recipe), recipe.gpt.decisive()),

@@ -1,225 +1,42 @@
 """The experiment tuning: an adapter on the modules that an arm chooses, measured on test scenes."""
 
 import functools
-import tempfile
-from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
-from statistics import median
-from typing import Any
 
-from torch import nn
-
-from ablate2tune import files
-from ablate2tune.components import discover
-from ablate2tune.errors import UserError
-from ablate2tune.localize.stage import STAGE as LOCALIZE
 from ablate2tune.models import check_trainable, load_denoiser
-from ablate2tune.models.model_config import ModelConfig
-from ablate2tune.recipe import Recipe, overridden
+from ablate2tune.recipe import Recipe
 from ablate2tune.scenes.dataset.records import data_identity, read_dataset
-from ablate2tune.stage import Stage
-from ablate2tune.study.cells import Cell, recipe_of
-from ablate2tune.study.experiment import EXPERIMENTS, Experiment, NoCellError, Run, Studied
-from ablate2tune.study.tuning.choosing import Candidates, Choice, choose
-from ablate2tune.study.tuning.figures_stage import FILE, figures_stage, measured_on
-from ablate2tune.study.tuning.figures_stage import NAME as FIGURES
+from ablate2tune.study.experiment import EXPERIMENTS
+from ablate2tune.study.tuning.arm_cells import SHARED, Kind, tuning_experiment
+from ablate2tune.study.tuning.figures_stage import figures_stage, measured_on
 from ablate2tune.study.tuning.finalists import compare_finalists
-from ablate2tune.train.stage import STAGE as TRAIN
-from ablate2tune.train.targets import choose_targets
-from ablate2tune.train.train_config import TrainConfig
-from ablate2tune.train.training_loop import train
-
-SHARED, CELLS = "shared", "cells"
-RANKED = ("top", "bottom")
-TRIAL = 3
-"""Steps that are run to measure one; the first is left out, since it allocates."""
-
-
-def shared(studied: Studied, cells: Sequence[Cell]) -> list[Run]:
-    """The untouched model's figures, and every ranking that an arm goes by."""
-    for arm in studied.recipe.study.arms.values():
-        if arm.modules:  # a glob that matches nothing is told before any work
-            _candidates(studied.recipe.model).listed(arm.modules)
-    wanted = [_base(studied, cell) for cell in cells]
-    for cell in cells:
-        ranking = _ranking(studied, cell)
-        wanted += [ranking] if ranking else []
-    return list({run.folder: run for run in wanted}.values())
-
-
-def settle(studied: Studied, cell: Cell) -> Run:
-    """The run of a cell: its modules by name, so that equal choices share it.
-
-    Raises:
-        NoCellError: the arm can choose nothing: there is no skill to rank by, or too few modules.
-    """
-    recipe = recipe_of(studied.recipe, cell)
-    try:
-        choice = _choice(studied, cell)
-    except UserError as error:
-        raise NoCellError(str(error)) from error
-    own = {
-        "train.targets": "list",
-        "train.modules": choice.modules,
-        "train.rank": choice.rank,
-        **{f"train.{key}": getattr(TrainConfig(), key) for key in ("count", "draw", "if_no_skill")},
-        "train.sample_prompts": 1,
-        "train.sample_every": recipe.train.steps,
-        "train.cache": str(studied.folder / SHARED / "encoded"),
-    }
-    recipe = _placed(studied, overridden(recipe, own, "study"), CELLS, "cell")
-    recipe = overridden(recipe, {"name": _hash(TRAIN, recipe)}, "study")
-    base = _base(studied, cell).folder / FIGURES
-    stages = TRAIN, figures_stage(studied.recipe, base)
-    token = files.content_hash(measured_on(studied.recipe))
-    return Run(recipe, stages, f"{cell.setting}, seed {cell.seed}", token)
-
-
-def figures(folder: Path) -> dict[str, Any]:
-    """What a cell's folder says."""
-    found = files.read_json(folder / FIGURES / FILE)
-    targets = files.read_json(folder / "train" / "targets.json")
-    del found["schema"]
-    return {**found, "modules": targets["injected"], "ranks": targets["ranks"]}
-
-
-def untouched(studied: Studied) -> dict[str, Any]:
-    """The base model's own figures."""
-    config = studied.recipe.study
-    base = _base(studied, Cell(config.guided_arm, config.seeds[0]))
-    found = files.read_json(base.folder / FIGURES / FILE)
-    del found["schema"]
-    return found
-
-
-def costs(folder: Path) -> dict[str, Any]:
-    """Seconds of a step (median), and of the whole training."""
-    rows = files.read_jsonl(folder / "train" / "log.jsonl")
-    steps = [row["seconds"] for row in rows if row["step"]]
-    manifest = files.read_json(folder / "manifest.json")
-    stages = manifest["stages"]
-    spent = {name: record.get("seconds") for name, record in stages.items()}
-    return {
-        "seconds_per_step": median(steps) if steps else None,
-        "steps": manifest["recipe"]["train"]["steps"],
-        "seconds": sum(seconds or 0.0 for seconds in spent.values()),
-        "stages": spent,
-    }
-
-
-def trial(studied: Studied, cells: Sequence[Cell]) -> float:
-    """Seconds of a step with as many random modules as the middle cell has, on a few pictures."""
-    recipe = studied.recipe
-    budgets = sorted(cell.budget for cell in cells if cell.budget) or [recipe.train.count]
-    changes = {
-        "targets": "random", "count": budgets[len(budgets) // 2], "steps": TRIAL, "warmup": 0,
-        "validation_images": 2, "validate_every": TRIAL, "sample_every": TRIAL,
-        "sample_prompts": 1, "checkpoint_every": TRIAL, "cache": None,
-    }  # fmt: skip
-    config = recipe.train.model_copy(update=changes)
-    records = [r for r in read_dataset(recipe.data_folder) if r.split == "train"]
-    denoiser = load_denoiser(recipe.model)
-    targets = choose_targets(None, config, discover(denoiser.model), 0)
-    with tempfile.TemporaryDirectory() as folder:
-        few = records[: 2 * config.batch_size + 2]
-        train(denoiser, few, targets, config, 0, Path(folder), sample_steps=1)
-        rows = files.read_jsonl(Path(folder) / "log.jsonl")
-    return min(row["seconds"] for row in rows if row["step"] > 1)
-
-
-def _choice(studied: Studied, cell: Cell) -> Choice:
-    assert cell.arm is not None, "a study of tuning has arms"
-    config, recipe = studied.recipe.study, recipe_of(studied.recipe, cell)
-    arm, like, ranking = config.arms[cell.arm], None, _ranking(studied, cell)
-    if arm.match or arm.equal_parameters:
-        like = _choice(studied, replace(cell, arm=config.guided_arm, draw=0))
-    return choose(
-        arm,
-        recipe.train,
-        cell.draw,
-        _candidates(recipe.model),
-        cell.seed,
-        files.read_json(ranking.folder / "localize" / "ranking.json") if ranking else None,
-        like,
-    )
-
-
-def _ranking(studied: Studied, cell: Cell) -> Run | None:
-    """The ranking that a cell's arm goes by, if it goes by one; all budgets share it."""
-    config = studied.recipe.study
-    if cell.arm is None or config.arms[cell.arm].targets not in RANKED:
-        return None
-    recipe = recipe_of(studied.recipe, cell)
-    seed = cell.seed if config.rankings == "each" else studied.recipe.seed
-    most = max([studied.recipe.train.count, *config.budgets])  # as many places are settled
-    recipe = overridden(recipe, {"seed": seed, "train.count": most}, "study")
-    name = f"ranking-{_hash(LOCALIZE, recipe)}"
-    title = f"ranking by {recipe.localize.rank_by}, seed {seed}"
-    return Run(_placed(studied, recipe, SHARED, name), [LOCALIZE], title)
-
-
-def _base(studied: Studied, cell: Cell) -> Run:
-    """The figures of the model that a cell starts from."""
-    recipe = recipe_of(studied.recipe, cell)
-    held = recipe.model.decisive(), _data(recipe.data_folder), measured_on(studied.recipe)
-    name = f"base-{files.content_hash(*held)}"
-    stages = [figures_stage(studied.recipe, None)]
-    return Run(_placed(studied, recipe, SHARED, name), stages, "the model as it is")
-
-
-def _placed(studied: Studied, recipe: Recipe, folder: str, name: str) -> Recipe:
-    """The recipe in a run directory of the study, on the same data."""
-    own = {
-        "name": name,
-        "runs": str(studied.folder / folder),
-        "scenes.folder": str(recipe.data_folder),
-        "study": {},
-    }
-    return overridden(recipe, own, "study")
-
+from ablate2tune.train.lessons.picture_lessons import PictureLessons
 
 _data = functools.cache(data_identity)
-_hashes: dict[tuple[str, str], str] = {}
 
 
-def _hash(stage: Stage, recipe: Recipe) -> str:
-    """Of all that a stage's results depend on; the data are read once, not for each cell."""
-    known = stage.name, recipe.model_dump_json()
-    if known not in _hashes:
-        _hashes[known] = files.content_hash(stage.inputs(recipe))
-    return _hashes[known]
+def _few(recipe: Recipe, count: int) -> PictureLessons:
+    records = [r for r in read_dataset(recipe.data_folder) if r.split == "train"]
+    return PictureLessons(load_denoiser(recipe.model), records[:count], sample_steps=1)
 
 
-def _candidates(model: ModelConfig) -> Candidates:
-    return _candidates_of(model.model_copy(update={"device": "cpu"}).model_dump_json())
-
-
-@functools.cache
-def _candidates_of(model: str) -> Candidates:
-    found = load_denoiser(ModelConfig.model_validate_json(model)).model
-    linears = {n: m for n, m in found.named_modules() if isinstance(m, nn.Linear)}
-    sizes = {name: (m.in_features, m.out_features) for name, m in linears.items()}
-    return Candidates(discover(found), sizes)
-
+KIND = Kind(
+    load=load_denoiser,
+    data=lambda recipe: _data(recipe.data_folder),
+    measured_on=measured_on,
+    figures_stage=figures_stage,
+    few_lessons=_few,
+    own=lambda studied: {"train.cache": str(studied.folder / SHARED / "encoded")},
+)
 
 EXPERIMENTS.add(
     "tuning",
-    Experiment(
+    tuning_experiment(
+        KIND,
         figure="margin",
         title="held-out margin",
         parts="margins",
         columns={"prediction_drift": "drift", "pixel_drift": "pixels"},
-        takes_arms=True,
         check=lambda recipe: check_trainable(recipe.model, "study"),
-        data=lambda recipe: data_identity(recipe.data_folder),
-        shared=shared,
-        settle=settle,
-        figures=figures,
-        untouched=untouched,
-        costs=costs,
-        trial=trial,
-        steps=lambda recipe: recipe.train.steps,
         finish=compare_finalists,
     ),
 )

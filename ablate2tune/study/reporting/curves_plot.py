@@ -12,17 +12,21 @@ from ablate2tune.study.running import DONE
 def write_curves(study: Mapping[str, Any], experiment: Experiment, path: Path) -> None:
     """Write a PNG: a curve through each arm's budgets, every cell a dot, the untouched a line.
 
-    Settings with a changed key are drawn as points beside the arm that they depart from.
+    Settings with a changed key are drawn as points beside the arm that they depart from. Where
+    models differ in size, they stand at their size, and a power law is drawn where one was fitted;
+    it is a straight line, since both axes are logarithmic then.
 
     Args:
         study: the contents of study.json.
         experiment: says what the figures are.
         path: the PNG.
     """
-    from matplotlib.ticker import NullFormatter  # slow to import
+    from matplotlib.ticker import NullFormatter, ScalarFormatter  # slow to import
 
     figure, axes = new_figure(8, 5)
-    drawn = [e for e in study["settings"] if experiment.figure in e and "parameters" in e]
+    size = experiment.size or "parameters"
+    drawn = [e for e in study["settings"] if {experiment.figure, size} <= set(e)]
+    drawn = [entry for entry in drawn if not entry["on_grid"]]
     curves: dict[str, list[Mapping[str, Any]]] = {}
     for entry in drawn:
         curves.setdefault(entry["setting"] if entry["axis"] else str(entry["arm"]), []).append(
@@ -30,8 +34,8 @@ def write_curves(study: Mapping[str, Any], experiment: Experiment, path: Path) -
         )
     for number, (name, entries) in enumerate(curves.items()):
         colour = f"C{number % 10}"
-        entries = sorted(entries, key=lambda entry: entry["parameters"]["value"])
-        x = [entry["parameters"]["value"] for entry in entries]
+        entries = sorted(entries, key=lambda entry: entry[size]["value"])
+        x = [entry[size]["value"] for entry in entries]
         y = [entry[experiment.figure]["value"] for entry in entries]
         marker = "o" if number < 10 else "s"
         axes.plot(x, y, color=colour, marker=marker, linewidth=1.2, markersize=5, label=name)
@@ -42,16 +46,24 @@ def write_curves(study: Mapping[str, Any], experiment: Experiment, path: Path) -
                 axes.plot([place, place], ends, color=colour, linewidth=1.2, alpha=0.8)
         settings = {entry["setting"] for entry in entries}
         cells = [c for c in study["cells"] if c["setting"] in settings and c["status"] == DONE]
-        dots = [cell["parameters"] for cell in cells], [cell[experiment.figure] for cell in cells]
+        dots = [cell[size] for cell in cells], [cell[experiment.figure] for cell in cells]
         axes.scatter(*dots, color=colour, s=8, alpha=0.35, linewidths=0)
     if study["untouched"]:
         value = study["untouched"][experiment.figure]
         axes.axhline(value, color="0.5", linewidth=0.8, linestyle="--", label="untouched")
+    if law := study["law"]:
+        ends = [min(e[size]["value"] for e in drawn), max(e[size]["value"] for e in drawn)]
+        fitted = [law["factor"] * x ** -law["exponent"]["value"] for x in ends]
+        exponent = f"size ^ {-law['exponent']['value']:.3f}"
+        axes.plot(ends, fitted, color="0.5", linewidth=0.8, linestyle=":", label=exponent)
     if drawn:
         axes.set_xscale("log")
+        if study["law"]:
+            axes.set_yscale("log")
+            axes.yaxis.set_minor_formatter(ScalarFormatter())
         axes.xaxis.set_minor_formatter(NullFormatter())  # they would overlap
         axes.legend(fontsize=8, loc="best")
-    axes.set_xlabel("trainable parameters")
+    axes.set_xlabel("trainable parameters" if experiment.size is None else size.replace("_", " "))
     axes.set_ylabel(experiment.title)
     share, seeds = study["confidence"], len(study["seeds"])
     means = f"means with {share:.0%} intervals over {seeds} seeds" if seeds > 1 else "one seed"

@@ -100,6 +100,6 @@ def _together(entries: Entries, config: StudyConfig) -> list[str]:
     """Two axes that both matter and were not changed together."""
     told = [e for e in entries if len(e["axis"]) == 1 and e["label"] in (HELPS, HURTS)]
     keys = list(dict.fromkeys(next(iter(e["axis"])) for e in told))[:2]
-    if len(keys) < 2 or set(keys) <= set(config.cross):
+    if len(keys) < 2 or any(set(keys) <= set(crossed) for crossed in config.crossed):
         return []
     return [f"study.cross=[{', '.join(keys)}]: both matter, and may depend on each other"]

@@ -15,6 +15,12 @@ from ablate2tune.study.experiment import Experiment
 from ablate2tune.study.reporting.curves_plot import write_curves
 from ablate2tune.study.reporting.next_experiments import next_experiments
 from ablate2tune.study.reporting.summary import Row, chance_tests, summarise
+from ablate2tune.study.reporting.together import (
+    add_best_of_grid,
+    interactions,
+    size_law,
+    surprises,
+)
 from ablate2tune.study.study_config import StudyConfig
 
 FILE, CSV, COSTS, CURVES = "study.json", "study.csv", "costs.json", "curves.png"
@@ -36,11 +42,22 @@ def write_cells(
     files.write_json(folder / FILE, {"schema": SCHEMA, **held})
 
 
-def write_report(folder: Path, experiment: Experiment, config: StudyConfig, seed: int) -> None:
-    """Write settings, tests and what is next into study.json, and the other files."""
+def write_report(
+    folder: Path, experiment: Experiment, config: StudyConfig, seed: int, grid_value: Any = None
+) -> None:
+    """Write settings, tests and what is next into study.json, and the other files.
+
+    Args:
+        folder: of the study.
+        experiment: says what the figures are.
+        config: of the study.
+        seed: of the tests.
+        grid_value: the recipe's own value of the grid's key.
+    """
     held = files.read_json(folder / FILE)
     rows: list[dict[str, Any]] = held["cells"]
     settings = summarise(rows, experiment, config)
+    add_best_of_grid(settings, rows, experiment, config, grid_value)
     tests = chance_tests(rows, experiment, config, seed)
     study = {
         "schema": SCHEMA,
@@ -54,6 +71,9 @@ def write_report(folder: Path, experiment: Experiment, config: StudyConfig, seed
         "confidence": config.confidence,
         "settings": settings,
         "tests": tests,
+        "interactions": interactions(settings, rows, experiment, config),
+        "law": size_law(rows, experiment, config),
+        "surprises": surprises(settings, experiment),
         "next": next_experiments(settings, tests, experiment, config),
         **{key: held[key] for key in ("finalists", "untouched", "cells")},
     }

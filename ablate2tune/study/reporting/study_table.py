@@ -41,7 +41,7 @@ def study_table(
     if base := study["untouched"]:
         rest = [""] * (len(heads) - 2)
         table.add_row("untouched", "0", number(base[experiment.figure]), *rest, "")
-    for entry in study["settings"]:
+    for entry in _shown(study):
         gap = entry.get("difference")
         seconds = [
             costs[row["key"]]["seconds_per_step"]
@@ -67,9 +67,10 @@ def lines(study: Mapping[str, Any], experiment: Experiment) -> Iterator[str]:
         "guided arm at its largest; of changed keys, over what they depart from"
     )
     for label in (HELPS, NEUTRAL, HURTS):
-        names = [entry["setting"] for entry in study["settings"] if entry["label"] == label]
+        names = [entry["setting"] for entry in _shown(study) if entry["label"] == label]
         if names:
             yield f"{label}: {'; '.join(names)}"
+    yield from _beside(study, experiment)
     for test in study["tests"]:
         gap = test["difference"]
         bounds = "" if gap["low"] is None else f" [{number(gap['low'])}, {number(gap['high'])}]"
@@ -85,6 +86,50 @@ def lines(study: Mapping[str, Any], experiment: Experiment) -> Iterator[str]:
     for row in _first_of_each(study["cells"]):
         yield f"{row['setting']}, seed {row['seed']}: {row['status']}, {row['message']}"
     yield from (f"next: {line}" for line in study["next"])
+
+
+def _shown(study: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The settings but for further values of a grid, which are told at their best one."""
+    return [entry for entry in study["settings"] if not entry["on_grid"]]
+
+
+def _beside(study: Mapping[str, Any], experiment: Experiment) -> Iterator[str]:
+    """At the best of a grid, together, against size, and what is not as sizes would have it."""
+    for entry in _shown(study):
+        if tuned := entry.get("tuned"):
+            edge = ", the edge of the grid" * tuned["edge"]
+            yield (
+                f"{entry['setting']} at its best {tuned['key']}, {tuned['value']:g}{edge}: "
+                f"{_interval(tuned[experiment.figure])}{_told(tuned.get('difference'))}"
+            )
+    for found in study["interactions"]:
+        yield f"together, {found['setting']}: {_told(found['beyond_the_sum'])[2:]} beyond the sum"
+    if law := study["law"]:
+        yield (
+            f"{experiment.title} falls as {str(experiment.size).replace('_', ' ')} ^ -a, a = "
+            f"{_interval(law['exponent'])}, over {law['sizes']} sizes (a floor below which it "
+            "cannot fall is not told from none by so few)"
+        )
+    yield from (f"surprise: {line}" for line in study["surprises"])
+    pick = max if experiment.higher_is_better else min
+    figured = [entry for entry in study["settings"] if experiment.figure in entry]
+    if len(figured) > 1 and study["guided"] is None:
+        best = pick(figured, key=lambda entry: entry[experiment.figure]["value"])
+        base = next((entry for entry in figured if not entry["axis"]), best)
+        yield (
+            f"best: {best['setting']}, {_interval(best[experiment.figure])}; {base['setting']} "
+            f"{_interval(base[experiment.figure])}"
+        )
+
+
+def _told(difference: Mapping[str, Any] | None) -> str:
+    if difference is None:
+        return ""
+    if difference["low"] is None:
+        return f", {number(difference['value'], sign=True)} (1 seed)"
+    ends = f"[{number(difference['low'])}, {number(difference['high'])}]"
+    p = _p(difference.get("p_corrected"))
+    return f", {number(difference['value'], sign=True)} {ends}, p = {p}"
 
 
 def number(value: float | None, digits: int = 3, sign: bool = False) -> str:

@@ -22,6 +22,11 @@ NO_FIGURES = ("seed", "draw", "budget")
 """Numbers of a row that say which cell it is."""
 
 
+def on_grid(axis: Mapping[str, Any], config: StudyConfig) -> bool:
+    """Whether a setting is another one at a further value of the grid."""
+    return config.grid in axis and len(axis) > 1
+
+
 def by_seed(rows: Sequence[Row], figure: str, part: str | None = None) -> dict[int, float]:
     """A figure in each seed, as its mean over the draws that ended well.
 
@@ -46,6 +51,7 @@ def summarise(
     The reference of an arm is the chance arm at the same budget; of an arm without a budget, the
     guided one at the largest; of a changed key, the setting from which it departs. Labels are by
     the p of the paired differences, corrected over all of the study (`resampling.corrected`).
+    Settings that are others at a further value of the grid have no reference of their own.
     """
     settings: dict[str, list[Row]] = {}
     for row in rows:
@@ -54,7 +60,7 @@ def summarise(
     told = []
     for entry in entries:
         reference = _reference(entry, entries, config)
-        if reference is None:
+        if reference is None or entry["on_grid"]:
             continue
         ours, theirs = (
             by_seed(settings[one["setting"]], experiment.figure) for one in (entry, reference)
@@ -126,6 +132,7 @@ def _entry(rows: Sequence[Row], experiment: Experiment, config: StudyConfig) -> 
 
     entry: dict[str, Any] = {
         **{key: rows[0][key] for key in ("setting", "arm", "budget", "axis")},
+        "on_grid": on_grid(rows[0]["axis"], config),
         "seeds": len({row["seed"] for row in done}),
         "statuses": {name: sum(row["status"] == name for row in rows) for name in statuses},
         "label": OPEN,

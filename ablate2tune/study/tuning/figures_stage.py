@@ -13,9 +13,9 @@ from ablate2tune.recipe import Recipe
 from ablate2tune.scenes.dataset.records import read_dataset
 from ablate2tune.stage import Job, Stage
 from ablate2tune.study.tuning import drift, held_out
+from ablate2tune.study.tuning.arm_cells import FIGURES, FILE
 
-NAME = "figures"
-FILE, MARGINS, PICTURES = "figures.json", "margins.jsonl", "pictures"
+MARGINS, PICTURES = "margins.jsonl", "pictures"
 SCHEMA = "ablate2tune/figures/1"
 
 
@@ -80,7 +80,7 @@ def figures_stage(study: Recipe, base: Path | None) -> Stage:
         files.write_jsonl(job.folder / MARGINS, rows)
         files.write_json(job.folder / FILE, figures)
 
-    return Stage(name=NAME, inputs=inputs, work=work, free=("measured",))
+    return Stage(name=FIGURES, inputs=inputs, work=work, free=("measured",))
 
 
 def _features(denoiser: Denoiser, pictures: np.ndarray) -> Any:
