@@ -10,8 +10,9 @@ from ablate2tune.ablation.hooks import Call
 from ablate2tune.ablation.mode import MODES, Activation
 from ablate2tune.ablation.regions import item_streams, items, skipped_items
 from ablate2tune.ablation.sites import Site
-from ablate2tune.ablation.streams import stream_lengths
+from ablate2tune.ablation.streams import bound_arguments, stream_lengths
 from ablate2tune.ablation.support import Support
+from ablate2tune.components.experts import WEIGHTS
 from ablate2tune.components.heads import Stream
 from ablate2tune.errors import UserError
 
@@ -63,6 +64,8 @@ class Edit:
             rows = self._rows(len(x))
             start = None if start is None else start.transpose(0, site.batch_axis)[rows]
             new = self._replaced(x[rows], start, known, call, rows)
+            if site.experts is not None:
+                new = self._of_experts(x[rows], new, call, rows)
             new = self._in_region(x[rows], new, stream)
             if new is None:
                 continue
@@ -100,6 +103,12 @@ class Edit:
             )
         each = count // self.runs
         return slice(self.place * each, (self.place + 1) * each)
+
+    def _of_experts(self, old: Tensor, new: Tensor, call: Call, rows: slice) -> Tensor:
+        """`new` where the weights are those of the site's experts, `old` elsewhere."""
+        whose = bound_arguments(call.module, call.args, call.kwargs)[WEIGHTS[self.site.side]][rows]
+        chosen = torch.tensor(self.site.experts, device=whose.device)
+        return torch.where(torch.isin(whose, chosen), new, old)
 
     def _in_region(self, old: Tensor, new: Tensor, stream: Stream | None) -> Tensor | None:
         """`new` inside the site's columns and tokens, `old` outside; None if they are not here.

@@ -1,5 +1,6 @@
 """Native hooks by module path: registered, counted and taken off again."""
 
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
@@ -69,12 +70,23 @@ def refuse_silence(firings: Mapping[str, int]) -> None:
 
 
 def register(model: nn.Module, address: str, side: str, hook: Hook) -> RemovableHandle:
-    """Register a hook on the output or the first input of a module; returns torch's handle."""
+    """Register a hook on a module's "output", first "input", or argument of another name.
+
+    Returns:
+        torch's handle.
+    """
     module = model.get_submodule(address)
     if side == "output":
         return module.register_forward_hook(lambda *call: hook(Call(*call)), with_kwargs=True)
 
     def before(module: nn.Module, args: tuple, kwargs: dict[str, Any]):
+        if side != "input":
+            bound = inspect.signature(module.forward).bind(*args, **kwargs)
+            value = hook(Call(module, args, kwargs, bound.arguments[side]))
+            if value is None:
+                return None
+            bound.arguments[side] = value
+            return bound.args, bound.kwargs
         name = None if args else next(iter(kwargs))
         value = hook(Call(module, args, kwargs, args[0] if name is None else kwargs[name]))
         if value is None:

@@ -121,6 +121,10 @@ def check_mode(catalogue: Catalogue, ablation: Ablation, support: Support) -> No
             where=address,
             mend="features of a sparse autoencoder have mode feature, and nothing else has",
         )
+    if "[experts=" in address and not mode.experts:
+        raise UserError(
+            f"mode {ablation.mode!r} does not fit experts", where=address, mend="use mode zero"
+        )
     if ("head" if part else component.level) not in mode.levels:
         what = "part of a tensor" if part else component.level
         raise UserError(

@@ -86,6 +86,8 @@ class Mode:
     """Whether it acts on all Linears inside a component, instead of on what the component gives."""
     block_mode: str = "skip"
     """The mode that blocks get where a sweep treats sub-layers by this one."""
+    experts: bool = False
+    """Whether it acts on experts, by the weights by which what they give is added up."""
     restores: bool = False
     """Whether it puts back what a foil's run lacks instead of taking something away: an impact is
     then what the component restores."""

@@ -6,13 +6,13 @@ the last axis, one stream of an output tuple, or the tokens of one stream.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from torch import nn
 
 from ablate2tune.ablation.streams import TEXT, innermost, joins_text_first, return_names
 from ablate2tune.components.catalogue import Catalogue, Component
 from ablate2tune.components.discovery import closing_linears
+from ablate2tune.components.experts import routed
 from ablate2tune.components.heads import Stream
 from ablate2tune.components.overrides import BATCH_AXIS
 from ablate2tune.components.selections import Selection, parse
@@ -26,10 +26,12 @@ class Site:
 
     address: str
     """The module."""
-    side: Literal["input", "output"]
-    """Its first input, or its output."""
+    side: str
+    """Its first "input", its "output", or the name of another argument."""
     columns: tuple[int, ...] | None = None
     """Columns of the last axis; None for all."""
+    experts: tuple[int, ...] | None = None
+    """Of the weights by which experts are added: those of these."""
     stream: Stream | None = None
     """The stream whose tokens are ablated; None for all tokens."""
     only: Stream | None = None
@@ -59,12 +61,14 @@ def sites_of(model: nn.Module, catalogue: Catalogue, address: str) -> list[Site]
     """The sites of an address.
 
     Raises:
-        UserError: no such component, or it has no such heads, neurons, columns or stream.
+        UserError: no such component, or it has no such heads, neurons, experts, columns or stream.
     """
     selection = parse(address)
     component = catalogue[selection.path]
     if selection.kind == "heads":
         found = list(_head_sites(component, selection, address))
+    elif selection.kind == "experts":
+        found = [_expert_site(model, component, selection, address)]
     elif selection.kind == "features":
         if component.level != "block":
             raise UserError("features are of a block's output", where=address, mend="name a block")
@@ -102,6 +106,25 @@ def _head_sites(component: Component, selection: Selection, address: str) -> Ite
         wide = site.width // heads.count
         columns = tuple(h * wide + c for h in selection.indices for c in range(wide))
         yield Site(site.address, site.side, columns, only=site.stream)
+
+
+def _expert_site(
+    model: nn.Module, component: Component, selection: Selection, address: str
+) -> Site:
+    if component.experts is None:
+        raise UserError(
+            f"its role is {component.role}, and it has no experts",
+            where=address,
+            mend="name a mixture of experts",
+        )
+    if selection.stream is not None:
+        raise UserError("experts are ablated for all tokens", where=address, mend="leave @ out")
+    holders = routed(model.get_submodule(component.address))
+    if len(holders) != 1:
+        raise UserError("it cannot be told by which weights its experts are added", where=address)
+    ((name, weights),) = holders.items()
+    _check(selection.indices, component.experts, "experts", address)
+    return Site(f"{component.address}.{name}", weights, experts=selection.indices)
 
 
 def _column_site(

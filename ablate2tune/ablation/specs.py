@@ -10,7 +10,7 @@ from ablate2tune.components.addresses import EVERY_HEAD
 
 SPEC = re.compile(
     r"(?P<path>.+?)"
-    r"(?P<part>\[(?:heads|neurons|cols|features)=[^\]]*\](?:@[^\[\]=]+(?:=[^=]+)?)?|@.+?)?"
+    r"(?P<part>\[(?:heads|neurons|experts|cols|features)=[^\]]*\](?:@[^\[\]=]+(?:=[^=]+)?)?|@.+?)?"
     r"(?:=(?P<mode>[A-Za-z_][\w-]*))?"
 )
 

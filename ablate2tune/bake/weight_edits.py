@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ablate2tune.ablation import Ablation
 from ablate2tune.ablation.sites import sites_of
 from ablate2tune.bake.writers import Writer, embeddings, sublayer_writers
-from ablate2tune.components import Catalogue
+from ablate2tune.components import Catalogue, Component
 from ablate2tune.components.selections import parse
 from ablate2tune.components.tree import LINEARS
 from ablate2tune.errors import UserError
@@ -55,6 +55,8 @@ def zero_in_weights(model: nn.Module, catalogue: Catalogue, ablation: Ablation) 
             for site in sites_of(model, catalogue, address)
             if site.side == "input" or _no_such_weight(address)
         ]
+    if selection.kind == "experts":
+        return _zero_experts(model, catalogue, component, ablation)
     if selection.kind == "cols":
         _ = sites_of(model, catalogue, address)  # refuses columns that are not there
         return _zero_rows(model, component.address, selection.indices)
@@ -71,6 +73,24 @@ def zero_in_weights(model: nn.Module, catalogue: Catalogue, ablation: Ablation) 
             if writer.bias is not None:
                 writer.bias.zero_()
                 changed.append(f"{writer.name.removesuffix('weight')}bias")
+    return changed
+
+
+def _zero_experts(
+    model: nn.Module, catalogue: Catalogue, component: Component, ablation: Ablation
+) -> list[str]:
+    """What these experts of a mixture write, by the weights that hold all of them."""
+    (site,) = sites_of(model, catalogue, ablation.address)  # refuses experts that are not there
+    chosen, changed = list(site.experts or ()), []
+    for writer in sublayer_writers(model, component):
+        if writer.weight.ndim == 3 and len(writer.weight) == component.experts:
+            changed.append(writer.name)
+            writer.weight[chosen] = 0
+            if writer.bias is not None:
+                writer.bias[chosen] = 0
+                changed.append(f"{writer.name}_bias")
+    if not changed:
+        raise UserError("no weight holds what its experts write", where=ablation.address, mend=RUN)
     return changed
 
 

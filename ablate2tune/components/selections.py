@@ -3,6 +3,7 @@
 transformer_blocks.3.attn[heads=3,7]        two heads, in both streams
 transformer_blocks.3.attn[heads=0..3]@text  four heads, for the text tokens alone
 transformer_blocks.3.ff[neurons=0:256]      hidden neurons; 0:256 leaves 256 out, 0..255 not
+model.layers.3.mlp[experts=0,5]             of a mixture of experts
 transformer_blocks.3.attn.to_q[cols=0:64]   columns of a projection's output
 model.layers.3[features=12,40]              of a sparse autoencoder over the block's output
 transformer_blocks.3@image                  what the block does to the image tokens
@@ -17,7 +18,7 @@ from ablate2tune.components.heads import Stream
 from ablate2tune.errors import UserError, did_you_mean
 
 ADDRESS = re.compile(r"(?P<path>[^\[\]@]+)(?P<slice>\[[^\]]*\])?(?P<marks>(@[^@\[\]]+)*)")
-SLICES = ("heads", "neurons", "cols", "features")
+SLICES = ("heads", "neurons", "experts", "cols", "features")
 STREAMS: tuple[Stream, ...] = get_args(Stream)
 
 
@@ -27,7 +28,7 @@ class Selection:
 
     path: str
     """The component's own address."""
-    kind: Literal["heads", "neurons", "cols", "features"] | None = None
+    kind: Literal["heads", "neurons", "experts", "cols", "features"] | None = None
     """What `indices` count; None for all columns."""
     indices: tuple[int, ...] = ()
     stream: Stream | None = None

@@ -13,5 +13,12 @@ def zeros(activation: Activation) -> Tensor:
 
 MODES.add(
     "zero",
-    Mode("zeros", zeros, levels=("sublayer", "head", "projection"), screened=True, drawn=True),
+    Mode(
+        "zeros",
+        zeros,
+        levels=("sublayer", "head", "projection"),
+        experts=True,
+        screened=True,
+        drawn=True,
+    ),
 )
