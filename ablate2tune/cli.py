@@ -266,6 +266,29 @@ def bake(
 
 
 @app.command()
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, runs/NAME.")],
+    form: Annotated[
+        str | None, typer.Option("--format", help="diffusers (the default), comfyui or kohya.")
+    ] = None,
+    merge: Annotated[bool, typer.Option(help="Put the adapter into the base's weights.")] = False,
+    targets: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TRAINER",
+            help="Print the modules for ai-toolkit, sd-scripts, simpletuner, onetrainer or "
+            "diffusers; nothing is written.",
+        ),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The new folder.")] = None,
+) -> None:
+    """Write a run's adapter for other tools, merge it, or print its modules for other trainers."""
+    from ablate2tune.export.export_command import run as write
+
+    write(run, form, merge, targets, out, Terminal())
+
+
+@app.command()
 def study(recipe: RecipeArgument, overrides: Overrides = None) -> None:
     """Arms, budgets, seeds and axes of a recipe, with controls (also under `accelerate launch`)."""
     from ablate2tune.stage_running import is_main_process, run_stage

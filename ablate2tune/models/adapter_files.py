@@ -114,7 +114,7 @@ def save(
     except (OSError, SafetensorError) as error:
         told = error if isinstance(error, OSError) else OSError(5, str(error))
         raise unwritable(path, told) from error
-    files[path.name] = _noted(files[path.name], note)
+    files[path.name] = with_metadata(files[path.name], {NOTE: note.model_dump_json()})
     for name, data in files.items():
         write_bytes(folder / name, data)
     return path
@@ -159,6 +159,23 @@ def remove(pipe: Any, part: str) -> None:
     model = getattr(pipe, part)
     recurse_remove_peft_layers(model)
     vars(model).pop("peft_config", None)
+
+
+def merge(pipe: Any, part: str) -> None:
+    """Add the attached adapter to the weights, and take it off: a pipeline like any other.
+
+    Raises:
+        UserError: the sum is not finite in the weights' dtype.
+    """
+    for module in getattr(pipe, part).modules():
+        if isinstance(module, BaseTunerLayer):
+            try:
+                module.merge(safe_merge=True)
+            except ValueError as error:
+                raise UserError(
+                    f"the adapter cannot be merged ({reason(error)})", where=part
+                ) from error
+    remove(pipe, part)
 
 
 @contextmanager
@@ -269,14 +286,14 @@ def _width(module: nn.Module, side: str) -> int | None:
     return next((getattr(module, name) for name in names if hasattr(module, name)), None)
 
 
-def _noted(data: bytes, note: AdapterNote) -> bytes:
-    """A safetensors file with the note in its header, sorted, so that equal runs give equal bytes.
+def with_metadata(data: bytes, facts: Mapping[str, str]) -> bytes:
+    """A safetensors file with facts in its header, sorted, so that equal runs give equal bytes.
 
     The library writes the metadata in a random order.
     """
     size = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + size])
-    header["__metadata__"][NOTE] = note.model_dump_json()
+    header["__metadata__"] |= facts
     text = json.dumps(header, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     padded = text + b" " * (-len(text) % 8)
     return len(padded).to_bytes(8, "little") + padded + data[8 + size :]

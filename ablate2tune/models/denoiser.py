@@ -11,15 +11,19 @@ from ablate2tune.errors import UserError
 from ablate2tune.models import adapter_files
 from ablate2tune.models.conditioning import Conditioning
 from ablate2tune.models.model_config import ModelConfig
-from ablate2tune.models.one_step import call_defaults, encode_as_called, predict_once
+from ablate2tune.models.native_names import Native
+from ablate2tune.models.one_step import (
+    call_defaults,
+    encode_as_called,
+    predict_once,
+    told_timesteps,
+)
 from ablate2tune.models.schedules import Schedule, sampler_shift, schedule_of, squared_error
 from ablate2tune.models.studied import Studied
 from ablate2tune.progress import Progress
 
 MOVING = "a picture token's position depends on the prompt's length"
 """A `mean_obstacle`."""
-ONE_TIMESTEP = "the pipeline's call makes a single number of its timestep"
-"""A `levels_obstacle`."""
 
 
 class Tokenised(NamedTuple):
@@ -53,10 +57,15 @@ class Denoiser(Studied):
     """Whether the VAE's shift_factor is taken off before scaling."""
     unguided: ClassVar[float | None] = 1.0
     """The call's guidance_scale without guidance; None where it is only an embedding's value."""
-    train_obstacle: ClassVar[str | None] = "no adapter of this family has been compared yet"
+    train_obstacle: ClassVar[str | None] = None
     """Why `train` and `compare` refuse the family; None where they serve it."""
-    levels_obstacle: ClassVar[str | None] = None
-    """Why rows of different noise levels take a call for each level; None where one call serves."""
+    single_timestep: ClassVar[float | None] = None
+    """Where the call makes a single number of its timestep: what it multiplies it by."""
+    comfyui: ClassVar[str | None] = None
+    """What stands before a module's name where ComfyUI reads diffusers' names: "transformer." or
+    "lora_unet_", whose names have no dots; None where it reads none."""
+    pattern_network: ClassVar[str | None] = None
+    """The network of sd-scripts that takes ranks by patterns of layers' names, if there is one."""
     latents_dtype: ClassVar[torch.dtype | None] = None
     """Dtype in which the call takes latents; None: the model's."""
     rounds_sigma: ClassVar[bool] = False
@@ -214,17 +223,8 @@ class Denoiser(Studied):
             guidance: value of the guidance embedding for models that have one; the recipe's
                 `guidance_scale` by default. Others predict without guidance.
         """
-        levels, places = sigma.unique(return_inverse=True)
-        if len(levels) == 1:
-            return self._predict_at(latents, sigma[0], conditioning, guidance)
-        if self.levels_obstacle is None:
-            return self._predict_at(latents, sigma, conditioning, guidance)
-        prediction: dict[int, Tensor] = {}
-        for level in range(len(levels)):
-            rows = (places == level).nonzero().flatten()
-            found = self._predict_at(latents[rows], levels[level], conditioning[rows], guidance)
-            prediction |= zip(rows.tolist(), found, strict=True)
-        return torch.stack([prediction[row] for row in range(len(latents))])
+        one = len(sigma.unique()) == 1
+        return self._predict_at(latents, sigma[0] if one else sigma, conditioning, guidance)
 
     def predict_noised(
         self,
@@ -289,7 +289,10 @@ class Denoiser(Studied):
             "latents": latents.to(self.device, self.latents_dtype or self.dtype),
             "guidance_scale": self._guidance(guidance, self.unguided),
         }
-        return predict_once(self.pipe, timestep, arguments)
+        if self.single_timestep is None or not timestep.ndim:
+            return predict_once(self.pipe, timestep, arguments)
+        with told_timesteps(self.model, timestep * self.single_timestep):
+            return predict_once(self.pipe, timestep[0], arguments)
 
     def _guidance(self, embedded: float | None, scale: float | None) -> float | None:
         """The call's guidance_scale: an embedding's value, or the scale of guidance."""
@@ -324,7 +327,11 @@ class Denoiser(Studied):
     def sigma_shift(self) -> float:
         """The sampler's shift s: sigma' = s*sigma / (1 + (s - 1)*sigma) (`sampler_shift`)."""
         rows, columns = self.latent_grid
-        return sampler_shift(self.pipe.scheduler.config, rows * columns)
+        return sampler_shift(self.pipe.scheduler.config, rows * columns, self._mu(rows * columns))
+
+    def _mu(self, tokens: int) -> float | None:
+        """What a dynamic shift is computed from; None where it is as FLUX.1's."""
+        return None
 
     @torch.no_grad()
     def sample(
@@ -373,3 +380,10 @@ class Denoiser(Studied):
             if on_progress:
                 on_progress(min(start + batch_size, len(prompts)), len(prompts))
         return np.concatenate(parts)
+
+    def native(self, name: str) -> Native | None:
+        """What a module is called in the original code, by which kohya's scripts name it.
+
+        None where that is not known.
+        """
+        return None

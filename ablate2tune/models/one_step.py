@@ -8,10 +8,12 @@ scheduler that hands it the noise level and keeps what it would have stepped alo
 
 import copy
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class OneStepScheduler:
@@ -75,6 +77,26 @@ def predict_once(pipe: Any, timestep: Tensor, arguments: dict[str, Any]) -> Tens
     if scheduler.prediction is None:
         raise AssertionError(f"{type(pipe).__name__} did not step its scheduler")
     return scheduler.prediction
+
+
+@contextmanager
+def told_timesteps(model: nn.Module, timestep: Tensor) -> Iterator[None]:
+    """Within it a denoiser hears of these timesteps, (batch,), whichever one it is called with.
+
+    For calls that make a single number of their timestep.
+    """
+    signature = inspect.signature(model.forward)
+
+    def replace(_: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        call = signature.bind(*given, **named)
+        call.arguments["timestep"] = timestep.to(call.arguments["timestep"])
+        return call.args, call.kwargs
+
+    handle = model.register_forward_pre_hook(replace, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def call_defaults(pipe: Any) -> dict[str, Any]:

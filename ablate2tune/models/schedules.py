@@ -8,7 +8,7 @@ whose sigma_t / (alpha_t + sigma_t) is nearest to it.
 """
 
 import math
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from torch import Tensor
 
@@ -45,6 +45,8 @@ class Schedule(Protocol):
 
     predicts: str
     """"velocity", "epsilon" or "v"."""
+    density: Literal["flux_shift", "uniform"]
+    """How such models are trained by themselves: see `train.noise_levels`."""
 
     def add_noise(self, latents: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
         """The noised latents, the shape of `latents`."""
@@ -58,11 +60,27 @@ class Schedule(Protocol):
         """The scheduler's timestep of each noise level, (batch,)."""
         ...
 
+    def level_at(self, time: Tensor) -> Tensor:
+        """The noise level at a share of the schedule, (batch,), in [0, 1)."""
+        ...
+
+    def time_of(self, sigma: float) -> float:
+        """The share of the schedule whose noise levels lie below this one."""
+        ...
+
+    def weight(self, sigma: Tensor, snr: float) -> Tensor | None:
+        """What a row's squared error counts in training, (batch,); None where all count alike.
+
+        `snr` is gamma of min-SNR; 0 is without.
+        """
+        ...
+
 
 class FlowMatching:
     """Rectified flow (Lipman et al. 2023, arXiv:2210.02747; Esser et al. 2024, 2403.03206)."""
 
     predicts = "velocity"
+    density: Literal["flux_shift", "uniform"] = "flux_shift"
 
     def __init__(self, timesteps: int = 1000):
         """Timestep = sigma * timesteps."""
@@ -80,12 +98,26 @@ class FlowMatching:
         """Not rounded to a whole number."""
         return sigma * self._timesteps
 
+    def level_at(self, time: Tensor) -> Tensor:
+        """The noise level is the time."""
+        return time
+
+    def time_of(self, sigma: float) -> float:
+        """The same."""
+        return sigma
+
+    def weight(self, sigma: Tensor, snr: float) -> Tensor | None:
+        """All count alike."""
+        return None
+
 
 class DiscreteSchedule:
     """A variance-preserving schedule of whole timesteps, predicting epsilon or v.
 
     v = alpha * noise - sigma * latents (Salimans & Ho 2022, arXiv:2202.00512).
     """
+
+    density: Literal["flux_shift", "uniform"] = "uniform"
 
     def __init__(self, alphas_cumprod: Tensor, v_prediction: bool):
         """From the products of 1 - beta, (timesteps,), as the pipeline's scheduler holds them."""
@@ -110,6 +142,29 @@ class DiscreteSchedule:
         """The whole timestep whose sigma_t / (alpha_t + sigma_t) is nearest, int64."""
         distance = (self._level[None] - sigma.double().cpu()[:, None]).abs()
         return distance.argmin(1).to(sigma.device)
+
+    def level_at(self, time: Tensor) -> Tensor:
+        """That of the whole timestep: timesteps are drawn alike often, as DDPM draws them."""
+        steps = len(self._level)
+        index = (time.double().cpu() * steps).long().clamp(max=steps - 1)
+        return self._level[index].to(time)
+
+    def time_of(self, sigma: float) -> float:
+        """Counted over the timesteps."""
+        return (self._level < sigma).double().mean().item()
+
+    def weight(self, sigma: Tensor, snr: float) -> Tensor | None:
+        """Min-SNR (Hang et al. 2023, arXiv:2303.09556): min(SNR, gamma) over what SNR weighs.
+
+        SNR = alpha_t^2 / sigma_t^2; it is over SNR for epsilon, over SNR + 1 for v.
+        """
+        if not snr:
+            return None
+        index = self.timestep(sigma).cpu()
+        ratio = (self._alpha[index] / self._sigma[index]).square()
+        if self.predicts == "epsilon":
+            return (snr / ratio).clamp(max=1).to(sigma)
+        return (ratio.clamp(max=snr) / (ratio + 1)).to(sigma)
 
     def _at(self, sigma: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         index = self.timestep(sigma).cpu()
@@ -136,17 +191,25 @@ def schedule_of(scheduler: Any) -> Schedule:
     return DiscreteSchedule(products, kind == "v_prediction")
 
 
-def sampler_shift(config: Any, tokens: int) -> float:
+def sampler_shift(config: Any, tokens: int, mu: float | None = None) -> float:
     """Shift of the noise levels that a pipeline's scheduler samples along.
 
-    FLUX's sets e^mu with mu linear in the number of image tokens (`calculate_shift` in diffusers);
-    other schedulers hold a constant.
+    Where it is dynamic it is e^mu, or mu itself where the scheduler says so. FLUX's mu is linear in
+    the number of image tokens (`calculate_shift` in diffusers); other schedulers hold a constant.
+
+    Args:
+        config: the scheduler's.
+        tokens: of a picture.
+        mu: where the pipeline computes it in another way.
     """
     if not config.get("use_dynamic_shifting", False):
-        return float(config.get("shift", 1.0))
-    low, high = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)
-    base, top = config.get("base_shift", 0.5), config.get("max_shift", 1.15)
-    return math.exp(base + (top - base) * (tokens - low) / (high - low))
+        return float(config.get("shift", config.get("flow_shift", 1.0)))
+    found = mu
+    if found is None:
+        low, high = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)
+        base, top = config.get("base_shift", 0.5), config.get("max_shift", 1.15)
+        found = float(base + (top - base) * (tokens - low) / (high - low))
+    return found if config.get("time_shift_type") == "linear" else math.exp(found)
 
 
 def _over_rows(values: Tensor, like: Tensor) -> Tensor:

@@ -73,6 +73,10 @@ class Studied(ABC):
         """Take the adapter off again."""
         adapter_files.remove(*self.carrier)
 
+    def merge_adapter(self) -> None:
+        """Add the attached adapter to the weights (`adapter_files.merge`)."""
+        adapter_files.merge(*self.carrier)
+
     def adapter_misfit(self, folder: Path, base: str | None = None) -> str | None:
         """Why an adapter does not belong to this model, in one line (`adapter_files.misfit`)."""
         return adapter_files.misfit(*self.carrier, folder, base)

@@ -1,6 +1,11 @@
-"""At which noise levels a flow is trained (Esser et al. 2024, arXiv:2403.03206)."""
+"""At which noise levels a model is trained (Esser et al. 2024, arXiv:2403.03206).
+
+What is drawn is a share of the schedule: of a flow the noise level itself, of a discrete schedule
+the share of its timesteps (`Schedule.level_at`).
+"""
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 from statistics import NormalDist
 from typing import Literal
@@ -38,16 +43,22 @@ def sample_high(
 
 
 def bin_shares(
-    bins: int, density: Density, shift: float, high: float = 0.0, high_shift: float = 1.0
+    bins: int,
+    density: Density,
+    shift: float,
+    high: float = 0.0,
+    high_shift: float = 1.0,
+    time_of: Callable[[float], float] = float,
 ) -> list[float]:
     """The shares of training's noise levels in equal bins of [0, 1].
 
-    These are `sample_sigmas`'s, a share `high` of them drawn anew by `sample_high`.
+    These are `sample_sigmas`'s, a share `high` of them drawn anew by `sample_high`; `time_of` is
+    the schedule's.
     """
     if high:
         usual, highest = (
-            bin_shares(bins, density, shift),
-            bin_shares(bins, "flux_shift", high_shift),
+            bin_shares(bins, density, shift, time_of=time_of),
+            bin_shares(bins, "flux_shift", high_shift, time_of=time_of),
         )
         return [(1 - high) * a + high * b for a, b in zip(usual, highest, strict=True)]
 
@@ -58,5 +69,5 @@ def bin_shares(
             sigma = sigma / (shift - (shift - 1) * sigma)
         return NormalDist().cdf(math.log(sigma / (1 - sigma)))
 
-    edges = [below(i / bins) for i in range(bins + 1)]
+    edges = [0.0, *(below(time_of(i / bins)) for i in range(1, bins)), 1.0]
     return [high - low for low, high in pairwise(edges)]

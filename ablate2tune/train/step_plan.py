@@ -181,7 +181,11 @@ def batch_at(
     for place, (index, draw) in enumerate(zip(examples, draws, strict=True)):
         wording = Random(seed_for(seed, "train wording", step, place))
         captions.append(choose_caption(records[index], draw, config, rates, wording))
-    sigma = sample_sigmas(size, config.timesteps, shift, torch_generator(seed, "train sigma", step))
+    density, generator = (
+        config.timesteps or "flux_shift",
+        torch_generator(seed, "train sigma", step),
+    )
+    sigma = sample_sigmas(size, density, shift, generator)
     low = [False] * size
     if config.high_noise:
         generators = (torch_generator(seed, f"train {what}", step) for what in HIGH_DRAWS)

@@ -9,7 +9,7 @@ from ablate2tune.settings import Fraction, Mark, Positive, Settings
 from ablate2tune.train.noise_levels import Density
 
 PICTURES = frozenset(
-    ("timesteps", "shift", "high_noise", "high_shift", "mirror", "caption_dropout")
+    ("timesteps", "min_snr", "shift", "high_noise", "high_shift", "mirror", "caption_dropout")
 ) | {"plain_captions", "contrast", "contrast_sharpness", "retention", "guidance", "cache"}
 """Keys that say nothing of texts."""
 
@@ -45,8 +45,12 @@ class TrainConfig(Settings):
     warmup: Annotated[int, Field(ge=0)] | None = None
     """Steps of linear warm-up, after which the rate falls along a cosine; None: 20, or half of a
     run that has fewer than 40."""
-    timesteps: Density = "flux_shift"
-    """Density of sigma in training."""
+    timesteps: Density | None = None
+    """Density of sigma in training; None: flux_shift for flows, and uniform over the timesteps for
+    models that predict epsilon or v, as each was pretrained."""
+    min_snr: Annotated[float, Field(ge=0)] = 5.0
+    """Gamma of min-SNR, which lowers the weight of low noise for models that predict epsilon or v;
+    0: every noise level counts alike. Flows take no weight."""
     shift: Annotated[float, Field(gt=0)] | None = None
     """Constant shift of the noise levels; None takes it from the scheduler and resolution."""
     high_noise: Fraction = 0.0

@@ -52,8 +52,7 @@ class HeldOut:
         """The loss of each row, (rows,), float64.
 
         Args:
-            rows: best level by level, so that a family that takes one level a call is given few
-                levels in a batch.
+            rows: in any order.
             kept: whether it is taken against the prediction without the adapter.
         """
         losses = torch.zeros(len(rows), device=self.denoiser.device)

@@ -9,12 +9,14 @@ from diffusers import (
     EulerDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
 )
+from diffusers.training_utils import compute_snr
 
 from ablate2tune.errors import UserError
 from ablate2tune.models.schedules import (
     DiscreteSchedule,
     FlowMatching,
     interpolate,
+    sampler_shift,
     schedule_of,
     velocity_target,
 )
@@ -55,6 +57,49 @@ def test_a_discrete_schedule_is_the_schedulers_own(scheduler) -> None:
         assert torch.equal(target, NOISE)
     else:
         torch.testing.assert_close(target, scheduler.get_velocity(LATENTS, NOISE, steps))
+
+
+def test_timesteps_are_drawn_alike_often() -> None:
+    scheduler = DDPMScheduler(beta_schedule="scaled_linear")
+    schedule, time = schedule_of(scheduler), torch.tensor([0.0, 0.2504, 0.9999])
+    level = schedule.level_at(time)
+    assert schedule.timestep(level).tolist() == [0, 250, 999]
+    # All of the first 250 timesteps' levels lie below that of timestep 250, and no other.
+    assert schedule.time_of(level[1].item() - 1e-6) == 0.25
+    assert schedule.time_of(0.0) == 0.0 and schedule.time_of(1.0) == 1.0
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])
+def test_min_snr_is_diffusers(kind: str) -> None:
+    scheduler = DDPMScheduler(beta_schedule="scaled_linear", prediction_type=kind)
+    schedule, steps = schedule_of(scheduler), torch.tensor([10, 300, 900])
+    snr = compute_snr(scheduler, steps)
+    assert (snr > 5).tolist() == [True, False, False]
+    expected = snr.clamp(max=5) / (snr + (kind == "v_prediction"))
+    weight = schedule.weight(schedule.level_at((steps + 0.5) / 1000), 5.0)
+    torch.testing.assert_close(weight, expected)
+    assert schedule.weight(torch.tensor([0.5]), 0.0) is None
+
+
+def test_an_end_without_signal_counts_by_hand() -> None:
+    """SNR = 0: epsilon is all that there is to see, and v is the latents alone."""
+    for predicts_v, expected in ((False, 1.0), (True, 0.0)):
+        schedule = DiscreteSchedule(torch.tensor([0.9, 0.0]), predicts_v)
+        weight = schedule.weight(torch.tensor([1.0]), 5.0)
+        assert weight is not None and weight.tolist() == [expected]
+
+
+def test_shifts_of_schedulers() -> None:
+    """By the schedulers' own arithmetic, at a shift that is theirs."""
+    linear = FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True, time_shift_type="linear")
+    linear.set_timesteps(sigmas=[0.5], mu=1.7)
+    s = sampler_shift(linear.config, 64, mu=1.7)
+    assert linear.sigmas[0].item() == pytest.approx(0.5 * s / (1 + 0.5 * (s - 1)))
+    sana = DPMSolverMultistepScheduler(
+        use_flow_sigmas=True, prediction_type="flow_prediction", flow_shift=3.0
+    )
+    assert sampler_shift(sana.config, 64) == 3.0
+    assert sampler_shift(DDPMScheduler().config, 64) == 1.0
 
 
 def test_euler_coordinates_do_not_matter() -> None:

@@ -1,6 +1,6 @@
 """AuraFlow."""
 
-from ablate2tune.models.denoiser import ONE_TIMESTEP, Denoiser
+from ablate2tune.models.denoiser import Denoiser
 from ablate2tune.models.family_registry import serves
 
 
@@ -9,5 +9,6 @@ class AuraFlowDenoiser(Denoiser):
     """AuraFlow: masked T5 embeddings are zeros."""
 
     encoded = ("prompt_embeds", "prompt_attention_mask")
-    levels_obstacle = ONE_TIMESTEP
+    comfyui = "transformer."
+    single_timestep = 1 / 1000
     rounds_sigma = True

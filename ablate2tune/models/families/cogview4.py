@@ -16,6 +16,14 @@ class CogView4Denoiser(Denoiser):
         longest = max(among, key=lambda prompt: len(self.pipe.tokenizer(prompt).input_ids))
         return super()._encode([*prompts, longest], among)[: len(prompts)]
 
+    def _mu(self, tokens: int) -> float:
+        """It grows with the root of the number of tokens."""
+        from diffusers.pipelines.cogview4.pipeline_cogview4 import calculate_shift
+
+        config = self.pipe.scheduler.config
+        keys = ("base_image_seq_len", "base_shift", "max_shift")
+        return calculate_shift(tokens, *(config[key] for key in keys))
+
     def token_span(self, prompt: str, start: int, end: int) -> slice:
         """Counted from the end, since the padding stands in front."""
         span = super().token_span(prompt, start, end)

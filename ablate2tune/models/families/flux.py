@@ -9,6 +9,7 @@ from torch import Tensor
 from ablate2tune.models.conditioning import Conditioning
 from ablate2tune.models.denoiser import Denoiser, Tokenised
 from ablate2tune.models.family_registry import serves
+from ablate2tune.models.native_names import FLUX, Native, native_name
 
 
 @serves("FluxPipeline")
@@ -16,8 +17,9 @@ class FluxDenoiser(Denoiser):
     """A `FluxPipeline` behind the interface that localize, train and compare use."""
 
     encoded = ("prompt_embeds", "pooled_prompt_embeds")
+    comfyui = "transformer."
+    pattern_network = "networks.lora_flux"
     shifts_latents = True
-    train_obstacle = None
     rounds_sigma = True
 
     def _tokenised(self, prompt: str) -> Tokenised:
@@ -64,3 +66,7 @@ class FluxDenoiser(Denoiser):
             ),
             return_dict=False,
         )[0]
+
+    def native(self, name: str) -> Native | None:
+        """See `Denoiser.native`."""
+        return native_name(FLUX, self.model, name)

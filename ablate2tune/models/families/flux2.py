@@ -7,12 +7,14 @@ from torch import Tensor
 from ablate2tune.models.conditioning import Conditioning
 from ablate2tune.models.denoiser import Denoiser, Tokenised
 from ablate2tune.models.family_registry import serves
+from ablate2tune.models.native_names import FLUX, Native, native_name
 
 
 @serves("Flux2KleinPipeline")
 class Flux2KleinDenoiser(Denoiser):
     """FLUX.2 klein: patches of 2x2 latents, normalised by the VAE's batch norm; Qwen3's layers."""
 
+    comfyui = "transformer."
     rounds_sigma = True
 
     def _tokenised(self, prompt: str) -> Tokenised:
@@ -23,6 +25,12 @@ class Flux2KleinDenoiser(Denoiser):
             enable_thinking=False,
         )
         return super()._tokenised(prompt)._replace(text=text, padded=True)
+
+    def _mu(self, tokens: int) -> float:
+        """It depends on the number of sampling steps, here the call's default."""
+        from diffusers.pipelines.flux2.pipeline_flux2 import compute_empirical_mu
+
+        return compute_empirical_mu(tokens, self._defaults["num_inference_steps"])
 
     def _posterior_mean(self, vae: Any, pixels: Tensor) -> Tensor:
         return self.pipe._encode_vae_image(pixels, generator=None)
@@ -36,6 +44,10 @@ class Flux2KleinDenoiser(Denoiser):
         """The call takes patches in rows and columns, and predicts them in one row."""
         tokens = super()._predict_at(latents, sigma, conditioning, guidance)
         return tokens.transpose(1, 2).reshape(latents.shape)
+
+    def native(self, name: str) -> Native | None:
+        """See `Denoiser.native`."""
+        return native_name(FLUX, self.model, name)
 
 
 @serves("Flux2Pipeline")

@@ -3,7 +3,7 @@
 from typing import Any
 
 from ablate2tune.models.conditioning import Conditioning
-from ablate2tune.models.denoiser import ONE_TIMESTEP, Denoiser, Tokenised
+from ablate2tune.models.denoiser import Denoiser, Tokenised
 from ablate2tune.models.family_registry import serves
 from ablate2tune.models.one_step import encode_as_called
 
@@ -12,7 +12,7 @@ from ablate2tune.models.one_step import encode_as_called
 class HunyuanDiTDenoiser(Denoiser):
     """HunyuanDiT: BERT's tokens and T5's, each with its mask; the variance is dropped."""
 
-    levels_obstacle = ONE_TIMESTEP
+    single_timestep = 1.0
 
     def _encode(self, prompts: list[str], among: list[str]) -> Conditioning:
         config: Any = self.model.config

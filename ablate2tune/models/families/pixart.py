@@ -9,3 +9,4 @@ class PixArtDenoiser(Denoiser):
     """PixArt-alpha and PixArt-Sigma: masked T5; the predicted variance is dropped."""
 
     encoded = ("prompt_embeds", "prompt_attention_mask")
+    comfyui = "transformer."

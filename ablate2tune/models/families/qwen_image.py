@@ -9,6 +9,7 @@ from torch.nn.functional import pad
 from ablate2tune.models.conditioning import Conditioning
 from ablate2tune.models.denoiser import Denoiser, Tokenised
 from ablate2tune.models.family_registry import serves
+from ablate2tune.models.native_names import Native
 from ablate2tune.models.one_step import encode_as_called
 
 
@@ -17,6 +18,7 @@ class QwenImageDenoiser(Denoiser):
     """Qwen-Image: inside a chat template whose first tokens are dropped; a video's VAE."""
 
     encoded = ("prompt_embeds", "prompt_embeds_mask")
+    comfyui = "transformer."
     unguided = None
     rounds_sigma = True
 
@@ -47,3 +49,7 @@ class QwenImageDenoiser(Denoiser):
         )
         batch, channels, _, rows, columns = latents.shape
         return self.pipe._pack_latents((latents - mean) / std, batch, channels, rows, columns)
+
+    def native(self, name: str) -> Native | None:
+        """See `Denoiser.native`."""
+        return Native(name)  # its own code is diffusers'

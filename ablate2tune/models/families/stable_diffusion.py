@@ -5,6 +5,7 @@ from torch import Tensor
 
 from ablate2tune.models.denoiser import Denoiser
 from ablate2tune.models.family_registry import serves
+from ablate2tune.models.native_names import Native, unet_name
 
 
 @serves("StableDiffusionPipeline")
@@ -12,7 +13,12 @@ class StableDiffusionDenoiser(Denoiser):
     """Stable Diffusion 1.x and 2.x: the transformer blocks inside the UNet."""
 
     part = "unet"
+    comfyui = "lora_unet_"
     patch = 1
+
+    def native(self, name: str) -> Native | None:
+        """See `Denoiser.native`."""
+        return Native(name)  # kohya's UNet of 1.x and 2.x has diffusers' names
 
 
 @serves("StableDiffusionXLPipeline")
@@ -28,3 +34,7 @@ class StableDiffusionXLDenoiser(StableDiffusionDenoiser):
             return super()._normalised(latents)
         mean, std = (torch.tensor(x).reshape(1, -1, 1, 1).to(latents) for x in (mean, std))
         return (latents - mean) * config.scaling_factor / std
+
+    def native(self, name: str) -> Native | None:
+        """See `Denoiser.native`."""
+        return unet_name(self.pipe.unet.config.layers_per_block, name)

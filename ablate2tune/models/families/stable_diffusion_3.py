@@ -2,6 +2,7 @@
 
 from ablate2tune.models.denoiser import Denoiser, Tokenised
 from ablate2tune.models.family_registry import serves
+from ablate2tune.models.native_names import SD3, Native, native_name
 
 
 @serves("StableDiffusion3Pipeline")
@@ -9,8 +10,8 @@ class StableDiffusion3Denoiser(Denoiser):
     """SD3 and SD3.5: CLIP's tokens stand before T5's."""
 
     encoded = ("prompt_embeds", "", "pooled_prompt_embeds")
+    comfyui = "transformer."
     shifts_latents = True
-    train_obstacle = None
 
     def _tokenised(self, prompt: str) -> Tokenised:
         clip = self.pipe.tokenizer_max_length
@@ -18,3 +19,7 @@ class StableDiffusion3Denoiser(Denoiser):
         if tokenizer is None:  # SD3 may be loaded without T5
             return Tokenised(self.pipe.tokenizer, prompt, clip)
         return Tokenised(tokenizer, prompt, limit, clip)
+
+    def native(self, name: str) -> Native | None:
+        """See `Denoiser.native`."""
+        return native_name(SD3, self.model, name)

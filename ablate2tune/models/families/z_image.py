@@ -16,6 +16,7 @@ class ZImageDenoiser(Denoiser):
     """Z-Image: prompts inside a chat template, of different lengths."""
 
     shifts_latents = True
+    comfyui = "transformer."
     unguided = 0.0
     mean_obstacle = MOVING
     latents_dtype = torch.float32

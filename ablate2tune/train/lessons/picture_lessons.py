@@ -63,10 +63,12 @@ class PictureLessons(Lessons):
             encode_examples(denoiser, everything, captions, self._data, encoded)
         accelerator.wait_for_everyone()
         self._cache = ExampleCache(encoded)
+        schedule = denoiser.schedule
+        density = config.timesteps or schedule.density
         self._shift = config.shift or denoiser.sigma_shift
-        self._shares = bin_shares(
-            LEVELS, config.timesteps, self._shift, config.high_noise, config.high_shift
-        )
+        self._drawn = config.model_copy(update={"timesteps": density})
+        often = density, self._shift, config.high_noise, config.high_shift
+        self._shares = bin_shares(LEVELS, *often, schedule.time_of)
         held = self._split.validation
         self._prompts = list(dict.fromkeys(r.text for r in held))[: config.sample_prompts]
         self._backward = Backward(denoiser, self._cache, config)
@@ -87,9 +89,10 @@ class PictureLessons(Lessons):
 
     def _batch_at(self, step: int) -> step_plan.Batch:
         shape, records = self._cache.latent_shape, self._split.train
-        return step_plan.batch_at(
-            self._seed, step, records, shape, self._config, self._shift, self._rates
+        batch = step_plan.batch_at(
+            self._seed, step, records, shape, self._drawn, self._shift, self._rates
         )
+        return batch._replace(sigma=self.studied.schedule.level_at(batch.sigma))
 
     def run(self, step: int) -> None:
         """The loss of a step's pictures under their captions."""

@@ -3,7 +3,8 @@
 Per picture, summed over the step and divided by the number of its pictures:
 
 - the squared error under its caption, against the family's own target; or, where the picture is
-  one to be retained, `retention` times that against the base's own prediction;
+  one to be retained, `retention` times that against the base's own prediction; weighed by min-SNR
+  where the family predicts epsilon or v;
 - where it has a foil: `contrast` times softplus(s * (loss - loss under the foil)) / s.
 """
 
@@ -47,7 +48,8 @@ def step_loss(denoiser: Denoiser, cache: ExampleCache, batch: Batch, config: Tra
     )
     own, under_foil = losses[: len(kept)], losses[len(kept) :]
     weighted = torch.where(kept.to(own.device), config.retention * own, own) if kept.any() else own
-    total = weighted.sum()
+    counts = denoiser.schedule.weight(batch.sigma, config.min_snr)
+    total = (weighted if counts is None else weighted * counts.to(own.device)).sum()
     if paired:
         total = (
             total

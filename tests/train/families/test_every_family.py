@@ -1,0 +1,187 @@
+"""Every family is trained through one interface, held against its stock pipeline alone.
+
+The reference calls the stock pipeline on one caption at a time, with its own scheduler told which
+timestep it is, and keeps what it would step along.
+"""
+
+import inspect
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+from diffusers.training_utils import compute_snr
+from peft import PeftModel
+from tiny_parts import drawn
+from tiny_pipelines import FAMILIES, Family
+
+from ablate2tune.components import discover
+from ablate2tune.models import Denoiser, load_denoiser
+from ablate2tune.models.model_config import ModelConfig
+from ablate2tune.scenes.dataset.records import SceneRecord, load_images
+from ablate2tune.train import train
+from ablate2tune.train.step_plan import batch_at, split_records
+from ablate2tune.train.train_config import TrainConfig
+
+SEED, SIZE = 3, 32
+CONFIG = TrainConfig(
+    rank=2,
+    steps=2,
+    batch_size=4,
+    learning_rate=0.3,
+    warmup=0,
+    plain_captions=0.0,
+    validation_images=2,
+    sample_prompts=1,
+)
+
+
+@dataclass
+class Trained:
+    """A family's training, and the stock pipeline of the same files."""
+
+    family: Family
+    denoiser: Denoiser
+    stock: Any
+    folder: Path
+
+
+@pytest.fixture(scope="module", params=FAMILIES, ids=str)
+def trained(request, records: list[SceneRecord], tmp_path_factory) -> Trained:
+    family: Family = request.param
+    torch.manual_seed(0)
+    pipe = family.build()
+    drawn(pipe.components.get("transformer") or pipe.unet)
+    folder = tmp_path_factory.mktemp(str(family))
+    pipe.save_pretrained(folder / "model")
+    denoiser = load_denoiser(
+        ModelConfig(
+            path=str(folder / "model"),
+            device="cpu",
+            height=SIZE,
+            width=SIZE,
+            max_sequence_length=family.tokens,
+        )
+    )
+    blocks = discover(denoiser.model).blocks
+    targets = [*blocks[0].linears[:2], *blocks[-1].linears[:2]]
+    train(denoiser, records, targets, CONFIG, SEED, folder, sample_steps=1)
+    stock = diffusers.DiffusionPipeline.from_pretrained(folder / "model")
+    stock.set_progress_bar_config(disable=True)
+    return Trained(family, denoiser, stock, folder)
+
+
+def called(pipe: Any, **more: Any) -> Any:
+    """The stock call at the tests' size, without guidance."""
+    wanted = {
+        "height": SIZE,
+        "width": SIZE,
+        "num_inference_steps": 1,
+        "guidance_scale": 0.0 if "ZImage" in type(pipe).__name__ else 1.0,
+        "true_cfg_scale": 1.0,
+        "use_resolution_binning": False,
+        **more,
+    }
+    known = inspect.signature(type(pipe).__call__).parameters
+    return pipe(**{name: value for name, value in wanted.items() if name in known})
+
+
+@torch.no_grad()
+def stock_prediction(
+    trained: Trained, caption: str, latents: torch.Tensor, timestep: float, monkeypatch
+) -> torch.Tensor:
+    """What the stock call would step along at this timestep."""
+    scheduler, seen = trained.stock.scheduler, []
+
+    def set_timesteps(num_inference_steps=None, device=None, timesteps=None, sigmas=None, mu=None):
+        scheduler.num_inference_steps = 1
+        scheduler.timesteps = torch.tensor([timestep])
+
+    def step(output, t, sample, return_dict=True, **_):
+        seen.append(output)
+        return sample, sample
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scheduler, "set_timesteps", set_timesteps)
+        patch.setattr(scheduler, "step", step)
+        called(
+            trained.stock,
+            prompt=[caption],
+            latents=latents,
+            max_sequence_length=trained.family.tokens,
+            output_type="latent",
+            return_dict=False,
+        )
+    (output,) = seen
+    if output.shape != latents.shape:  # FLUX.2's patches, in one row
+        output = output.transpose(1, 2).reshape(latents.shape)
+    return output
+
+
+def test_the_first_loss_is_the_stock_pipelines(
+    trained: Trained, records: list[SceneRecord], monkeypatch
+) -> None:
+    """Nothing is learnt yet, so the first step's loss is the base's own."""
+    denoiser, scheduler = trained.denoiser, trained.stock.scheduler
+    split = split_records(records, CONFIG.validation_images)
+    latents = denoiser.encode_images(load_images(split.train))
+    products = getattr(scheduler, "alphas_cumprod", None)
+    flows = products is None
+    drawing = CONFIG.model_copy(update={"timesteps": None if flows else "uniform"})
+    shift = denoiser.sigma_shift
+    batch = batch_at(SEED, 1, split.train, latents.shape[1:], drawing, shift)
+    losses = []
+    for place, example in enumerate(batch.examples):
+        clean, noise = latents[example, None], batch.noise[place, None]
+        share = batch.sigma[place].item()
+        if flows:
+            noised, target = (1 - share) * clean + share * noise, noise - clean
+            timestep, weight = 1000 * share, 1.0
+        else:
+            timestep = int(1000 * share)
+            at = torch.tensor([timestep])
+            noised, target = scheduler.add_noise(clean, noise, at), noise
+            snr = compute_snr(scheduler, at)
+            weight = (snr.clamp(max=5) / snr).item()
+            if scheduler.config.prediction_type == "v_prediction":
+                target = scheduler.get_velocity(clean, noise, at)
+                weight = (snr.clamp(max=5) / (snr + 1)).item()
+        output = stock_prediction(trained, batch.captions[place], noised, timestep, monkeypatch)
+        losses.append(weight * (output - target).square().mean().item())
+    rows = [json.loads(row) for row in (trained.folder / "log.jsonl").read_text().splitlines()]
+    assert len({float(sigma) for sigma in batch.sigma}) == 4
+    assert rows[1]["loss"] == pytest.approx(np.mean(losses), rel=1e-4)
+    assert rows[-1]["step"] == 2
+
+
+@torch.no_grad()
+def test_the_stock_pipeline_loads_it_and_draws_another_picture(trained: Trained) -> None:
+    """Then the adapter goes into the weights, and nothing changes."""
+    pipe, denoiser, part = trained.stock, trained.denoiser, trained.denoiser.part
+    prompt = "a red ball left of a green cube"
+
+    def picture() -> np.ndarray:
+        generator = torch.Generator().manual_seed(1)
+        length = {"max_sequence_length": trained.family.tokens}
+        return called(pipe, prompt=[prompt], output_type="np", generator=generator, **length).images
+
+    def predicted(of: Denoiser) -> torch.Tensor:
+        latents = of.encode_images(np.zeros((2, SIZE, SIZE, 3), np.uint8))
+        return of.predict(latents, torch.tensor([0.3, 0.9]), of.encode_prompts([prompt] * 2))
+
+    before = picture()
+    if hasattr(pipe, "load_lora_weights"):
+        pipe.load_lora_weights(trained.folder / "adapter")
+    else:
+        loaded = PeftModel.from_pretrained(getattr(pipe, part), trained.folder / "adapter")
+        setattr(pipe, part, loaded.base_model.model)
+    assert np.abs(picture() - before).max() > 1e-3
+    adapted = predicted(type(denoiser)(pipe, denoiser.config))
+    torch.testing.assert_close(adapted, predicted(denoiser), rtol=0, atol=1e-5)
+    denoiser.merge_adapter()
+    assert not any("lora" in name for name in denoiser.model.state_dict())
+    torch.testing.assert_close(adapted, predicted(denoiser), rtol=0, atol=1e-5)
