@@ -2,7 +2,8 @@
 
 What the command line does is also here, for models and figures of one's own (docs/any-model.ipynb):
 `discover`, `select`, `Ablation`, `ablated`, `ablated_rows`, `sweep`, `load_denoiser` and
-`load_language_model`.
+`load_language_model`; `ablate2tune.bake` holds `bake`, `find_direction` and `write_checkpoint`, and
+`ablate2tune.train` `train` for pictures and `teach` for any lessons.
 
 The package never imports Blender: scenes are rendered by a separate process (`blender_scenes/`).
 """

@@ -254,7 +254,7 @@ def bake(
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, mps, cuda or cuda:N.")] = None,
 ) -> None:
-    """Write ablations into a language model's weights: a stock checkpoint."""
+    """Write ablations into the weights of a language model or a pipeline: a stock checkpoint."""
     from ablate2tune.bake.bake_command import read_job
     from ablate2tune.bake.bake_command import run as write
 

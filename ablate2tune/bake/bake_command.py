@@ -14,17 +14,26 @@ from ablate2tune.ablation.directions import load_directions
 from ablate2tune.ablation.specs import read_ablations
 from ablate2tune.bake.bake_config import BakeConfig
 from ablate2tune.bake.baking import bake
-from ablate2tune.bake.checkpoint import check_out, gguf_command, write_checkpoint
+from ablate2tune.bake.baking_pipelines import bake_pipeline
+from ablate2tune.bake.checkpoint import (
+    check_out,
+    gguf_command,
+    write_checkpoint,
+    write_pipeline,
+)
 from ablate2tune.bake.finding_direction import find_direction, read_prompts, write_direction
 from ablate2tune.components import discover
 from ablate2tune.errors import UserError, did_you_mean
-from ablate2tune.models import load_language_model
+from ablate2tune.models import is_language_model, load_denoiser, load_language_model
 from ablate2tune.models.model_config import ModelConfig
+from ablate2tune.models.model_loading import check_model_path
 from ablate2tune.progress import Terminal
 from ablate2tune.recipe import load_settings
 
 LOSE_THEIR_HEAD = ("gemma",)
 """Model types whose converter for llama.cpp leaves a head of its own out without a word."""
+SIZE = 64
+"""Pixels a side of what a pipeline's denoiser is compared on."""
 
 
 def read_job(model: str, typed: Mapping[str, Any]) -> BakeConfig:
@@ -48,7 +57,7 @@ def _yaml(value: Any) -> str:
 
 
 def run(job: BakeConfig, terminal: Terminal) -> None:
-    """Bake ablations into a copy of a language model.
+    """Bake ablations into a copy of a language model, or of a pipeline's denoiser.
 
     Args:
         job: what is baked into what.
@@ -62,6 +71,9 @@ def run(job: BakeConfig, terminal: Terminal) -> None:
     if out is None:
         raise UserError("there is no folder to write to", where="--out", mend="name a new one")
     check_out(out, job.model)
+    if not is_language_model(job.model, ask=True):
+        _bake_pipeline(job, out, terminal)
+        return
     direction, origin = _direction(project_out) if project_out else (None, None)
     source = load_language_model(ModelConfig(path=job.model, device=job.device))
     ablations = read_ablations(discover(source.model), job.ablate)
@@ -78,6 +90,26 @@ def run(job: BakeConfig, terminal: Terminal) -> None:
             "leaves the head of a Gemma out: a GGUF of it would be wrong"
         )
     terminal.say(f"for llama.cpp: {gguf_command(out)}")
+
+
+def _bake_pipeline(job: BakeConfig, out: Path, terminal: Terminal) -> None:
+    """Bake into the denoiser of a pipeline."""
+    for key, given in (("--project-out", job.project_out), ("--prune", job.prune)):
+        if given:
+            raise UserError(
+                "is for language models", where=key, mend="leave it out, or name a language model"
+            )
+    check_model_path(job.model)
+    size = {"height": SIZE, "width": SIZE}
+    denoiser = load_denoiser(ModelConfig(path=job.model, device=job.device, **size))
+    ablations = read_ablations(discover(denoiser.model), job.ablate)
+    comparison, changed = bake_pipeline(denoiser, ablations)
+    denoiser.pipe.to("cpu", getattr(torch, job.dtype))
+    note = write_pipeline(denoiser, comparison, changed, ablations, out)
+    terminal.say(
+        f"baked into {out}: predictions within {note['max_difference']:.2g} of the model with "
+        f"hooks, where the ablation changes them by up to {note['max_effect']:.3g}"
+    )
 
 
 def find(

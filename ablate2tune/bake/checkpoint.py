@@ -2,11 +2,12 @@
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import torch
 import transformers
 from safetensors import SafetensorError
@@ -14,10 +15,12 @@ from transformers import AutoModelForCausalLM
 
 from ablate2tune import __version__, files
 from ablate2tune.ablation import Ablation
-from ablate2tune.bake.baking import Baked
+from ablate2tune.bake.baking import Baked, Comparison
+from ablate2tune.bake.baking_pipelines import SIGMA
 from ablate2tune.disk.identity import identity
 from ablate2tune.errors import UserError, reason
-from ablate2tune.models import LanguageModel
+from ablate2tune.localize.sampling import run_once
+from ablate2tune.models import Denoiser, LanguageModel, load_denoiser
 
 NOTE = "ablate2tune_bake.json"
 SCHEMA = "ablate2tune/bake/1"
@@ -50,8 +53,6 @@ def write_checkpoint(
 ) -> dict[str, Any]:
     """Write a checkpoint that loads without this package, and compare what was read back.
 
-    Everything is written into a hidden folder beside `out`, which becomes `out` when it is whole.
-
     Args:
         baked: the model.
         source: what it was made from: its tokenizer is copied.
@@ -67,27 +68,92 @@ def write_checkpoint(
     Raises:
         UserError: the folder exists or cannot be written, or what was read back differs.
     """
-    check_out(out, source.config.path)
+    ids = torch.arange(min(24, source.vocabulary))[None]
+
+    @torch.no_grad()
+    def fill(folder: Path) -> bool:
+        model = baked.model.to("cpu", dtype)
+        model.save_pretrained(folder, max_shard_size=shard)
+        source.tokenizer.save_pretrained(folder)
+        wanted = model(input_ids=ids, use_cache=False).logits
+        again: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
+        return torch.equal(wanted, again.eval()(input_ids=ids, use_cache=False).logits)
+
+    note = {
+        **_note(source.config.path, baked.model, ablations, baked.comparison, dtype),
+        "direction": direction,
+        "deleted_layers": baked.deleted,
+        "changed_parameters": baked.changed,
+        "compared_on": "random tokens, in logits, float32, against the model with hooks",
+        "direction_left": baked.comparison.direction_left,
+    }
+    _write_whole(out, source.config.path, fill, note)
+    return note
+
+
+def write_pipeline(
+    denoiser: Denoiser,
+    comparison: Comparison,
+    changed: Sequence[str],
+    ablations: Sequence[Ablation],
+    out: Path,
+) -> dict[str, Any]:
+    """Write a pipeline whose denoiser holds ablations, and compare what was read back.
+
+    Args:
+        denoiser: with the weights as they are to be, in the dtype that is stored.
+        comparison: with the denoiser under hooks.
+        changed: names of its parameters that changed.
+        ablations: what was baked.
+        out: the folder, which must not exist.
+
+    Returns:
+        What `ablate2tune_bake.json` holds.
+
+    Raises:
+        UserError: as for `write_checkpoint`.
+    """
+
+    def fill(folder: Path) -> bool:
+        denoiser.pipe.save_pretrained(folder)
+        again = load_denoiser(denoiser.config.model_copy(update={"path": str(folder)}))
+        return torch.equal(run_once(denoiser, SIGMA, 0), run_once(again, SIGMA, 0))
+
+    dtype = next(denoiser.model.parameters()).dtype
+    note = {
+        **_note(denoiser.config.path, denoiser.pipe, ablations, comparison, dtype),
+        "direction": None,
+        "deleted_layers": [],
+        "changed_parameters": list(changed),
+        "compared_on": "noise, in the denoiser's prediction, against the model with hooks",
+    }
+    _write_whole(out, denoiser.config.path, fill, note)
+    return note
+
+
+def _write_whole(out: Path, path: str, fill: Callable[[Path], bool], note: dict[str, Any]) -> None:
+    """Fill a hidden folder beside `out`, which becomes `out` when it is whole.
+
+    Args:
+        out: must not exist.
+        path: of the source.
+        fill: writes the files, reads them back, and says whether they give the same to the bit.
+        note: `ablate2tune_bake.json`.
+
+    Raises:
+        UserError: the folder exists or cannot be written, or what was read back differs.
+    """
+    check_out(out, path)
     scratch = out.with_name(f".{out.name}.tmp")
     shutil.rmtree(scratch, ignore_errors=True)  # of a killed run
-    ids = torch.arange(min(24, source.vocabulary))[None]
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        with torch.no_grad():
-            model = baked.model.to("cpu", dtype)
-            model.save_pretrained(scratch, max_shard_size=shard)
-            source.tokenizer.save_pretrained(scratch)
-            wanted = model(input_ids=ids, use_cache=False).logits
-            again: Any = AutoModelForCausalLM.from_pretrained(scratch, dtype=dtype)
-            found = again.eval()(input_ids=ids, use_cache=False).logits
-        if not torch.equal(wanted, found):
+        if not fill(scratch):
             raise UserError(
-                "what was read back from the disk gives other logits "
-                f"(by {float((wanted - found).abs().max()):.2g})",
+                "what was read back from the disk gives something else",
                 where=str(out),
                 mend="report it: this architecture does not save what it holds",
             )
-        note = _note(baked, source, ablations, dtype, direction)
         files.write_json(scratch / NOTE, note)
         files.write_text(scratch / "README.md", _card(note))
         os.replace(scratch, out)
@@ -98,35 +164,30 @@ def write_checkpoint(
     finally:
         with suppress(OSError):
             shutil.rmtree(scratch, ignore_errors=True)
-    return note
 
 
 def _note(
-    baked: Baked,
-    source: LanguageModel,
+    path: str,
+    written: Any,
     ablations: Sequence[Ablation],
+    comparison: Comparison,
     dtype: torch.dtype,
-    direction: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    comparison = baked.comparison
+    library = diffusers if isinstance(written, diffusers.DiffusionPipeline) else transformers
     return {
         "schema": SCHEMA,
-        "base": source.config.path,
-        "base_identity": identity(source.config.path),
-        "architecture": type(baked.model).__name__,
+        "base": path,
+        "base_identity": identity(path),
+        "architecture": type(written).__name__,
+        "library": library.__name__,
         "ablations": [{"address": a.address, "mode": a.mode} for a in ablations],
-        "direction": direction,
-        "deleted_layers": baked.deleted,
-        "changed_parameters": baked.changed,
         "dtype": str(dtype).removeprefix("torch."),
-        "compared_on": "random tokens, in logits, float32, against the model with hooks",
         "max_difference": comparison.difference,
         "max_effect": comparison.effect,
-        "direction_left": comparison.direction_left,
         "versions": {
             "ablate2tune": __version__,
             "torch": torch.__version__,
-            "transformers": transformers.__version__,
+            library.__name__: library.__version__,
         },
     }
 
@@ -141,19 +202,19 @@ def _card(note: dict[str, Any]) -> str:
         [
             "---",
             f"base_model: {note['base']}",
-            "library_name: transformers",
+            f"library_name: {note['library']}",
             "tags: [ablation]",
             "---",
             "",
             f"# {Path(note['base']).name}, ablated",
             "",
             f"`{note['base']}` with ablations written into its weights; it loads with stock "
-            "transformers.",
+            f"{note['library']}.",
             "",
             *done,
             "",
-            f"Its logits differ from those of the model with hooks by at most "
-            f"{note['max_difference']:.2g}, where the ablation changes them by "
+            f"What it gives differs from what the model with hooks gives by at most "
+            f"{note['max_difference']:.2g}, where the ablation changes it by "
             f"{note['max_effect']:.3g} ({note['compared_on']}). Made by ablate2tune "
             f"{note['versions']['ablate2tune']}; all of it is in `{NOTE}`.",
             "",

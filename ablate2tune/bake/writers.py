@@ -9,7 +9,7 @@ from torch import nn
 from ablate2tune.components.catalogue import Catalogue, Component
 from ablate2tune.components.discovery import closing_linears
 from ablate2tune.components.heads import out_projections
-from ablate2tune.components.tree import LINEARS, descendants, widths
+from ablate2tune.components.tree import LINEARS, descendants, is_language_model, widths
 from ablate2tune.errors import UserError
 
 FUSED = re.compile(r"(^|\.)(down_proj|output_linear\.weight|w2)$")
@@ -29,9 +29,9 @@ class Writer(NamedTuple):
 
 
 def stream_width(model: nn.Module) -> int:
-    """Channels of the residual stream."""
+    """Channels of a language model's residual stream; 0 of a denoiser, which has several."""
     config: Any = model.config
-    return int(config.get_text_config().hidden_size)
+    return int(config.get_text_config().hidden_size) if is_language_model(model) else 0
 
 
 def sublayer_writers(model: nn.Module, component: Component) -> list[Writer]:
@@ -85,7 +85,7 @@ def _last_linear(module: nn.Module, width: int) -> Sequence[tuple[str, nn.Module
 def _fused(address: str, module: nn.Module, width: int) -> Iterator[Writer]:
     biases = {n: p for n, p in module.named_parameters() if FUSED_BIAS.search(n)}
     for name, parameter in module.named_parameters():
-        if parameter.ndim != 3 or not FUSED.search(name):
+        if parameter.ndim != 3 or not width or not FUSED.search(name):
             continue
         along = [axis for axis in (1, 2) if parameter.shape[axis] == width]
         if len(along) != 1:

@@ -10,10 +10,9 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
-from ablate2tune.ablation import Verification, verify
 from ablate2tune.components import Component
-from ablate2tune.errors import UserError
 from ablate2tune.localize.margins.caption_losses import (
     TEXTS,
     Batch,
@@ -32,14 +31,15 @@ from ablate2tune.localize.measuring.engine import Engine
 from ablate2tune.localize.measuring.results import Values
 from ablate2tune.localize.measuring.screening import can_screen, first_order_losses
 from ablate2tune.localize.measuring.sweep_identity import sweep_identity
+from ablate2tune.localize.probes.engine_probe import EngineProbe
 from ablate2tune.localize.probes.figure import Figure
 from ablate2tune.localize.probes.margin_config import MarginConfig
-from ablate2tune.localize.probes.probe import PROBES, Needs, Probe, Setting
+from ablate2tune.localize.probes.probe import PROBES, Needs, Setting
 from ablate2tune.progress import Progress
 from ablate2tune.seeding import numpy_generator, seed_for
 
 
-class MarginProbe(Probe[MarginConfig]):
+class MarginProbe(EngineProbe[MarginConfig]):
     """Loss under the foil minus loss under the caption, per picture and noise level."""
 
     name = "margin"
@@ -55,7 +55,6 @@ class MarginProbe(Probe[MarginConfig]):
             collapse="the loss at least doubles",
         ),
     )
-    unit = "block evaluations"
     title = "what is lost without a component"
     takes = frozenset(
         (
@@ -63,8 +62,6 @@ class MarginProbe(Probe[MarginConfig]):
             *("images", "information", "noise_floor", "minutes"),
         )
     )
-    shares = True
-    samples = False
     races = True
     values = False
 
@@ -106,11 +103,6 @@ class MarginProbe(Probe[MarginConfig]):
     def groups(self) -> list[str]:
         """The contrast group of each example."""
         return self.examples.groups
-
-    @property
-    def spent(self) -> int:
-        """Block evaluations so far."""
-        return self.engine.evaluations
 
     @property
     def batch(self) -> int:
@@ -252,37 +244,20 @@ class MarginProbe(Probe[MarginConfig]):
                 yield start, batch
             tell(min(start + self.batch, len(wanted)))
 
-    def _small_batches(self) -> Iterator[Batch]:
-        """A few rows at each noise level and draw."""
+    @property
+    def reuses(self) -> bool:
+        """As the recipe says."""
+        return self.setting.config.prefix_reuse
+
+    def few_rows(self) -> Batch:
+        """A few rows at the first noise level and draw."""
         chunk, device = range(len(self.examples))[:2], self.denoiser.device
-        for batch in batches(self.examples, self.levels, chunk, device, others=True):
-            yield batch[: len(chunk)]
+        first = next(iter(batches(self.examples, self.levels, chunk, device, others=True)))
+        return first[: len(chunk)]
 
-    def verify(self) -> Verification:
-        """Check the ablations on a few measured rows at the first noise level."""
-        batch = next(self._small_batches())
-        self.engine.try_prefixes(batch)
-        with self.engine.blocks.running():
-            return verify(self.denoiser.model, lambda: batch_loss(self.denoiser, batch))
-
-    def impossible(self, conditions: Sequence[Condition]) -> dict[str, str]:
-        """Of conditions with one address each, those that cannot be measured, with the reason."""
-        batch, found = next(self._small_batches()), {}
-        for condition in conditions:
-            try:
-                self.engine.losses(batch, [condition])
-            except UserError as error:
-                found[condition.addresses[0]] = str(error)
-        return found
-
-    def cost_facts(self) -> dict[str, Any]:
-        """Halvings and whether prefixes were reused."""
-        obstacle = self.engine.prefix_obstacle
-        return {
-            "halvings": self.engine.halvings,
-            "prefix_reuse": self.setting.config.prefix_reuse and obstacle is None,
-            "prefix_reuse_obstacle": obstacle,
-        }
+    def predicted(self, few: Batch) -> Tensor:
+        """Their losses."""
+        return batch_loss(self.denoiser, few)
 
 
 PROBES.add(MarginProbe.name, MarginProbe)

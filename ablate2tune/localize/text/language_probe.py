@@ -1,17 +1,16 @@
-"""The base of probes on language models: rows of tokens, the engine, calibration, verification."""
+"""The base of probes on language models: rows of tokens, the engine, calibration."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any, TypeVar
 
-import torch
+from torch import Tensor
 
-from ablate2tune.ablation import Verification, verify
 from ablate2tune.errors import UserError
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.measuring.engine import Engine
-from ablate2tune.localize.probes.probe import Probe, Setting
+from ablate2tune.localize.probes.engine_probe import EngineProbe
+from ablate2tune.localize.probes.probe import Setting
 from ablate2tune.localize.text.text_calibration import TextCalibration
 from ablate2tune.localize.text.token_batch import TokenBatch
 from ablate2tune.localize.text.token_means import TokenMeans
@@ -24,17 +23,11 @@ VERIFIED_TOKENS = 32
 """Tokens of the rows on which the ablations are verified."""
 
 
-class LanguageProbe(Probe[C]):
-    """One way to measure what a language model loses without a component.
+class LanguageProbe(EngineProbe[C]):
+    """One way to measure what a language model loses without a component."""
 
-    Conditions of one batch share the blocks before the first that they ablate, as for pictures.
-    """
-
-    unit = "block evaluations"
     takes = frozenset(("heads", "projections", "joint", "features"))
     language = True
-    shares = True
-    samples = False
 
     def __init__(self, setting: Setting[C]):
         """Nothing is computed yet."""
@@ -61,11 +54,6 @@ class LanguageProbe(Probe[C]):
     @abstractmethod
     def rows_per_example(self) -> float:
         """Rows that one example is measured with, on average."""
-
-    @property
-    def spent(self) -> int:
-        """Block evaluations so far: one per block and row that really ran."""
-        return self.engine.evaluations
 
     def cost(self, condition: Condition, examples: int) -> int:
         """Block evaluations of a condition on that many examples."""
@@ -94,35 +82,10 @@ class LanguageProbe(Probe[C]):
     def example_rows(self) -> TokenBatch:
         """A few measured rows."""
 
-    @cached_property
-    def _few(self) -> TokenBatch:
-        rows = self.example_rows()[:2]
-        cut = slice(None, VERIFIED_TOKENS)
-        return TokenBatch(rows.ids[:, cut], rows.real[:, cut], rows.scored[:, cut])
+    def few_rows(self) -> TokenBatch:
+        """Two of them."""
+        return self.example_rows()[:2]
 
-    @torch.no_grad()
-    def verify(self) -> Verification:
-        """Check the ablations on a few rows, cut short."""
-        ids = self._few.ids
-        self.engine.try_prefixes(self.example_rows()[:2])
-        with self.engine.blocks.running():
-            return verify(self.lm.model, lambda: self.lm.logits(ids))
-
-    def impossible(self, conditions: Sequence[Condition]) -> dict[str, str]:
-        """Of conditions with one address each, those that cannot be measured, with the reason."""
-        rows, found = self.example_rows()[:2], {}
-        for condition in conditions:
-            try:
-                self.engine.losses(rows, [condition])
-            except UserError as error:
-                found[condition.addresses[0]] = str(error)
-        return found
-
-    def cost_facts(self) -> dict[str, Any]:
-        """Halvings and whether prefixes were reused."""
-        obstacle = self.engine.prefix_obstacle
-        return {
-            "halvings": self.engine.halvings,
-            "prefix_reuse": obstacle is None,
-            "prefix_reuse_obstacle": obstacle,
-        }
+    def predicted(self, few: TokenBatch) -> Tensor:
+        """The logits of their first tokens."""
+        return self.lm.logits(few.ids[:, :VERIFIED_TOKENS])

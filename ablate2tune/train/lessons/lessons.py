@@ -22,8 +22,10 @@ class Lessons(ABC):
     Everything is a function of (seed, step), for the whole batch: processes take parts of it.
     """
 
-    studied: Studied
-    """What is taught."""
+    @property
+    @abstractmethod
+    def studied(self) -> Studied:
+        """What is taught."""
 
     @abstractmethod
     def open(self, config: TrainConfig, seed: int, accelerator: Accelerator, folder: Path) -> None:

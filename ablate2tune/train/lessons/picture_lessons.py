@@ -38,13 +38,18 @@ class PictureLessons(Lessons):
             records: the data set.
             sample_steps: sampling steps of the grids, whose prompts are captions of validation.
         """
-        self.studied: Denoiser = denoiser
+        self._denoiser = denoiser
         self._records, self._sample_steps = records, sample_steps
+
+    @property
+    def studied(self) -> Denoiser:
+        """What is taught."""
+        return self._denoiser
 
     def open(self, config: TrainConfig, seed: int, accelerator: Accelerator, folder: Path) -> None:
         """Encode pictures and captions once, by example."""
         self._config, self._seed, self._accelerator = config, seed, accelerator
-        self._folder, denoiser, main = folder, self.studied, accelerator.is_main_process
+        self._folder, denoiser, main = folder, self._denoiser, accelerator.is_main_process
         split = step_plan.split_records(self._records, config.validation_images)
         if config.mirror:
             mirrored = [record.mirror() for record in split.train]
@@ -99,7 +104,7 @@ class PictureLessons(Lessons):
         batch = self._batch_at(step)
         rows = self._cache.latents(batch.examples), batch.noise, batch.sigma
         captions = self._cache.captions(batch.captions)
-        self.studied.denoising_loss(*rows, captions, self._config.guidance)
+        self._denoiser.denoising_loss(*rows, captions, self._config.guidance)
 
     def backward(self, step: int, optimizer: torch.optim.Optimizer) -> Tensor:
         """The loss of `objective.step_loss`."""
@@ -123,14 +128,14 @@ class PictureLessons(Lessons):
         """Memory, and what validation and sampling add to training."""
         memory = self._memory()
         yield str(memory)
-        yield memory.warning(device_memory(self.studied.device))
+        yield memory.warning(device_memory(self._denoiser.device))
         each = LEVELS + (margins.ROWS if self._config.contrast else 0)
         rows = each * len(self._split.validation)
         yield side_costs(self._config, rows, len(self._prompts), self._sample_steps)
 
     def _memory(self) -> MemoryEstimate:
         """What a step will hold, by a look at one picture."""
-        latents, denoiser, config = self._cache.latents([0]), self.studied, self._config
+        latents, denoiser, config = self._cache.latents([0]), self._denoiser, self._config
         captions = self._cache.captions([self._caption])
         row = latents, torch.zeros_like(latents), torch.tensor([0.5]), captions
         held = [part for part in denoiser.pipe.components.values() if isinstance(part, nn.Module)]
@@ -147,6 +152,6 @@ class PictureLessons(Lessons):
         if not self._prompts:
             return
         seeds = [seed_for(self._seed, "train sample", i) for i in range(len(self._prompts))]
-        pictures = self.studied.sample(self._prompts, seeds, self._sample_steps)
+        pictures = self._denoiser.sample(self._prompts, seeds, self._sample_steps)
         grid = sample_grid(pictures, self._prompts)
         files.write_bytes(self._folder / "samples" / f"step-{step:06d}.png", grid)

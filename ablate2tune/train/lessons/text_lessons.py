@@ -38,14 +38,19 @@ class TextLessons(Lessons):
             model: what is taught.
             text: a file or folder, see `read_text`.
         """
-        self.studied: LanguageModel = model
+        self._model = model
         self._text = text
+
+    @property
+    def studied(self) -> LanguageModel:
+        """What is taught."""
+        return self._model
 
     def open(self, config: TrainConfig, seed: int, accelerator: Accelerator, folder: Path) -> None:
         """Put the texts into tokens."""
         self._config, self._seed, self._accelerator = config, seed, accelerator
         self._folder, self._rows = folder, config.batch_size
-        examples = read_text(self.studied, self._text, config.length)
+        examples = read_text(self._model, self._text, config.length)
         self._split = split_text(examples, config.validation_images)
         self._data = files.content_hash([[e.ids, e.start, e.group] for e in examples])
 
@@ -62,7 +67,7 @@ class TextLessons(Lessons):
     def _loss(self, examples: Sequence[TextExample]) -> Tensor:
         """Summed over the scored tokens of some examples."""
         batch = TokenBatch.of([e.ids for e in examples], [e.start for e in examples], summed=True)
-        return batch.losses(self.studied).sum()
+        return batch.losses(self._model).sum()
 
     def _mine(self, count: int) -> slice:
         index, processes = self._accelerator.process_index, self._accelerator.num_processes
@@ -80,7 +85,7 @@ class TextLessons(Lessons):
         def run(rows: int) -> Tensor:
             self._rows = rows
             optimizer.zero_grad(set_to_none=True)  # what a part that did not fit has left
-            total = torch.zeros((), device=self.studied.device)
+            total = torch.zeros((), device=self._model.device)
             for start in range(0, len(mine), rows):
                 loss = self._loss(mine[start : start + rows]) / tokens
                 loss.backward()
@@ -92,7 +97,7 @@ class TextLessons(Lessons):
     @torch.no_grad()
     def validate(self) -> dict[str, Any]:
         """Nats per scored token of the held-out examples."""
-        held, device = self._split.validation, self.studied.device
+        held, device = self._split.validation, self._model.device
         mine = held[self._mine(len(held))]
         total, rows = torch.zeros((), device=device), max(VALIDATION_ROWS, self._rows)
         for start in range(0, len(mine), rows):
@@ -103,7 +108,7 @@ class TextLessons(Lessons):
 
     def costs(self) -> Iterator[str | None]:
         """Memory, and what is taught."""
-        model, train = self.studied.model, self._split.train
+        model, train = self._model.model, self._split.train
         longest = max(train, key=lambda e: len(e.ids))
         memory = estimate_memory(
             lambda: self._loss([longest]),
@@ -112,7 +117,7 @@ class TextLessons(Lessons):
             math.ceil(self._config.batch_size / self._accelerator.num_processes),
         )._replace(smaller="train.length")
         yield str(memory)
-        yield memory.warning(device_memory(self.studied.device))
+        yield memory.warning(device_memory(self._model.device))
         taught, held = (sum(e.scored for e in part) for part in self._split)
         yield (
             f"text: {len(train):,} examples of {taught:,} tokens that count, "
@@ -124,10 +129,10 @@ class TextLessons(Lessons):
         told = []
         for example in self._split.validation[: self._config.sample_prompts]:
             end = example.start if example.start > 1 else CONTINUED
-            first = len(self.studied.beginning)
+            first = len(self._model.beginning)
             end = min(max(end, first + 1), len(example.ids) - 1)
-            prompt = self.studied.tokenizer.decode(example.ids[first:end])
-            (text,) = self.studied.generate([prompt], CONTINUED)
+            prompt = self._model.tokenizer.decode(example.ids[first:end])
+            (text,) = self._model.generate([prompt], CONTINUED)
             told.append(f"> {prompt}\n{text}\n")
         name = f"step-{step:06d}.txt"
         files.write_bytes(self._folder / "samples" / name, "\n".join(told).encode())

