@@ -100,8 +100,8 @@ def _bake_pipeline(job: BakeConfig, out: Path, terminal: Terminal) -> None:
                 "is for language models", where=key, mend="leave it out, or name a language model"
             )
     check_model_path(job.model)
-    size = {"height": SIZE, "width": SIZE}
-    denoiser = load_denoiser(ModelConfig(path=job.model, device=job.device, **size))
+    config = ModelConfig(path=job.model, device=job.device, height=SIZE, width=SIZE)
+    denoiser = load_denoiser(config)
     ablations = read_ablations(discover(denoiser.model), job.ablate)
     comparison, changed = bake_pipeline(denoiser, ablations)
     denoiser.pipe.to("cpu", getattr(torch, job.dtype))

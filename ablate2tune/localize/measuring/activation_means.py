@@ -4,7 +4,7 @@ Means are kept on disk under a hash of all that they depend on, one file per sit
 run on the same model and scenes reads them instead of running the model.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,6 +45,19 @@ def check_mode(studied: Studied, mode: str) -> None:
             where=f"localize.mode = {mode}",
             mend="set localize.mode=zero",
         )
+
+
+def provide_directions(
+    engine: Engine,
+    conditions: Sequence[Condition],
+    file: Path | None,
+    learn: Callable[[Engine, Sequence[str]], dict[str, Tensor]],
+) -> None:
+    """Put the directions that conditions need into the engine: a file's, or learnt ones."""
+    directed = [a for c in conditions if c.needs("directions") for a in c.addresses]
+    missing = [a for a in dict.fromkeys(directed) if a not in engine.directions]
+    if missing:
+        engine.directions |= load_directions(file) if file else learn(engine, missing)
 
 
 class Calibration:
@@ -100,12 +113,7 @@ class Calibration:
         averaged = [c for c in conditions if c.needs("means", "spreads")]
         spreads = any(c.needs("spreads") for c in averaged)
         self.provide(engine, [a for c in averaged for a in c.addresses], write, spreads)
-        directed = [a for c in conditions if c.needs("directions") for a in c.addresses]
-        missing = [a for a in dict.fromkeys(directed) if a not in engine.directions]
-        if missing and self._directions:
-            engine.directions |= load_directions(self._directions)
-        elif missing:
-            engine.directions |= self._learn(engine, missing)
+        provide_directions(engine, conditions, self._directions, self._learn)
 
     def _learn(self, engine: Engine, addresses: Sequence[str]) -> dict[str, Tensor]:
         """Mean activations under the captions minus those under the target foils."""

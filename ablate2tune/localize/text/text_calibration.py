@@ -6,9 +6,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ablate2tune.ablation import collect_means, learn_directions, load_directions, site_keys
+from ablate2tune.ablation import collect_means, learn_directions, site_keys
 from ablate2tune.ablation.means import Means
 from ablate2tune.errors import UserError
+from ablate2tune.localize.measuring.activation_means import provide_directions
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.measuring.engine import Engine
 from ablate2tune.localize.text.token_batch import TokenBatch
@@ -59,12 +60,7 @@ class TextCalibration:
             means = TokenMeans()
             collect_means(model, missing, lambda held: self._run(engine, held), means=means)
             engine.means.update(means)
-        directed = [a for c in conditions if c.needs("directions") for a in c.addresses]
-        unlearnt = [a for a in dict.fromkeys(directed) if a not in engine.directions]
-        if unlearnt and self._directions:
-            engine.directions |= load_directions(self._directions)
-        elif unlearnt:
-            engine.directions |= self._learn(engine, unlearnt)
+        provide_directions(engine, conditions, self._directions, self._learn)
 
     def _run(self, engine: Engine, means: Means | None, batches: Sequence[TokenBatch] = ()) -> None:
         with torch.no_grad(), engine.blocks.running():

@@ -8,6 +8,9 @@ from ablate2tune.localize.ranking.figures import new_figure, write_figure
 from ablate2tune.study.experiment import Experiment
 from ablate2tune.study.running import DONE
 
+ASIDE = 1.015
+"""Times its size at which a setting is drawn for each before it of that size, so as to be seen."""
+
 
 def write_curves(study: Mapping[str, Any], experiment: Experiment, path: Path) -> None:
     """Write a PNG: a curve through each arm's budgets, every cell a dot, the untouched a line.
@@ -29,13 +32,15 @@ def write_curves(study: Mapping[str, Any], experiment: Experiment, path: Path) -
     drawn = [entry for entry in drawn if not entry["on_grid"]]
     curves: dict[str, list[Mapping[str, Any]]] = {}
     for entry in drawn:
-        curves.setdefault(entry["setting"] if entry["axis"] else str(entry["arm"]), []).append(
-            entry
-        )
+        name = entry["setting"] if entry["axis"] or entry["arm"] is None else entry["arm"]
+        curves.setdefault(name, []).append(entry)
+    beside: list[Mapping[str, Any]] = []
     for number, (name, entries) in enumerate(curves.items()):
         colour = f"C{number % 10}"
         entries = sorted(entries, key=lambda entry: entry[size]["value"])
-        x = [entry[size]["value"] for entry in entries]
+        aside = ASIDE ** sum(other[size] == entries[0][size] for other in beside)
+        beside += entries
+        x = [entry[size]["value"] * aside for entry in entries]
         y = [entry[experiment.figure]["value"] for entry in entries]
         marker = "o" if number < 10 else "s"
         axes.plot(x, y, color=colour, marker=marker, linewidth=1.2, markersize=5, label=name)
@@ -46,7 +51,7 @@ def write_curves(study: Mapping[str, Any], experiment: Experiment, path: Path) -
                 axes.plot([place, place], ends, color=colour, linewidth=1.2, alpha=0.8)
         settings = {entry["setting"] for entry in entries}
         cells = [c for c in study["cells"] if c["setting"] in settings and c["status"] == DONE]
-        dots = [cell[size] for cell in cells], [cell[experiment.figure] for cell in cells]
+        dots = [cell[size] * aside for cell in cells], [cell[experiment.figure] for cell in cells]
         axes.scatter(*dots, color=colour, s=8, alpha=0.35, linewidths=0)
     if study["untouched"]:
         value = study["untouched"][experiment.figure]

@@ -7,7 +7,7 @@ from ablate2tune.statistics.blocks import block_mean
 from ablate2tune.statistics.power_law import fit_power_law
 from ablate2tune.statistics.resampling import corrected
 from ablate2tune.study.experiment import Experiment
-from ablate2tune.study.reporting.summary import HELPS, HURTS, NEUTRAL, Row, by_seed
+from ablate2tune.study.reporting.summary import HELPS, HURTS, Row, by_seed
 from ablate2tune.study.study_config import StudyConfig
 
 Entries = Sequence[dict[str, Any]]
@@ -46,7 +46,7 @@ def add_best_of_grid(
         first = next((entry for entry in family if config.grid not in entry["axis"]), None)
         if first is None or len(figured) < 2:
             continue
-        values = [entry["axis"].get(config.grid, own) for entry in figured]
+        values = [entry["axis"].get(config.grid, own) for entry in family]
         best = pick(figured, key=lambda entry: entry[experiment.figure]["value"])
         value = best["axis"].get(config.grid, own)
         first["tuned"] = {
@@ -119,22 +119,20 @@ def size_law(
 
 
 def surprises(entries: Entries, experiment: Experiment) -> list[str]:
-    """Settings that are larger and no better, or smaller and no worse, than their reference."""
+    """Settings that are larger than their reference and hurt, or smaller and help."""
     if experiment.size is None:
         return []
     by_name = {entry["setting"]: entry for entry in entries}
     lines = []
     for entry in entries:
         base = by_name.get(entry.get("against", ""))
-        if base is None or entry["label"] not in (HELPS, NEUTRAL, HURTS):
+        if base is None:
             continue
         ratio = entry[experiment.size]["value"] / base[experiment.size]["value"]
-        does = {HELPS: "helps", NEUTRAL: "cannot be told from it", HURTS: "hurts"}[entry["label"]]
-        if (ratio >= LARGER and entry["label"] != HELPS) or (
-            ratio <= 1 / LARGER and entry["label"] != HURTS
-        ):
-            lines.append(f"{entry['setting']}: {ratio:.2g} times the size of the {base['setting']}"
-                         f", and {does}")  # fmt: skip
+        against = HURTS if ratio >= LARGER else HELPS if ratio <= 1 / LARGER else None
+        if entry["label"] == against:
+            size = f"{ratio:.2g} times the size of the {base['setting']}"
+            lines.append(f"{entry['setting']}: {size}, and {against}")
     return lines
 
 

@@ -90,6 +90,6 @@ def test_the_law_is_over_sizes_alone_and_what_goes_against_it_is_told():
     assert found["exponent"]["value"] == pytest.approx(0.2)
     for row in law:
         if row["axis"] == {LAYERS: 8}:
-            row["validation_loss"] = 2.0 + 0.1 * row["seed"]  # worse than the baseline's 1.99
+            row["validation_loss"] = 2.1  # worse than the baseline's 1.99 in every seed
     lines = surprises(summarise([*law, *others], GPT, CONFIG), GPT)
-    assert lines == ["gpt.layers=8: 4 times the size of the baseline, and cannot be told from it"]
+    assert lines == ["gpt.layers=8: 4 times the size of the baseline, and hurts"]
