@@ -16,7 +16,7 @@ from typing import Any
 
 from diffusers.loaders.peft import PeftAdapterMixin
 from diffusers.utils.peft_utils import recurse_remove_peft_layers
-from peft import LoraConfig, get_peft_model_state_dict, set_peft_model_state_dict
+from peft import LoraConfig, PeftConfig, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.mapping import inject_adapter_in_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from pydantic import ValidationError
@@ -65,7 +65,7 @@ def adapter_file(pipe: Any, folder: Path) -> Path:
     return folder / (WEIGHTS if has_loader(pipe) else PEFT_WEIGHTS)
 
 
-def attach(model: nn.Module, config: LoraConfig) -> None:
+def attach(model: nn.Module, config: PeftConfig) -> None:
     """Give a model an adapter, through diffusers where its class can, else through PEFT."""
     if isinstance(model, PeftAdapterMixin):
         model.add_adapter(config, NAME)
@@ -100,6 +100,8 @@ def save(
     held = get_peft_model_state_dict(model, adapter_name=NAME) if weights is None else weights
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in held.items()}
     facts = {"r": note.rank, "lora_alpha": note.rank, "target_modules": note.targets}
+    if any(name.endswith(".lora_magnitude_vector") for name in weights):
+        facts["use_dora"] = True
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as temporary:

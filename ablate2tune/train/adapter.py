@@ -7,7 +7,7 @@ goes in as one anchored pattern of full names, and the injected set is compared 
 import math
 import re
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from peft import LoraConfig
@@ -32,14 +32,20 @@ class ParameterCount(NamedTuple):
         )
 
 
+ADAPTED = (nn.Linear, nn.Conv2d)
+"""Layers that an adapter may be put on."""
+
+
 def check_targets(model: nn.Module, targets: Iterable[str]) -> list[str]:
-    """The requested modules without repeats, each checked to be a linear layer of the model.
+    """The requested modules without repeats, each checked to be a layer that can be adapted.
+
+    These are Linears, and convolutions of one group.
 
     Raises:
-        UserError: there are none, or a name matches nothing or something that is no linear layer.
+        UserError: there are none, or a name matches nothing or something that cannot be adapted.
     """
     modules = dict(model.named_modules())
-    adaptable = [name for name, module in modules.items() if isinstance(module, nn.Linear)]
+    adaptable = [name for name, module in modules.items() if isinstance(module, ADAPTED)]
     names = list(dict.fromkeys(targets))
     if not names:
         raise UserError("no module to adapt", where="train targets", mend="name at least one")
@@ -51,7 +57,13 @@ def check_targets(model: nn.Module, targets: Iterable[str]) -> list[str]:
                 where="train targets",
                 mend=did_you_mean(name, adaptable),
             )
-        if not isinstance(module, nn.Linear):
+        if isinstance(module, nn.Conv2d) and module.groups > 1:
+            raise UserError(
+                f"{name!r} is a convolution of {module.groups} groups, which have no LoRA",
+                where="train targets",
+                mend="leave it out",
+            )
+        if not isinstance(module, ADAPTED):
             inside = [child for child in adaptable if child.startswith(f"{name}.")][:3]
             raise UserError(
                 f"{name!r} is a {type(module).__name__}, not a linear layer",
@@ -62,9 +74,14 @@ def check_targets(model: nn.Module, targets: Iterable[str]) -> list[str]:
 
 
 def room(model: nn.Module, name: str) -> int:
-    """The largest rank that a linear layer has room for: the smaller of its sides."""
-    layer = cast(nn.Linear, model.get_submodule(name))
-    return min(layer.in_features, layer.out_features)
+    """The largest rank that a layer has room for: the smaller of its sides."""
+    return min(sides(model, name))
+
+
+def sides(model: nn.Module, name: str) -> tuple[int, int]:
+    """A layer's inputs, of a convolution those of a place, and its outputs."""
+    weight = model.get_parameter(f"{name}.weight")
+    return weight[0].numel(), len(weight)
 
 
 def check_rank(model: nn.Module, names: Iterable[str], rank: int) -> None:
@@ -74,12 +91,11 @@ def check_rank(model: nn.Module, names: Iterable[str], rank: int) -> None:
         UserError: it exceeds the smaller side of a layer.
     """
     for name in names:
-        layer = cast(nn.Linear, model.get_submodule(name))
-        most = room(model, name)
+        most, (inputs, outputs) = room(model, name), sides(model, name)
         if rank > most:
             raise UserError(
-                f"rank {rank} is more than {name} can use, which has {layer.in_features} inputs "
-                f"and {layer.out_features} outputs",
+                f"rank {rank} is more than {name} can use, which has {inputs} inputs "
+                f"and {outputs} outputs",
                 where="train.rank",
                 mend=f"set it to {most} or less",
             )
@@ -91,10 +107,12 @@ def inject(
     rank: int,
     seed: int,
     ranks: Mapping[str, int] | None = None,
+    scale: float = 1.0,
+    **more: Any,
 ) -> list[str]:
     """Freeze the model and attach a float32 LoRA with alpha = rank to exactly these modules.
 
-    `ranks` gives modules ranks of their own.
+    `ranks` gives modules ranks of their own; `scale` is alpha / rank; `more` goes to `LoraConfig`.
 
     A is drawn as PEFT draws it, Kaiming-uniform with a = sqrt(5), but from (seed, module name)
     alone; B is zero, so the model's output is unchanged until the first step.
@@ -108,14 +126,17 @@ def inject(
     model.requires_grad_(False)
     pattern = "|".join(re.escape(name) for name in names)
     own = {re.escape(name): of_its_own for name, of_its_own in (ranks or {}).items()}
+    alphas = own if scale == 1.0 else {name: scale * value for name, value in own.items()}
+    alpha: Any = rank if scale == 1.0 else scale * rank
     attach(
         model,
         LoraConfig(
             r=rank,
-            lora_alpha=rank,
+            lora_alpha=alpha,
             target_modules=f"(?:{pattern})",
             rank_pattern=own,
-            alpha_pattern=own,
+            alpha_pattern=alphas,
+            **more,
         ),
     )
     layers = [name for name, m in model.named_modules() if isinstance(m, LoraLayer)]
@@ -125,7 +146,7 @@ def inject(
     for name in layers:
         down = model.get_parameter(f"{name}.lora_A.{NAME}.weight")
         up = model.get_parameter(f"{name}.lora_B.{NAME}.weight")
-        bound = 1 / math.sqrt(down.shape[1])
+        bound = 1 / math.sqrt(down[0].numel())
         drawn = torch.rand(down.shape, generator=torch_generator(seed, f"adapter {name}"))
         down.data = (drawn * 2 * bound - bound).to(down.device)
         up.data = torch.zeros_like(up, dtype=torch.float32)

@@ -19,7 +19,8 @@ from ablate2tune.disk.identity import identity
 from ablate2tune.disk.state_file import save_state
 from ablate2tune.errors import UserError
 from ablate2tune.models import Conditioning, Denoiser
-from ablate2tune.scenes.dataset.records import SceneRecord, load_images
+from ablate2tune.scenes.dataset.records import SceneRecord
+from ablate2tune.train.lessons.user_pictures import load_pictures
 
 SHARD = 64
 """Pictures or captions that are encoded together and share a file."""
@@ -97,7 +98,8 @@ def encode_examples(
             path.unlink()
         files.write_json(index, {"key": key, "captions": distinct})
     for path, rows in _missing(folder, "latents", len(records)):
-        images = load_images(list(records[rows]))
+        size = denoiser.config.height, denoiser.config.width
+        images = load_pictures(records[rows], *size)
         save_state(path, {"latents": denoiser.encode_images(images)}, {})
     for path, rows in _missing(folder, "captions", len(distinct)):
         # Some families pad every prompt to the longest one, of all and not of a shard alone.

@@ -26,10 +26,11 @@ from ablate2tune.stage import Job, Stage
 from ablate2tune.train.lessons.lessons import Lessons
 from ablate2tune.train.lessons.picture_lessons import PictureLessons
 from ablate2tune.train.lessons.text_lessons import TextLessons
+from ablate2tune.train.lessons.user_pictures import read_user_pictures
 from ablate2tune.train.methods.adapter_method import METHODS
+from ablate2tune.train.placements.parameter_budget import choose
 from ablate2tune.train.targets import (
     check_choice,
-    choose_targets,
     falls_back,
     reasons,
     told,
@@ -45,11 +46,19 @@ def check(recipe: Recipe) -> None:
     """Refuse a model that is not there or cannot be trained, modules that it cannot have, and an
     unknown way to adapt.
     """
-    _ = METHODS[recipe.train.method]
+    method = METHODS[recipe.train.method]
+    if recipe.train.ranks == "impact" and not method.takes_ranks:
+        raise UserError(
+            f"{recipe.train.method} gives ranks of its own",
+            where="train.ranks = impact",
+            mend="set train.method=lora",
+        )
     if teaches_text(recipe):
         check_text(recipe)
     else:
         check_trainable(recipe.model, "train")
+        if recipe.train.data is not None and not recipe.train.data.is_dir():
+            raise UserError("no such folder", where=f"train.data = {recipe.train.data}")
     shell = _shell(recipe)
     if shell is not None:
         check_choice(shell, recipe.train, recipe.seed)
@@ -103,7 +112,7 @@ def inputs(recipe: Recipe) -> dict[str, Any]:
         "model": recipe.model.decisive(),
         "train": recipe.train.decisive(),
     }
-    if not teaches_text(recipe):
+    if not teaches_text(recipe) and sees_scenes(recipe):
         held["data"] = data_identity(recipe.data_folder)
         held |= kept_rates(read_rates(recipe.data_folder))
     if ranking := _ranking(recipe):
@@ -118,7 +127,8 @@ def work(job: Job) -> None:
     recipe = job.recipe
     ranking = _ranking(recipe) or {"components": []}
     lessons = lessons_of(recipe)
-    targets = choose_targets(ranking, recipe.train, discover(lessons.studied.model), recipe.seed)
+    cost = METHODS[recipe.train.method].cost
+    targets, ranks = choose(ranking, recipe.train, lessons.studied.model, recipe.seed, cost)
     if falls_back(ranking, recipe.train):
         job.terminal.say(
             f"train: there is no skill to rank by; all {len(targets)} modules are trained"
@@ -134,6 +144,7 @@ def work(job: Job) -> None:
             recipe.train,
             recipe.seed,
             job.folder,
+            ranks=ranks,
             ranking_rows=rows,
             on_progress=progress,
             on_message=job.terminal.say,
@@ -144,8 +155,14 @@ def lessons_of(recipe: Recipe) -> Lessons:
     """The recipe's model with what it is taught."""
     if recipe.train.text is not None:
         return TextLessons(load_language_model(recipe.model), recipe.train.text)
-    records = read_dataset(recipe.data_folder)
-    return PictureLessons(load_denoiser(recipe.model), records, recipe.compare.steps)
+    users = read_user_pictures(recipe.train.data) if recipe.train.data else []
+    records = read_dataset(recipe.data_folder) if sees_scenes(recipe) else []
+    return PictureLessons(load_denoiser(recipe.model), records, recipe.compare.steps, users)
+
+
+def sees_scenes(recipe: Recipe) -> bool:
+    """Whether the recipe's scenes are taught."""
+    return recipe.train.data is None or recipe.train.data_share < 1
 
 
 def present(job: Job) -> bool:

@@ -6,6 +6,7 @@ A step draws its whole global batch; processes take slices of it, so their numbe
 import math
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from random import Random
 from typing import NamedTuple
 
@@ -110,12 +111,13 @@ def captions_of(record: SceneRecord, config: TrainConfig, rates: CaptionRates = 
     `rates` says how often which wording is drawn (`scenes.captions` of the data set).
     """
     plain = [record.pair_text] if config.plain_captions or config.contrast else []
-    others = [] if rates == USUAL else possible(record.row, rates)
+    scene = bool(record.relation)  # the user's own pictures have none
+    others = possible(record.row, rates) if scene and rates != USUAL else []
     dropped = [""] if config.caption_dropout else []
     foils = []
     if config.contrast:
-        foils = [record.foil]
-        foils += [] if rates == USUAL else possible(record.row, _reversed(rates))
+        foils = [record.foil] if record.foil else []
+        foils += possible(record.row, _reversed(rates)) if scene and rates != USUAL else []
     return list(dict.fromkeys([record.text, *plain, *others, *dropped, *foils]))
 
 
@@ -129,6 +131,8 @@ def choose_caption(
     """
     if draw < config.caption_dropout:
         return Caption("", states_relation=False)
+    if not record.relation:  # a picture of the user's own
+        return Caption(record.text, states_relation=True, foil=record.foil or None)
     if draw < config.caption_dropout + config.plain_captions:
         return Caption(record.pair_text, states_relation=False)
     if rates == USUAL:
@@ -152,9 +156,30 @@ def examples_at(seed: int, step: int, batch_size: int, count: int) -> list[int]:
     They are consecutive positions in an endless row of reshuffled epochs.
     """
     first = (step - 1) * batch_size
-    positions = range(first, first + batch_size)
+    return _shuffled(seed, "train order", range(first, first + batch_size), count)
+
+
+def mixed_at(
+    seed: int, step: int, batch_size: int, scenes: int, users: int, share: float
+) -> list[int]:
+    """The examples of a step out of so many scenes and, behind them, pictures of the user's own.
+
+    Of the endless row of places the `share` is the user's, as evenly spread as it can be; each kind
+    is a row of reshuffled epochs of its own.
+    """
+    first = (step - 1) * batch_size
+    before = [math.floor(share * place) for place in range(first, first + batch_size + 1)]
+    theirs = [late > early for early, late in pairwise(before)]
+    ours = [first + place - before[place] for place, own in enumerate(theirs) if not own]
+    own = [before[place] for place, own in enumerate(theirs) if own]
+    drawn = iter(_shuffled(seed, "train order", ours, scenes))
+    users_drawn = iter(_shuffled(seed, "train order of own", own, users))
+    return [scenes + next(users_drawn) if own else next(drawn) for own in theirs]
+
+
+def _shuffled(seed: int, purpose: str, positions: Sequence[int], count: int) -> list[int]:
     orders = {
-        epoch: numpy_generator(seed, "train order", epoch).permutation(count)
+        epoch: numpy_generator(seed, purpose, epoch).permutation(count)
         for epoch in {position // count for position in positions}
     }
     return [int(orders[position // count][position % count]) for position in positions]
@@ -171,11 +196,17 @@ def batch_at(
 ) -> Batch:
     """The global batch of a step, 1 the first, out of the training examples.
 
+    Pictures of the user's own stand behind the scenes.
+
     `latent_shape` is (tokens, channels), `shift` as for `sample_sigmas`, `rates` as for
     `captions_of`.
     """
-    size = config.batch_size
-    examples = examples_at(seed, step, size, len(records))
+    size, users = config.batch_size, sum(not record.relation for record in records)
+    if 0 < users < len(records):
+        scenes = len(records) - users
+        examples = mixed_at(seed, step, size, scenes, users, config.data_share)
+    else:
+        examples = examples_at(seed, step, size, len(records))
     draws = torch.rand(size, generator=torch_generator(seed, "train caption", step)).tolist()
     captions = []
     for place, (index, draw) in enumerate(zip(examples, draws, strict=True)):

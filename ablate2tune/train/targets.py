@@ -2,7 +2,7 @@
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -12,11 +12,12 @@ from ablate2tune.errors import UserError
 from ablate2tune.localize.ranking.ranking_file import NO_SKILL
 from ablate2tune.seeding import numpy_generator
 from ablate2tune.train.adapter import check_rank, room
+from ablate2tune.train.placements.placement import PRESETS
 from ablate2tune.train.train_config import TrainConfig
 
 
 def choose_targets(
-    ranking: dict[str, Any] | None, config: TrainConfig, catalogue: Catalogue, seed: int
+    ranking: Mapping[str, Any] | None, config: TrainConfig, catalogue: Catalogue, seed: int
 ) -> list[str]:
     """Full names of the Linear modules to adapt, each once.
 
@@ -24,8 +25,8 @@ def choose_targets(
     Linears (where these were ranked, else sub-layers), best first, and takes their Linears in model
     order until `config.count` are collected. bottom does so from the other end; random draws as
     many, uniformly, from the Linears of all blocks (by the seed and `config.draw`); all takes every
-    one of these; list takes what `config.modules` selects. Only top and bottom need the contents of
-    ranking.json.
+    one of these; list takes what `config.modules` selects, preset what `config.preset` does. Only
+    top and bottom need the contents of ranking.json.
 
     Raises:
         UserError: there is no ranking, it holds too few modules, a pattern matches nothing, or a
@@ -36,11 +37,30 @@ def choose_targets(
         return candidates
     if config.targets == "list":
         return _listed(config.modules, catalogue)
+    if config.targets == "preset":
+        return _preset(config.preset, catalogue)
     if config.targets == "random":
         _check_count(config.count, len(candidates), "the model's blocks hold")
         draw = numpy_generator(seed, "random-targets", config.draw)
         chosen = draw.choice(len(candidates), config.count, replace=False)
         return [candidates[index] for index in sorted(chosen)]
+    names = in_order(ranking, config, catalogue, seed)
+    _check_count(config.count, len(names), "the swept parts hold", "raise localize.top_blocks")
+    return names[: config.count]
+
+
+def in_order(
+    ranking: Mapping[str, Any] | None, config: TrainConfig, catalogue: Catalogue, seed: int
+) -> list[str]:
+    """All modules that top, bottom or random choose from, in the order in which they do.
+
+    Raises:
+        UserError: there is no ranking, or a ranked module does not exist in this model.
+    """
+    candidates = [name for block in catalogue.blocks for name in block.linears]
+    if config.targets == "random":
+        draw = numpy_generator(seed, "random-targets", config.draw)
+        return [candidates[index] for index in draw.permutation(len(candidates))]
     names = _ranked(ranking, worst_first=config.targets == "bottom")
     for name in names:
         if name not in candidates:
@@ -49,8 +69,7 @@ def choose_targets(
                 where=name,
                 mend="localize this model again",
             )
-    _check_count(config.count, len(names), "the swept parts hold", "raise localize.top_blocks")
-    return names[: config.count]
+    return names
 
 
 def check_choice(model: nn.Module, config: TrainConfig, seed: int) -> None:
@@ -68,10 +87,13 @@ def check_choice(model: nn.Module, config: TrainConfig, seed: int) -> None:
     catalogue = discover(model)
     if config.targets in ("top", "bottom"):
         candidates = [name for block in catalogue.blocks for name in block.linears]
-        _check_count(config.count, len(candidates), "the model's blocks hold")
+        if config.budget is None and config.share is None:
+            _check_count(config.count, len(candidates), "the model's blocks hold")
         names = sorted(candidates, key=lambda name: -room(model, name))[: config.count]
     else:
         names = choose_targets(None, config, catalogue, seed)
+    if config.budget is not None or config.share is not None:
+        return  # how many there are follows from the ranking
     check_rank(model, names, config.rank)
 
 
@@ -96,14 +118,14 @@ def told(names: Sequence[str], width: int = 80) -> list[str]:
     return lines
 
 
-def falls_back(ranking: dict[str, Any] | None, config: TrainConfig) -> bool:
+def falls_back(ranking: Mapping[str, Any] | None, config: TrainConfig) -> bool:
     """Whether all candidates are trained because ablation found no skill to rank them by."""
     if ranking is None or config.targets not in ("top", "bottom"):
         return False
     return config.if_no_skill == "all" and ranking.get("verdict") == NO_SKILL
 
 
-def _ranked(ranking: dict[str, Any] | None, worst_first: bool) -> list[str]:
+def _ranked(ranking: Mapping[str, Any] | None, worst_first: bool) -> list[str]:
     if ranking is None:
         raise UserError(
             "targets by rank need a ranking",
@@ -123,7 +145,7 @@ def _ranked(ranking: dict[str, Any] | None, worst_first: bool) -> list[str]:
     return list(dict.fromkeys([*chosen, *found]))
 
 
-def walked(ranking: dict[str, Any]) -> list[dict[str, Any]]:
+def walked(ranking: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The rows of a ranking that name modules to adapt: Linears, else sub-layers."""
     by_level = {
         level: [row for row in ranking["components"] if row["level"] == level]
@@ -132,7 +154,7 @@ def walked(ranking: dict[str, Any]) -> list[dict[str, Any]]:
     return by_level["projection"] or by_level["sublayer"]
 
 
-def reasons(ranking: dict[str, Any], targets: Sequence[str]) -> list[dict[str, Any]]:
+def reasons(ranking: Mapping[str, Any], targets: Sequence[str]) -> list[dict[str, Any]]:
     """The rows of a ranking that speak of the targets, as targets.json keeps them.
 
     Where a row's module stands in the set, `set` holds its entry there and its place, from 1 on.
@@ -153,6 +175,18 @@ def _listed(patterns: list[str], catalogue: Catalogue) -> list[str]:
         raise UserError("the list is empty", where="train.modules", mend="name at least one module")
     components = [component for pattern in patterns for component in select(catalogue, pattern)]
     return list(dict.fromkeys(name for part in components for name in part.linears))
+
+
+def _preset(name: str, catalogue: Catalogue) -> list[str]:
+    preset = PRESETS[name]
+    try:
+        return _listed(list(preset.modules), catalogue)
+    except UserError as error:
+        raise UserError(
+            f"{name} is a placement for another model ({error})",
+            where=f"train.preset = {name}",
+            mend="set train.targets=list and train.modules",
+        ) from error
 
 
 def _check_count(count: int, available: int, what: str, mend: str = "lower it") -> None:

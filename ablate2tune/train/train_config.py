@@ -5,38 +5,59 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from ablate2tune.settings import Fraction, Mark, Positive, Settings
+from ablate2tune.settings import Fraction, Mark, Positive, Settings, YamlWord
+from ablate2tune.train.checkpointing import Checkpointing
 from ablate2tune.train.noise_levels import Density
 
 PICTURES = frozenset(
-    ("timesteps", "min_snr", "shift", "high_noise", "high_shift", "mirror", "caption_dropout")
-) | {"plain_captions", "contrast", "contrast_sharpness", "retention", "guidance", "cache"}
+    ("data", "data_share", "timesteps", "min_snr", "shift", "high_noise", "high_shift", "mirror")
+) | {"caption_dropout", "plain_captions", "contrast", "contrast_sharpness", "retention"}
+PICTURES |= {"guidance", "cache"}
 """Keys that say nothing of texts."""
 
 
 class TrainConfig(Settings):
     """How the adapter is trained."""
 
+    data: Annotated[Path | None, Mark.CONTENT] = None
+    """A folder of pictures of your own with a metadata.jsonl (`file_name`, `text`, perhaps `foil`),
+    brought to the model's size."""
+    data_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """The share of `data` among the pictures; the others are the recipe's scenes."""
     text: Annotated[Path | None, Mark.CONTENT] = None
     """What a language model is taught: a text file, a folder of them, a `.jsonl` with a document in
     the `text` of each line, or one with a `prompt` and its `answer`, of which the answers count."""
     length: Annotated[int, Field(ge=4)] = 256
     """Tokens of a sequence of text; of prompt and answer at most so many."""
-    targets: Literal["top", "bottom", "random", "all", "list"] = "top"
-    """Which modules get an adapter: by rank, drawn at random, all candidates, or `modules`."""
+    targets: Literal["top", "bottom", "random", "all", "list", "preset"] = "top"
+    """Which modules get an adapter: by rank, drawn at random, all candidates, `modules`, or a
+    placement that others chose (`preset`)."""
     if_no_skill: Literal["stop", "all"] = "stop"
     """When ablation finds no skill to rank by: stop, or train all candidates instead of the top."""
     count: Positive = 8
     """Number of modules for top, bottom and random."""
+    budget: Positive | Annotated[str, Field(pattern=r"^(\d+\.?\d*|\.\d+)\s*%$")] | None = None
+    """In place of `count`, how many parameters are trained: a number, or a share of the model's own
+    ("1%"). Modules are taken in their order, each that still fits."""
+    share: Annotated[float, Field(gt=0, le=1)] | None = None
+    """In place of `count`: the top modules that hold this share of the impact of all that help."""
+    ranks: Literal["uniform", "impact"] = "uniform"
+    """One rank for all modules; or each its own, proportional to its impact, with as many
+    parameters in all as `budget` says, or as `rank` would take."""
+    preset: str = ""
+    """For targets: preset, the placement's name (`train/placements/`)."""
     modules: list[str] = []
     """Module names or globs (`transformer_blocks.{0..3}.attn.to_*`) for targets: list."""
     draw: int = 0
     """Which random draw, for targets: random."""
     rank: Positive = 16
-    """LoRA rank; alpha equals the rank, so the adapter loads at strength 1 everywhere."""
+    """LoRA rank. What is written has alpha = rank, so that it loads at strength 1 everywhere."""
+    alpha: Annotated[float, Field(gt=0)] | None = None
+    """The adapter is scaled by alpha / rank while it is trained, as a learning rate would scale it;
+    None: alpha = rank. The scale is folded into what is written."""
     method: str = "lora"
-    """How the adapter begins and grows: lora; eva, which begins where the activations vary most;
-    adalora, which takes ranks away where they matter least; or what an extension adds."""
+    """How the adapter begins and grows: lora, rslora, dora, eva, adalora, lokr, oft; full, which
+    trains the modules themselves; or what an extension adds (docs/train.md)."""
     steps: Positive = 400
     batch_size: Positive = 32
     """Images or texts per optimizer step, over all processes; an image with two captions counts
@@ -73,6 +94,9 @@ class TrainConfig(Settings):
     a relation, and with `high_noise` those at other noise levels; 0: there are none."""
     guidance: float = 1.0
     """Value of the guidance embedding in training, for models that have one."""
+    checkpointing: Annotated[Checkpointing, YamlWord, Mark.STEERS] = "auto"
+    """Compute blocks again in the backward pass instead of keeping their activations: as few as
+    bring a step into the device's memory (auto), all, or none. The weights are the same."""
     validate_every: Annotated[Positive, Mark.STEERS] = 100
     validation_images: Positive = 64
     """Images, or texts, that are validated on and not trained on: the last, in whole groups."""
@@ -101,6 +125,14 @@ class TrainConfig(Settings):
                 f"caption_dropout {self.caption_dropout:g} and plain_captions "
                 f"{self.plain_captions:g} are {without:g} of the captions together; 1 is all"
             )
+        if self.budget is not None and self.share is not None:
+            raise ValueError("budget and share both say how many modules; set one of them")
+        if self.targets not in ("top", "bottom", "random") and (self.budget or self.share):
+            raise ValueError(
+                f"targets {self.targets} says which modules; leave budget or share out"
+            )
+        if self.targets not in ("top", "bottom") and (self.share or self.ranks == "impact"):
+            raise ValueError("share and ranks: impact take a ranking: set targets to top or bottom")
         if self.warmup is not None and self.warmup >= self.steps:
             raise ValueError(
                 f"a warm-up of {self.warmup} steps leaves none of {self.steps} at the full rate; "

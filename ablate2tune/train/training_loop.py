@@ -18,6 +18,7 @@ from peft.tuners.lora import LoraLayer
 from torch import nn
 
 from ablate2tune import files
+from ablate2tune.components import discover
 from ablate2tune.errors import DivergedError
 from ablate2tune.models import AdapterNote, Denoiser
 from ablate2tune.models.adapter_files import NAME
@@ -26,14 +27,15 @@ from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.train import step_plan
 from ablate2tune.train.adapter import (
     ParameterCount,
-    check_rank,
     check_targets,
     count_parameters,
     trainable,
 )
+from ablate2tune.train.checkpointing import cover
 from ablate2tune.train.course import BestWeights, Course, course_of, judged
 from ablate2tune.train.lessons.lessons import Lessons
 from ablate2tune.train.lessons.picture_lessons import PictureLessons
+from ablate2tune.train.memory_estimate import device_memory
 from ablate2tune.train.methods.adapter_method import METHODS, rank_of
 from ablate2tune.train.train_config import TrainConfig
 from ablate2tune.train.training_log import TrainingLog
@@ -94,6 +96,7 @@ def teach(
     folder: Path,
     *,
     initial: Mapping[str, torch.Tensor] | None = None,
+    ranks: Mapping[str, int] | None = None,
     ranking_rows: Sequence[dict[str, Any]] = (),
     on_progress: OnProgress | None = None,
     on_message: Callable[[str], None] | None = None,
@@ -114,6 +117,7 @@ def teach(
         folder: gets `adapter/`, `targets.json`, `log.jsonl`, `samples/`, `checkpoint/`, `cache/`.
         initial: weights to begin with in place of drawn ones, by parameter name (`trainable`);
             those of other modules are not looked at.
+        ranks: of modules that have a rank of their own.
         ranking_rows: the rows of the ranking that chose the targets, kept in `targets.json`.
         on_progress: called with steps done, steps in all, and the losses now.
         on_message: called with lines: the count of trainable parameters, what memory and
@@ -136,17 +140,24 @@ def teach(
 
     # 2. The examples.
     names = check_targets(model, targets)
-    check_rank(model, names, config.rank)
+    method = METHODS[config.method](model, config, seed)
+    if ranks:
+        method.ranks = dict(ranks)
+    method.check(names)
     lessons.open(config, seed, accelerator, folder)
 
     # 3. The adapter: everything else is frozen.
-    method = METHODS[config.method](model, config, seed)
+    blocks = [model.get_submodule(block.address) for block in discover(model).blocks]
     injected = method.inject(names, lessons.run)
     parameters = trainable(model)
     if initial is not None:
         put_back(parameters, initial)
     count = count_parameters(model)
     say(str(count))
+    available = device_memory(studied.device)
+    covered = cover(blocks, config.checkpointing, lessons.memory, available)
+    if covered:
+        say(f"checkpointing: {covered} of {len(blocks)} blocks are computed again going back")
 
     # 4. The optimizer, and the checkpoint to go on from.
     optimizer = torch.optim.AdamW(parameters.values(), lr=config.learning_rate, weight_decay=0.0)
@@ -157,6 +168,7 @@ def teach(
         "data": lessons.data,
         "model": studied.config.decisive(),
         **({} if initial is None else {"initial": tensors_hash(parameters)}),
+        **({"ranks": dict(ranks)} if ranks else {}),
     }
     state = folder / "checkpoint" / "state.safetensors"
     checkpoint = Checkpoint(state, identity, parameters, optimizer, method.state)

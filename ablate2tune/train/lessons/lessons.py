@@ -10,6 +10,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from ablate2tune.models import Studied
+from ablate2tune.train.memory_estimate import MemoryEstimate
 from ablate2tune.train.train_config import TrainConfig
 
 VALIDATION_ROWS = 8
@@ -57,6 +58,10 @@ class Lessons(ABC):
     @abstractmethod
     def validate(self) -> dict[str, Any]:
         """What held-out examples say, as log.jsonl holds it: `as_trained` and `mean` at least."""
+
+    @abstractmethod
+    def memory(self) -> MemoryEstimate:
+        """What a step will hold in one process, by a look at one example; the adapter is on."""
 
     @abstractmethod
     def costs(self) -> Iterator[str | None]:

@@ -18,11 +18,12 @@ from ablate2tune.train import step_plan
 from ablate2tune.train.adapter import trainable
 from ablate2tune.train.example_cache import ExampleCache, data_key, encode_examples, encodings_key
 from ablate2tune.train.lessons.lessons import VALIDATION_ROWS, Lessons
+from ablate2tune.train.lessons.sample_grid import sample_grid
+from ablate2tune.train.lessons.user_pictures import HELD_OUT, enlarged, is_users
 from ablate2tune.train.memory_estimate import MemoryEstimate, device_memory, estimate_memory
 from ablate2tune.train.noise_levels import bin_shares
 from ablate2tune.train.objective import margins
 from ablate2tune.train.objective.step_loss import Backward
-from ablate2tune.train.sample_grid import sample_grid
 from ablate2tune.train.train_config import TrainConfig
 from ablate2tune.train.validation import LEVELS, SIGMAS, HeldOut, side_costs, validation_losses
 
@@ -30,16 +31,23 @@ from ablate2tune.train.validation import LEVELS, SIGMAS, HeldOut, side_costs, va
 class PictureLessons(Lessons):
     """The "train" split of a data set, its last `config.validation_images` for validation only."""
 
-    def __init__(self, denoiser: Denoiser, records: Sequence[SceneRecord], sample_steps: int = 16):
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        records: Sequence[SceneRecord],
+        sample_steps: int = 16,
+        users: Sequence[SceneRecord] = (),
+    ):
         """Nothing is read or encoded yet.
 
         Args:
             denoiser: what is taught.
             records: the data set.
+            users: pictures of the user's own (`read_user_pictures`), alone or beside the set.
             sample_steps: sampling steps of the grids, whose prompts are captions of validation.
         """
         self._denoiser = denoiser
-        self._records, self._sample_steps = records, sample_steps
+        self._records, self._users, self._sample_steps = records, users, sample_steps
 
     @property
     def studied(self) -> Denoiser:
@@ -50,18 +58,25 @@ class PictureLessons(Lessons):
         """Encode pictures and captions once, by example."""
         self._config, self._seed, self._accelerator = config, seed, accelerator
         self._folder, denoiser, main = folder, self._denoiser, accelerator.is_main_process
-        split = step_plan.split_records(self._records, config.validation_images)
-        if config.mirror:
-            mirrored = [record.mirror() for record in split.train]
-            split = split._replace(train=[*split.train, *mirrored])
-        self._split = split
+        parts = []
+        for records in filter(None, (self._records, self._users)):  # scenes before the user's
+            most = config.validation_images
+            if is_users(records[0]):
+                most = min(most, math.ceil(HELD_OUT * len(records)))
+            split = step_plan.split_records(records, most)
+            mirrored = [record.mirror() for record in split.train] if config.mirror else []
+            parts.append(split._replace(train=[*split.train, *mirrored]))
+        trained, held = ([record for part in parts for record in part[i]] for i in (0, 1))
+        self._split = step_plan.Split(trained, held)
         everything = self._split.train + self._split.validation
         self._rates = read_rates(everything[0].folder)
         captions = [
             text for r in everything for text in step_plan.captions_of(r, config, self._rates)
         ]
         self._caption, self._data = captions[0], data_key(everything, captions)
-        check_fit(denoiser, [record.image_path for record in everything], captions)
+        scenes = [record for record in everything if not is_users(record)]
+        told = [t for r in scenes for t in step_plan.captions_of(r, config, self._rates)]
+        check_fit(denoiser, [record.image_path for record in scenes], told)
         shared = config.cache and config.cache / encodings_key(denoiser, self._data)
         encoded = shared or folder / "cache"
         if main:
@@ -97,7 +112,7 @@ class PictureLessons(Lessons):
         batch = step_plan.batch_at(
             self._seed, step, records, shape, self._drawn, self._shift, self._rates
         )
-        return batch._replace(sigma=self.studied.schedule.level_at(batch.sigma))
+        return batch._replace(sigma=self._denoiser.schedule.level_at(batch.sigma))
 
     def run(self, step: int) -> None:
         """The loss of a step's pictures under their captions."""
@@ -115,25 +130,41 @@ class PictureLessons(Lessons):
     def validate(self) -> dict[str, Any]:
         """Losses on fixed noise by noise level, and margins where the relation is taught."""
         held = self._split.validation
+        related = [record for record in held if not is_users(record)]
         losses = validation_losses(self._held_out, [record.text for record in held])
-        taught = self._config.contrast
+        taught = self._config.contrast and related
         return {
             "mean": sum(losses) / len(losses),
             "as_trained": sum(x * share for x, share in zip(losses, self._shares, strict=True)),
             "by_sigma": {str(sigma): loss for sigma, loss in zip(SIGMAS, losses, strict=True)},
-            **(margins.measure_taught(self._held_out, held).row() if taught else {}),
+            **(margins.measure_taught(self._held_out, related).row() if taught else {}),
         }
 
     def costs(self) -> Iterator[str | None]:
         """Memory, and what validation and sampling add to training."""
-        memory = self._memory()
+        yield self._of_users()
+        memory = self.memory()
         yield str(memory)
         yield memory.warning(device_memory(self._denoiser.device))
         each = LEVELS + (margins.ROWS if self._config.contrast else 0)
         rows = each * len(self._split.validation)
         yield side_costs(self._config, rows, len(self._prompts), self._sample_steps)
 
-    def _memory(self) -> MemoryEstimate:
+    def _of_users(self) -> str | None:
+        """What became of the user's own pictures; None where there are none."""
+        everything = (*self._split.train, *self._split.validation)
+        users = [record for record in everything if is_users(record) and not record.mirrored]
+        if not users:
+            return None
+        size = self._denoiser.config.height, self._denoiser.config.width
+        counts = [self._denoiser.token_count(record.text) for record in users]
+        cut = sum(count > limit for count, limit in counts)
+        return (
+            f"own pictures: {len(users)}, brought to {size[1]} x {size[0]} pixels "
+            f"({enlarged(users, *size)} of them enlarged); captions that are cut: {cut}"
+        )
+
+    def memory(self) -> MemoryEstimate:
         """What a step will hold, by a look at one picture."""
         latents, denoiser, config = self._cache.latents([0]), self._denoiser, self._config
         captions = self._cache.captions([self._caption])

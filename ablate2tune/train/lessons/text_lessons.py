@@ -21,7 +21,7 @@ from ablate2tune.train import step_plan
 from ablate2tune.train.adapter import trainable
 from ablate2tune.train.lessons.lessons import VALIDATION_ROWS, Lessons
 from ablate2tune.train.lessons.text_examples import TextExample, read_text, split_text
-from ablate2tune.train.memory_estimate import device_memory, estimate_memory
+from ablate2tune.train.memory_estimate import MemoryEstimate, device_memory, estimate_memory
 from ablate2tune.train.train_config import TrainConfig
 
 CONTINUED = 32
@@ -106,16 +106,20 @@ class TextLessons(Lessons):
         loss = float(summed) / sum(e.scored for e in held)
         return {"mean": loss, "as_trained": loss}
 
-    def costs(self) -> Iterator[str | None]:
-        """Memory, and what is taught."""
-        model, train = self._model.model, self._split.train
-        longest = max(train, key=lambda e: len(e.ids))
-        memory = estimate_memory(
+    def memory(self) -> MemoryEstimate:
+        """What a step will hold, by a look at the longest example."""
+        model = self._model.model
+        longest = max(self._split.train, key=lambda e: len(e.ids))
+        return estimate_memory(
             lambda: self._loss([longest]),
             [*model.parameters(), *model.buffers()],
             trainable(model).values(),
             math.ceil(self._config.batch_size / self._accelerator.num_processes),
         )._replace(smaller="train.length")
+
+    def costs(self) -> Iterator[str | None]:
+        """Memory, and what is taught."""
+        train, memory = self._split.train, self.memory()
         yield str(memory)
         yield memory.warning(device_memory(self._model.device))
         taught, held = (sum(e.scored for e in part) for part in self._split)

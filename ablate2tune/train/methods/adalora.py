@@ -30,6 +30,8 @@ SCORES = ("ipt", "exp_avg_ipt", "exp_avg_unc")
 class AdaLora(AdapterMethod):
     """LoRA whose ranks are taken away where they matter least."""
 
+    takes_ranks = False
+
     def inject(self, names: Sequence[str], run: OnBatch) -> list[str]:
         """Put B diag(E) A on the modules; E is zero, so that the model is as it was."""
         wanted = check_targets(self.model, names)

@@ -1,19 +1,21 @@
 """What a method of adapting is: how an adapter begins, what its training adds, how it is written.
 
-Whatever it trains, what is written is a plain LoRA of one rank, which every tool loads.
+Whatever it trains, what is written is a LoRA of one rank (DoRA writes its magnitudes too), which
+every tool loads.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from peft import get_peft_model_state_dict
+from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ablate2tune.models.adapter_files import NAME
 from ablate2tune.registry import Registry
-from ablate2tune.train.adapter import inject
+from ablate2tune.train.adapter import check_rank, inject, sides
 from ablate2tune.train.train_config import TrainConfig
 
 OnBatch = Callable[[int], None]
@@ -22,6 +24,24 @@ OnBatch = Callable[[int], None]
 
 class AdapterMethod:
     """LoRA: two matrices of one rank on each module, and nothing beside the loss."""
+
+    takes_ranks: ClassVar[bool] = True
+    """Whether modules may have ranks of their own."""
+    ranks: Mapping[str, int] = {}
+    """Those of modules that have one of their own."""
+
+    @staticmethod
+    def cost(model: nn.Module, name: str, rank: int) -> int:
+        """How many parameters it trains for a module at a rank."""
+        return rank * sum(sides(model, name))
+
+    def check(self, names: Sequence[str]) -> None:
+        """Refuse modules that it cannot adapt, before anything is encoded.
+
+        Raises:
+            UserError: a rank exceeds the smaller side of a layer.
+        """
+        check_rank(self.model, [n for n in names if n not in self.ranks], self.config.rank)
 
     def __init__(self, model: nn.Module, config: TrainConfig, seed: int):
         """Nothing is done yet; `seed` fixes the initial weights."""
@@ -37,7 +57,13 @@ class AdapterMethod:
         Raises:
             UserError: what `adapter.inject` raises.
         """
-        return inject(self.model, names, self.config.rank, self.seed)
+        return self._inject(names)
+
+    def _inject(self, names: Sequence[str], **more: Any) -> list[str]:
+        """LoRA with options of PEFT's `LoraConfig`."""
+        rank, alpha = self.config.rank, self.config.alpha
+        scale = 1.0 if alpha is None else alpha / rank
+        return inject(self.model, names, rank, self.seed, self.ranks, scale, **more)
 
     def add_gradients(self) -> None:
         """Add to the gradients what the method asks for beside the loss."""
@@ -52,7 +78,11 @@ class AdapterMethod:
 
     def weights(self) -> dict[str, Tensor]:
         """The adapter as a LoRA with alpha = rank: MODULE.lora_A.weight and .lora_B.weight."""
-        return dict(get_peft_model_state_dict(self.model, adapter_name=NAME))
+        found = dict(get_peft_model_state_dict(self.model, adapter_name=NAME))
+        for name, layer in self.model.named_modules():
+            if isinstance(layer, LoraLayer) and (scale := layer.scaling[NAME]) != 1.0:
+                found[f"{name}.lora_B.weight"] = found[f"{name}.lora_B.weight"] * scale
+        return of_one_rank(found)
 
 
 METHODS: Registry[type[AdapterMethod]] = Registry("way to adapt", "ablate2tune.train.methods")
@@ -60,13 +90,18 @@ METHODS: Registry[type[AdapterMethod]] = Registry("way to adapt", "ablate2tune.t
 
 def of_one_rank(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The same adapter with zeros where a module's rank is below the largest one."""
-    ranks = [tensor.shape[0] for name, tensor in weights.items() if ".lora_A." in name]
-    most = max(1, *ranks)
+    ranks = {tensor.shape[0] for name, tensor in weights.items() if ".lora_A." in name}
+    if len(ranks) < 2:
+        return dict(weights)
+    most = max(ranks)
 
     def padded(name: str, tensor: Tensor) -> Tensor:
+        below = (0, 0) * (tensor.ndim - 2)
         if ".lora_A." in name:
-            return F.pad(tensor, (0, 0, 0, most - tensor.shape[0]))
-        return F.pad(tensor, (0, most - tensor.shape[1]))
+            return F.pad(tensor, (*below, 0, 0, 0, most - tensor.shape[0]))
+        if ".lora_B." in name:
+            return F.pad(tensor, (*below, 0, most - tensor.shape[1]))
+        return tensor
 
     with torch.no_grad():
         return {name: padded(name, tensor.detach()) for name, tensor in weights.items()}

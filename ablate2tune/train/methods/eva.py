@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ablate2tune.models.adapter_files import NAME
 from ablate2tune.train.adapter import check_targets, inject
-from ablate2tune.train.methods.adapter_method import METHODS, AdapterMethod, OnBatch, of_one_rank
+from ablate2tune.train.methods.adapter_method import METHODS, AdapterMethod, OnBatch
 
 BATCHES = 16
 """Batches of training whose activations are looked at, again and again until PEFT is content."""
@@ -22,6 +22,8 @@ BATCHES = 16
 
 class Eva(AdapterMethod):
     """LoRA that begins where the activations vary, with ranks by explained variance."""
+
+    takes_ranks = False
 
     def inject(self, names: Sequence[str], run: OnBatch) -> list[str]:
         """Look at the activations, and put the adapter where they vary."""
@@ -55,10 +57,6 @@ class Eva(AdapterMethod):
             down = self.model.get_parameter(f"{name}.lora_A.{NAME}.weight")
             down.data = found[name].to(down.device, torch.float32).contiguous()
         return injected
-
-    def weights(self) -> dict[str, Tensor]:
-        """The adapter, padded to its largest rank."""
-        return of_one_rank(super().weights())
 
 
 METHODS.add("eva", Eva)

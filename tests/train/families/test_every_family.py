@@ -16,16 +16,19 @@ import pytest
 import torch
 from diffusers.training_utils import compute_snr
 from peft import PeftModel
+from PIL import Image
 from tiny_parts import drawn
 from tiny_pipelines import FAMILIES, Family
 
 from ablate2tune.components import discover
 from ablate2tune.models import Denoiser, load_denoiser
 from ablate2tune.models.model_config import ModelConfig
-from ablate2tune.scenes.dataset.records import SceneRecord, load_images
-from ablate2tune.train import train
+from ablate2tune.scenes.dataset.records import SceneRecord
+from ablate2tune.train.lessons.picture_lessons import PictureLessons
+from ablate2tune.train.lessons.user_pictures import load_pictures, read_user_pictures
 from ablate2tune.train.step_plan import batch_at, split_records
 from ablate2tune.train.train_config import TrainConfig
+from ablate2tune.train.training_loop import teach
 
 SEED, SIZE = 3, 32
 CONFIG = TrainConfig(
@@ -37,6 +40,7 @@ CONFIG = TrainConfig(
     plain_captions=0.0,
     validation_images=2,
     sample_prompts=1,
+    data_share=0.5,
 )
 
 
@@ -50,8 +54,22 @@ class Trained:
     folder: Path
 
 
+@pytest.fixture(scope="module")
+def own_folder(tmp_path_factory) -> Path:
+    """Pictures of another size than the model's, a half of what training sees."""
+    folder, rng, rows = tmp_path_factory.mktemp("own"), np.random.default_rng(2), []
+    for number, colour in enumerate(("red", "green", "blue")):
+        picture = rng.integers(0, 256, (40, 56, 3), dtype=np.uint8)
+        Image.fromarray(picture).save(folder / f"{number}.png")
+        text = f"a {colour} ball left of a white cone"
+        rows.append({"file_name": f"{number}.png", "text": text})
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (folder / "metadata.jsonl").write_text(lines, encoding="utf-8")
+    return folder
+
+
 @pytest.fixture(scope="module", params=FAMILIES, ids=str)
-def trained(request, records: list[SceneRecord], tmp_path_factory) -> Trained:
+def trained(request, records: list[SceneRecord], own_folder: Path, tmp_path_factory) -> Trained:
     family: Family = request.param
     torch.manual_seed(0)
     pipe = family.build()
@@ -69,7 +87,8 @@ def trained(request, records: list[SceneRecord], tmp_path_factory) -> Trained:
     )
     blocks = discover(denoiser.model).blocks
     targets = [*blocks[0].linears[:2], *blocks[-1].linears[:2]]
-    train(denoiser, records, targets, CONFIG, SEED, folder, sample_steps=1)
+    users = read_user_pictures(own_folder)
+    teach(PictureLessons(denoiser, records, 1, users), targets, CONFIG, SEED, folder)
     stock = diffusers.DiffusionPipeline.from_pretrained(folder / "model")
     stock.set_progress_bar_config(disable=True)
     return Trained(family, denoiser, stock, folder)
@@ -123,17 +142,18 @@ def stock_prediction(
 
 
 def test_the_first_loss_is_the_stock_pipelines(
-    trained: Trained, records: list[SceneRecord], monkeypatch
+    trained: Trained, records: list[SceneRecord], own_folder: Path, monkeypatch
 ) -> None:
     """Nothing is learnt yet, so the first step's loss is the base's own."""
     denoiser, scheduler = trained.denoiser, trained.stock.scheduler
-    split = split_records(records, CONFIG.validation_images)
-    latents = denoiser.encode_images(load_images(split.train))
+    seen = split_records(records, CONFIG.validation_images).train
+    seen += read_user_pictures(own_folder)[:-1]  # a tenth is held out, at least one
+    latents = denoiser.encode_images(load_pictures(seen, SIZE, SIZE))
     products = getattr(scheduler, "alphas_cumprod", None)
     flows = products is None
     drawing = CONFIG.model_copy(update={"timesteps": None if flows else "uniform"})
     shift = denoiser.sigma_shift
-    batch = batch_at(SEED, 1, split.train, latents.shape[1:], drawing, shift)
+    batch = batch_at(SEED, 1, seen, latents.shape[1:], drawing, shift)
     losses = []
     for place, example in enumerate(batch.examples):
         clean, noise = latents[example, None], batch.noise[place, None]

@@ -1,4 +1,4 @@
-"""EVA and AdaLoRA: what is written is what was trained, and a run that was stopped ends alike."""
+"""Ways to adapt: what is written is what was trained, and a run that was stopped ends alike."""
 
 from pathlib import Path
 
@@ -7,9 +7,11 @@ import torch
 
 from ablate2tune import files
 from ablate2tune.errors import UserError
-from ablate2tune.models import load_denoiser, read_note
+from ablate2tune.models import AdapterNote, load_denoiser, read_note
 from ablate2tune.train import train
-from ablate2tune.train.methods.adapter_method import METHODS, of_one_rank
+from ablate2tune.train.adapter import trainable
+from ablate2tune.train.methods.adapter_method import METHODS, of_one_rank, rank_of
+from ablate2tune.train.train_config import TrainConfig
 
 TARGETS = ["transformer_blocks.1.attn.to_q", "single_transformer_blocks.0.proj_out"]
 WEIGHTS = "adapter/pytorch_lora_weights.safetensors"
@@ -74,6 +76,41 @@ def test_padding_to_one_rank_changes_no_product() -> None:
             w[f"{name}.lora_B.weight"] @ w[f"{name}.lora_A.weight"] for w in (weights, padded)
         )
         assert torch.allclose(was, now)
+
+
+@pytest.mark.parametrize("method", ["rslora", "dora", "lokr", "oft", "full"])
+def test_other_ways_begin_at_the_base_and_are_written_as_what_they_are(
+    tiny_flux_config, tmp_path: Path, method: str
+) -> None:
+    denoiser, config = load_denoiser(tiny_flux_config), TrainConfig(rank=4, alpha=6, method=method)
+    before = prediction(denoiser)
+    way = METHODS[method](denoiser.model, config, 3)
+    way.check(TARGETS)
+    assert way.inject(TARGETS, lambda step: None) == TARGETS
+    assert torch.allclose(prediction(denoiser), before, atol=1e-5)
+    torch.manual_seed(5)
+    for parameter in trainable(denoiser.model).values():
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    trained = prediction(denoiser)
+    moved = (trained - before).abs().max()
+    assert moved > 1e-4
+
+    weights = way.weights()
+    note = AdapterNote(
+        base="b", rank=rank_of(weights), targets=TARGETS, seed=3, height=32, width=32
+    )
+    denoiser.save_adapter(tmp_path, note, weights)
+    fresh = load_denoiser(tiny_flux_config)
+    fresh.load_adapter(tmp_path)
+    assert (prediction(fresh) - trained).abs().max() < 0.01 * moved
+
+
+def test_full_trains_every_weight_of_the_modules_and_no_other(tiny_flux) -> None:
+    sizes = [tiny_flux.model.get_parameter(f"{name}.weight").numel() for name in TARGETS]
+    way = METHODS["full"](tiny_flux.model, TrainConfig(method="full"), 0)
+    way.inject(TARGETS, lambda step: None)
+    assert sum(p.numel() for p in trainable(tiny_flux.model).values()) == sum(sizes)
+    assert [way.cost(tiny_flux.model, f"{name}.base_layer", 9) for name in TARGETS] == sizes
 
 
 def test_an_unknown_way_is_one_line() -> None:
