@@ -8,6 +8,7 @@ from typing import Any
 
 from ablate2tune.errors import UserError
 from ablate2tune.files import read_json
+from ablate2tune.models import is_language_model
 from ablate2tune.recipe import Recipe
 from ablate2tune.run_dir import RunDir
 
@@ -83,6 +84,11 @@ def read_run(folder: Path) -> ExportedRun:
     told = read_json(manifest)
     run = RunDir(folder, told["recipe"])
     record, later = run.record("train"), run.record("compare")
+    if is_language_model(told["recipe"]["model"]["path"]):
+        raise UserError(
+            "its model is a language model, whose adapters PEFT loads as they are",
+            where=str(folder / "train" / "adapter"),
+        )
     if "end" not in record:
         raise UserError("its training has not ended", where=str(folder), mend="`ablate2tune train`")
     broken = [f"{name} {what}" for name, what in run.broken("train").items() if "adapter/" in name]

@@ -13,7 +13,7 @@ from peft import EvaConfig, LoraConfig, get_eva_state_dict
 from torch import Tensor
 
 from ablate2tune.models.adapter_files import NAME
-from ablate2tune.train.adapter import check_targets, inject
+from ablate2tune.train.adapter import check_targets
 from ablate2tune.train.methods.adapter_method import METHODS, AdapterMethod, OnBatch
 
 BATCHES = 16
@@ -51,8 +51,8 @@ class Eva(AdapterMethod):
                 gather_distributed_inputs=False,
                 show_progress_bar=False,
             )
-        ranks = {name: len(found[name]) for name in names if len(found[name])}
-        injected = inject(self.model, list(ranks), rank, self.seed, ranks)
+        self.ranks = {name: len(found[name]) for name in names if len(found[name])}
+        injected = self._inject(list(self.ranks))
         for name in injected:
             down = self.model.get_parameter(f"{name}.lora_A.{NAME}.weight")
             down.data = found[name].to(down.device, torch.float32).contiguous()
