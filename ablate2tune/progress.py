@@ -79,13 +79,21 @@ class Terminal:
     def _lines(self, label: str, every: float = 30.0) -> Bar:
         began = time.monotonic()
         spoken = began
+        first: int | None = None
+
+        def pace(done: int, total: int) -> str:
+            """Seconds so far and, of work that was not there at the start, rate and time left."""
+            seconds = time.monotonic() - began
+            rate = (done - (first or 0)) / seconds
+            left = f", {rate:.2g}/s, {(total - done) / rate:.0f} s left" if rate > 0 else ""
+            return f"{seconds:.0f} s" + (left if done < total else "")
 
         def report(done: int, total: int, note: str = "", /) -> None:
-            nonlocal spoken
+            nonlocal spoken, first
+            first = done if first is None else first
             now = time.monotonic()
             if now - spoken >= every or (done == total and now > began):
                 spoken = now
-                seconds = f"{now - began:.0f} s"
-                self.say(f"{label}: {done}/{total}, {seconds}{note and f', {note}'}")
+                self.say(f"{label}: {done}/{total}, {pace(done, total)}{note and f', {note}'}")
 
         return report

@@ -21,10 +21,12 @@ from stage import USUAL_TRANSFORM, Stage, camera_to_world
 
 SCHEMA = "ablate2tune/scene/1"
 ROLES = ("subject", "object", "third")
-LATER = ("view_transform", "sky_turn")
+LATER = ("view_transform", "sky_turn", "environment", "look", "exposure", "blur")
 """Keys of a group that only some data sets have; they are kept in the sidecar as they are."""
+STAND = "stand"
+"""Key of what one of two things in depth stands on; it may hide what is behind."""
 BYSTANDER_HIDES = 0.05
-"""Fraction of an object that a bystander may hide."""
+"""Fraction of an object that another bystander may hide."""
 
 
 def placed(objects: dict, places: dict) -> dict[str, observe.Placed]:
@@ -49,6 +51,42 @@ def placed(objects: dict, places: dict) -> dict[str, observe.Placed]:
     return bodies
 
 
+def cameras(group: dict, sets: list[dict[str, observe.Placed]]) -> list[observe.Camera]:
+    """Each twin's camera: one for both, or each about its own twin, or each its own altogether."""
+    if "camera" not in group:
+        return [own_camera(twin["camera"], bodies)
+                for twin, bodies in zip(group["twins"], sets, strict=True)]  # fmt: skip
+    spec = group["camera"]
+    named = {twin[role] for twin in group["twins"] for role in ROLES if role in twin}
+    if spec.get("each"):
+        named |= {twin["places"][key]["on"] for twin in group["twins"] for key in named}
+    points = [[p for key in bodies if key in named for p in bodies[key].points()]
+              for bodies in sets]  # fmt: skip
+    if spec.get("each"):
+        far = max(observe.framed(own, spec).distance for own in points)
+        return [observe.framed(own, spec, far) for own in points]
+    return [observe.framed([p for own in points for p in own], spec)] * len(sets)
+
+
+def own_camera(spec: dict, bodies: dict[str, observe.Placed]) -> observe.Camera:
+    """A camera of one twin's own; with a focus, points far from that body do not count."""
+    focus = spec.get("focus")
+    if focus is None:
+        return observe.framed([p for body in bodies.values() for p in body.points()], spec)
+    c, s = (f(math.radians(spec["azimuth"])) for f in (math.cos, math.sin))
+    about = bodies[focus["on"]].points()
+    across = [c * x + s * y for x, y, _ in about]
+    margin = focus["margin"]
+    left, right = min(across) - margin, max(across) + margin
+    low, high = min(z for *_, z in about) - margin, max(z for *_, z in about) + margin
+    points = []
+    for x, y, z in (p for body in bodies.values() for p in body.points()):
+        aside, along = c * x + s * y, c * y - s * x
+        aside, z = min(max(aside, left), right), min(max(z, low), high)
+        points.append((c * aside - s * along, s * aside + c * along, z))
+    return observe.framed(points, spec)
+
+
 class Twin:
     """One twin as the camera sees it."""
 
@@ -60,8 +98,15 @@ class Twin:
         self.keys = [*named, *(key for key in bodies if key not in named)]
         self.bodies = bodies
         order = [bodies[key] for key in self.keys]
-        self.seen = observe.observe(order, camera, group["size"], group.get("wall"))
+        self.camera = camera
+        in_life = group.get("in_life", False)
+        self.seen = observe.observe(order, camera, group["size"], group.get("wall"), in_life)
         self.pair = self.seen.pair(0, 1)
+
+    @property
+    def focus(self) -> dict | None:
+        """What the frame is about, if it may cut off the others."""
+        return self.spec.get("camera", {}).get("focus")
 
     def slack(self, relation: str) -> dict[str, float]:
         """Signed slack of every threshold of a relation of the subject."""
@@ -93,11 +138,14 @@ class Twin:
             named = len(self.roles)
             why = relations.unclear(relation, views[:named], self.slack(relation), min_area)
         else:
-            why = relations.rejection(relation, self.pair, min_area)
+            contrast, focus = self.spec.get("contrast"), self.focus
+            cut = tuple(bool(focus) and key != focus["on"] for key in self.keys[:2])
+            why = relations.rejection(relation, self.pair, min_area, contrast, cut)
         if why:
             return why
-        for row in self.seen.hides[len(self.roles) :]:
-            if max(row[: len(self.roles)]) > BYSTANDER_HIDES:
+        for key, row in zip(self.keys, self.seen.hides, strict=True):
+            aside = key not in self.roles.values() and key != STAND
+            if aside and max(row[: len(self.roles)]) > BYSTANDER_HIDES:
                 return "a bystander hides an object"
         return None
 
@@ -124,11 +172,9 @@ def _front(made: dict, body: observe.Placed) -> dict:
     return {"front": own_frame.front(body.yaw)} if made.get("has_front") else {}
 
 
-def sidecar(
-    group: dict, twin: Twin, camera: observe.Camera, job: dict, made: dict, samples: int
-) -> dict:
+def sidecar(group: dict, twin: Twin, job: dict, made: dict, samples: int) -> dict:
     """Everything known about a scene."""
-    spec, seen, size = twin.spec, twin.seen, group["size"]
+    spec, seen, size, camera = twin.spec, twin.seen, group["size"], twin.camera
     focal = camera.zoom * size
     asked = [r for r in relations.ALL if r != "between" or "third" in twin.roles]
     labels = [
@@ -161,7 +207,7 @@ def sidecar(
         "slack": {r: twin.slack(r) for r in asked},
         **({"slack_own": twin.own_slacks(0, 1)} if "frame" in spec else {}),
         "camera": {
-            **group["camera"],
+            **spec.get("camera", group.get("camera", {})),
             "intrinsics": [[focal, 0, size / 2], [0, focal, size / 2], [0, 0, 1]],
             "camera_to_world": camera_to_world(camera),
         },
@@ -183,11 +229,8 @@ def render_group(job: dict, stage: Stage, made: dict) -> dict:
     """Check both twins of a group, then render and write them."""
     group = job["group"]
     sets = [placed(group["objects"], twin["places"]) for twin in group["twins"]]
-    named = {spec[role] for spec in group["twins"] for role in ROLES if role in spec}
-    points = [p for bodies in sets for key in bodies if key in named for p in bodies[key].points()]
-    camera = observe.framed(points, group["camera"])
     twins = []
-    for spec, bodies in zip(group["twins"], sets, strict=True):
+    for spec, bodies, camera in zip(group["twins"], sets, cameras(group, sets), strict=True):
         twin = Twin(spec, bodies, camera, group)
         reason = twin.rejection(group["min_area"])
         if reason:
@@ -196,18 +239,19 @@ def render_group(job: dict, stage: Stage, made: dict) -> dict:
     stage.denoise(group.get("denoise", True))
     made = {**made, "denoiser": stage.denoiser}
     stage.light(group["light"], group["ground"])
-    stage.surround(group.get("environment", "plain"), group.get("wall"), group.get("sky_turn", 0.0))
-    stage.view(group.get("view_transform", USUAL_TRANSFORM))
-    stage.aim(camera)
+    stage.surround(
+        group.get("environment", "plain"), group.get("wall"), group.get("sky_turn", 0.0),
+        group.get("look"),
+    )  # fmt: skip
+    stage.view(group.get("view_transform", USUAL_TRANSFORM), group.get("exposure", 0.0))
     for twin in twins:
+        stage.aim(twin.camera, group.get("blur", 0.0))
         stage.place([(b, group["objects"][key]["colour"]) for key, b in twin.bodies.items()])
-        _write(job, group, twin, camera, stage, made)
+        _write(job, group, twin, stage, made)
     return {"status": "accepted"}
 
 
-def _write(
-    job: dict, group: dict, twin: Twin, camera: observe.Camera, stage: Stage, made: dict
-) -> None:
+def _write(job: dict, group: dict, twin: Twin, stage: Stage, made: dict) -> None:
     """Render one twin and write its four files, the sidecar last: it marks a whole scene."""
     scene_id = twin.spec["record"]["scene_id"]
     scratch = os.path.join(job["folder"], "images", f"{scene_id}.{os.getpid()}.frame.tmp")
@@ -217,7 +261,7 @@ def _write(
         "masks": mask_png(twin.seen.instances, group["size"]),
         "depth": depth_png(twin.seen.depth, group["size"]),
     }
-    note = sidecar(group, twin, camera, job, made, stage.samples(group["samples"]))
+    note = sidecar(group, twin, job, made, stage.samples(group["samples"]))
     note["sha256"] = {kind: hashlib.sha256(data).hexdigest() for kind, data in pictures.items()}
     for kind, data in pictures.items():
         write_whole(os.path.join(job["folder"], kind, f"{scene_id}.png"), data)

@@ -13,6 +13,7 @@ from array import array
 from dataclasses import dataclass
 from statistics import median
 
+from assets import PLAIN
 from mathutils import Vector
 from meshes import Built, built
 from relations import Over, Pair, View
@@ -73,6 +74,8 @@ class Camera:
     up: Vector
     forward: Vector
     lens: float
+    distance: float = 0.0
+    """From what it was aimed at (metres)."""
 
     @property
     def zoom(self) -> float:
@@ -102,8 +105,8 @@ def _bounds(axial, dx: float, dy: float, distance: float) -> tuple[float, float,
     return min(xs), min(ys), max(xs), max(ys)
 
 
-def framed(points, spec: dict) -> Camera:
-    """The camera whose frame the points fill.
+def framed(points, spec: dict, far: float | None = None) -> Camera:
+    """The camera whose frame the points fill, or hold at a distance `far` (metres).
 
     `spec`: azimuth and elevation in degrees, lens in millimetres, fill (the longer side of the
     points' box as a fraction of the frame) and offset (of that box's centre, frame fractions).
@@ -117,15 +120,18 @@ def framed(points, spec: dict) -> Camera:
     right = Vector((math.cos(azimuth), math.sin(azimuth), 0.0))
     axes = Camera(Vector(), right, right.cross(forward), forward, spec["lens"])
     axial = _in_axes(points, axes, Vector())
+    # Nothing may come behind the camera, whatever it cuts off.
+    nearest = -1.2 * min(f for *_, f in axial)
     dx = dy = 0.0
     distance = 8.0
     for _ in range(6):
         left, bottom, rightmost, top = _bounds(axial, dx, dy, distance)
         distance *= max(rightmost - left, top - bottom) * axes.zoom / spec["fill"]
+        distance = far or max(distance, nearest)
         dx += distance * ((left + rightmost) / 2 - spec["offset"][0] / axes.zoom)
         dy += distance * ((bottom + top) / 2 - spec["offset"][1] / axes.zoom)
     location = axes.right * dx + axes.up * dy - forward * distance
-    return Camera(location, axes.right, axes.up, forward, spec["lens"])
+    return Camera(location, axes.right, axes.up, forward, spec["lens"], distance)
 
 
 def over(upper: Placed, lower: Placed) -> Over:
@@ -133,6 +139,8 @@ def over(upper: Placed, lower: Placed) -> Over:
 
     The gap is also measured along the thin columns of both, which the grid could miss.
     """
+    if PLAIN not in (upper.variant, lower.variant):
+        return _over_in_life(upper, lower)
     reach = 0.6 * lower.scale
     gaps, columns = [], 0
     for i in range(COLUMNS):
@@ -152,6 +160,40 @@ def over(upper: Placed, lower: Placed) -> Over:
         if top is not None and bottom is not None:
             gaps.append(bottom - top)
     return Over(min(gaps), cover) if gaps else Over(None, 0.0)
+
+
+def _over_in_life(upper: Placed, lower: Placed) -> Over:
+    """`over` for objects of any size: one grid for the cover, one where both are for the gap."""
+    boxes = [_footprint(body) for body in (upper, lower)]
+    shared = [(max(p[0], q[0]), min(p[1], q[1])) for p, q in zip(*boxes, strict=True)]
+    columns = covered = 0
+    for x, y in _grid(boxes[1]):
+        if _height(lower, x, y, from_above=True) is not None:
+            columns += 1
+            covered += _height(upper, x, y, from_above=False) is not None
+    gaps = []
+    points = upper.columns() + lower.columns()
+    if all(low < high for low, high in shared):
+        points += _grid(shared)
+    for x, y in points:
+        top, bottom = _height(lower, x, y, from_above=True), _height(upper, x, y, from_above=False)
+        if top is not None and bottom is not None:
+            gaps.append(bottom - top)
+    return Over(min(gaps), covered / max(1, columns)) if gaps else Over(None, 0.0)
+
+
+def _footprint(body: Placed) -> list[tuple[float, float]]:
+    """Bounds along x and y (metres)."""
+    points = body.points()
+    return [(min(p[k] for p in points), max(p[k] for p in points)) for k in (0, 1)]
+
+
+def _grid(bounds) -> list[tuple[float, float]]:
+    """The middles of `COLUMNS` x `COLUMNS` cells."""
+    xs, ys = (
+        [low + (high - low) * (k + 0.5) / COLUMNS for k in range(COLUMNS)] for low, high in bounds
+    )
+    return [(x, y) for x in xs for y in ys]
 
 
 def _height(body: Placed, x: float, y: float, from_above: bool) -> float | None:
@@ -199,6 +241,7 @@ class Observation:
     instances: bytearray
     depth: array
     heights: list[tuple[float, float]]
+    in_life: bool = False
 
     def pair(self, i: int, j: int) -> Pair:
         """Everything measured about body i and body j."""
@@ -207,16 +250,21 @@ class Observation:
             self.views[i], self.views[j], self.hides[i][j], self.hides[j][i],
             over(first, second), over(second, first),
             enclosed(first, second), enclosed(second, first),
-            self.heights[i], self.heights[j],
+            self.heights[i], self.heights[j], self.in_life,
         )  # fmt: skip
 
 
 def observe(
-    bodies: list[Placed], camera: Camera, size: int, wall: float | None = None
+    bodies: list[Placed],
+    camera: Camera,
+    size: int,
+    wall: float | None = None,
+    in_life: bool = False,
 ) -> Observation:
     """Measure what a camera with `size` x `size` pixels sees of bodies on the ground.
 
-    `wall` is the y coordinate of a wall behind everything, if there is one (metres).
+    `wall` is the y coordinate of a wall behind everything, if there is one (metres); `in_life` as
+    in `Pair`.
     """
     points = [body.points() for body in bodies]
     boxes = [camera.boxed(p) for p in points]
@@ -242,7 +290,7 @@ def observe(
         for row in nearer
     ]
     heights = _heights_seen(instances, depth, camera, size, len(bodies))
-    return Observation(bodies, views, hides, instances, depth, heights)
+    return Observation(bodies, views, hides, instances, depth, heights, in_life)
 
 
 def _heights_seen(

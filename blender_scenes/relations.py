@@ -20,7 +20,6 @@ OPPOSITE = {
     "in front of": "behind", "behind": "in front of",
     "on top of": "underneath", "underneath": "on top of",
 }  # fmt: skip
-
 CONTRAST = {
     **OPPOSITE,
     "above": "below", "below": "above",
@@ -31,7 +30,6 @@ CONTRAST = {
 """What the other twin of a group shows. "next to" also serves alone; "between" changes places."""
 SYMMETRIC = ("next to", "near", "far from")
 ALL = tuple(CONTRAST)
-
 CONTACT = 0.012
 """Two surfaces this close touch (metres)."""
 CLEARANCE = 0.005
@@ -39,7 +37,9 @@ CLEARANCE = 0.005
 GAP_SEEN = 0.016
 """What is above something leaves free between the two in the picture (fraction of the frame)."""
 FRAME_MARGIN = 0.02
-"""Every box keeps this distance from the frame's edge (fraction of the frame)."""
+"""Every box keeps this distance from the frame's edge (fraction of the frame) ..."""
+CUT_SHOWS = 0.4
+"""... unless it may be cut off: then so much of it is in the frame."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,8 @@ class Pair:
 
     `first_hides` is the fraction of the second that the first hides, `first_enclosed` the fraction
     of horizontal directions in which the second stands around the first, `first_seen` the lowest
-    and the highest point that the camera sees of the first (metres).
+    and the highest point that the camera sees of the first (metres). `in_life`: they may differ in
+    size as in life, so that what is in front hides little of what is behind.
     """
 
     first: View
@@ -93,13 +94,14 @@ class Pair:
     second_enclosed: float
     first_seen: tuple[float, float]
     second_seen: tuple[float, float]
+    in_life: bool = False
 
     def swapped(self) -> Pair:
         return Pair(
             self.second, self.first, self.second_hides, self.first_hides,
             self.second_over_first, self.first_over_second,
             self.second_enclosed, self.first_enclosed,
-            self.second_seen, self.first_seen,
+            self.second_seen, self.first_seen, self.in_life,
         )  # fmt: skip
 
 
@@ -136,10 +138,15 @@ def _left_of(pair: Pair) -> dict[str, float]:
 
 def _in_front_of(pair: Pair) -> dict[str, float]:
     a, b = pair.first, pair.second
+    hides = pair.first_hides - 0.05
+    if pair.in_life:
+        # A person hides little of a house, but is all seen against it.
+        own = [max(view.area, 1e-9) / max(view.visible, 1e-9) for view in (a, b)]
+        hides = max(hides, pair.first_hides * own[1] / own[0] - 0.4)
     return {
         "ground_gap": b.forward[0] - a.forward[1] - 0.03,
-        "columns_shared": _columns_shared(a, b) - 0.50,
-        "hides": pair.first_hides - 0.05,
+        "columns_shared": _columns_shared(a, b) - (0.35 if pair.in_life else 0.50),
+        "hides": hides,
         "nearer": b.depth - a.depth,
         "same_height": overlap(a.up, b.up),
         "first_visible": a.visible - 0.95,
@@ -170,8 +177,7 @@ def _on_top_of(pair: Pair) -> dict[str, float]:
 
 def _stands_over(over: Over) -> float:
     """Slack of the upper's free height above most of the lower."""
-    gap = over.gap if over.gap is not None else -1.0
-    return min(gap - CLEARANCE, over.cover - 0.70)
+    return min((-1.0 if over.gap is None else over.gap) - CLEARANCE, over.cover - 0.70)
 
 
 def _underneath(pair: Pair) -> dict[str, float]:
@@ -330,35 +336,47 @@ def slacks(relation: str, pair: Pair) -> dict[str, float]:
 
 
 def relations_true(pair: Pair, among: tuple[str, ...] = RELATIONS) -> list[str]:
-    """Every one of some relations of two objects that holds for `first ... second`."""
+    """Those of some relations of two objects that hold for `first ... second`."""
     return [r for r in among if r != "between" and min(slacks(r, pair).values()) >= 0]
 
 
-def rejection(relation: str, pair: Pair, min_area: float) -> str | None:
-    """Why the view does not show `first RELATION second` and nothing else; None if it does."""
-    missed = unclear(relation, [pair.first, pair.second], slacks(relation, pair), min_area)
+def rejection(
+    relation: str, pair: Pair, min_area: float, contrast: str | None = None,
+    cut: tuple[bool, ...] = (),
+) -> str | None:  # fmt: skip
+    """Why the view does not show `first RELATION second` and nothing else; None if it does.
+
+    With a `contrast`, which the foil states, only that one must not hold as well. `cut` says which
+    of the two the frame may cut off.
+    """
+    views = [pair.first, pair.second]
+    missed = unclear(relation, views, slacks(relation, pair), min_area, cut)
     if missed:
         return missed
-    if relation not in RELATIONS:
+    if contrast or relation not in RELATIONS:
         # What the foils say: the opposite relation, and the two objects exchanged.
-        foils = [(CONTRAST[relation], pair)]
+        foils = [(contrast or CONTRAST[relation], pair)]
         if relation not in SYMMETRIC:
             foils.append((relation, pair.swapped()))
         if any(relations_true(view, (foil,)) for foil, view in foils):
             return f"{relation}: its foil holds too"
         return None
-    if relations_true(pair) != [relation] or relations_true(pair.swapped()) != _converse(
-        relation, pair
-    ):
+    converse = _converse(relation, pair)
+    if relations_true(pair) != [relation] or relations_true(pair.swapped()) != converse:
         return f"{relation}: another relation holds too"
     return None
 
 
-def unclear(relation: str, views: list[View], slack: dict[str, float], min_area: float
-            ) -> str | None:  # fmt: skip
+def unclear(
+    relation: str, views: list[View], slack: dict[str, float], min_area: float,
+    cut: tuple[bool, ...] = (),
+) -> str | None:  # fmt: skip
     """The first reason why a relation is not shown clearly; None if there is none."""
-    for view in views:
-        if not inside_frame(view.box):
+    for k, view in enumerate(views):
+        if cut and cut[k]:
+            if in_frame(view.box) < CUT_SHOWS:
+                return "too little in the frame"
+        elif not inside_frame(view.box):
             return "outside the frame"
         if view.area < min_area:
             return "too small in the frame"
@@ -370,6 +388,12 @@ def _converse(relation: str, pair: Pair) -> list[str]:
     """What holds for `second ... first`. A table that stands over a ball is not on top of it."""
     stands_over = relation == "underneath" and _stands_over(pair.second_over_first) >= 0
     return [] if stands_over else [OPPOSITE[relation]]
+
+
+def in_frame(box: tuple[float, float, float, float]) -> float:
+    """Fraction of a box that lies in the frame."""
+    across, down = (max(0.0, overlap((box[k], box[k + 2]), (0.0, 1.0))) for k in (0, 1))
+    return across * down / ((box[2] - box[0]) * (box[3] - box[1]))
 
 
 def inside_frame(box: tuple[float, float, float, float]) -> bool:

@@ -36,7 +36,7 @@ class Sky:
         self._world.use_nodes = True
         tree = self._world.node_tree
         self._background = next(n for n in tree.nodes if n.type == "BACKGROUND")
-        self._picture = self._turn = None
+        self._picture = self._turn = self._ramp = None
         self._light: dict[str, float] = {}
         self._strength = 0.0
         self.show_colour(rgb)
@@ -47,6 +47,21 @@ class Sky:
             self._world.node_tree.links.remove(link)
         self._background.inputs["Color"].default_value = (*rgb, 1.0)
         # Without its importance map a plain sky is rendered as well, and sooner.
+        self._world.cycles.sampling_method = "NONE"
+        self._background.inputs["Strength"].default_value = self._strength
+
+    def show_gradient(self, horizon, zenith) -> None:
+        """From one colour at the horizon to another overhead."""
+        tree = self._world.node_tree
+        if self._ramp is None:
+            place, parts = (tree.nodes.new(f"ShaderNode{n}") for n in ("TexCoord", "SeparateXYZ"))
+            self._ramp = tree.nodes.new("ShaderNodeValToRGB")
+            tree.links.new(place.outputs["Generated"], parts.inputs[0])
+            tree.links.new(parts.outputs["Z"], self._ramp.inputs[0])
+        for stop, rgb, at in zip(self._ramp.color_ramp.elements, (horizon, zenith), (0.0, 0.6),
+                                 strict=True):  # fmt: skip
+            stop.color, stop.position = (*rgb, 1.0), at
+        tree.links.new(self._ramp.outputs["Color"], self._background.inputs["Color"])
         self._world.cycles.sampling_method = "NONE"
         self._background.inputs["Strength"].default_value = self._strength
 

@@ -12,7 +12,9 @@ import os
 import tempfile
 
 import bpy
-from materials import ENVIRONMENTS, Environment, Materials, ground_material, principled
+from assets import Builder
+from assets._surfaces import Surface
+from materials import GROUNDS, WORLDS, Materials, ground_material, principled
 from mathutils import Matrix
 from observe import SENSOR, Camera, Placed
 from pictures import stripped
@@ -26,6 +28,9 @@ USUAL_TRANSFORM = "Standard"
 GROUND_SIZE = 400.0
 SUN_ANGLE = math.radians(8)
 BOUNCES = 2
+PLAIN_SKY = (0.9, 0.95, 1.0)
+WINDOW_SIZE, WINDOW_SILL = (1.1, 1.3), 0.95
+"""Width and height, and height of the sill (metres)."""
 
 
 class Stage:
@@ -35,6 +40,8 @@ class Stage:
         self._objects: dict[tuple[str, int], bpy.types.Object] = {}
         self._materials = Materials()
         self._wall: bpy.types.Object | None = None
+        self._window: bpy.types.Mesh | None = None
+        self._windows: list[bpy.types.Object] = []
         self._ground = ground_material()
         self._add_ground()
         sun = bpy.data.lights.new("sun", "SUN")
@@ -43,7 +50,7 @@ class Stage:
         self._camera = self._link("camera", bpy.data.cameras.new("camera"))
         self._camera.data.sensor_width = SENSOR
         self.scene.camera = self._camera
-        self._sky = Sky(self.scene, ENVIRONMENTS["plain"].sky)
+        self._sky = Sky(self.scene, PLAIN_SKY)
         self._best_denoiser = self.denoiser = _render_settings(self.scene)
 
     def _link(self, name: str, data) -> bpy.types.Object:
@@ -59,19 +66,32 @@ class Stage:
         self._ground_mesh = mesh
         self._link("ground", mesh)
 
-    def surround(self, environment: str, wall: float | None, turn: float = 0.0) -> None:
+    def surround(
+        self, environment: str, wall: float | None, turn: float = 0.0, look: dict | None = None
+    ) -> None:
         """Ground, sky and wall of an environment, after `light`.
 
-        The wall stands at a y coordinate (metres), an environment map is turned (degrees).
+        The wall stands at a y coordinate (metres), an environment map is turned (degrees). `look`
+        says which ground, wall and sky of a world are taken, and where its windows are (x, metres).
         """
-        shown = map_of(environment)
-        look = ENVIRONMENTS[environment] if shown is None else Environment(shown["ground"], None)
-        self._ground_mesh.materials[0] = self._materials.ground(look.ground) or self._ground
+        shown, look = map_of(environment), look or {}
         self._sun.hide_render = shown is not None and not shown["sun"]
         if shown is None:
-            self._sky.show_colour(look.sky)
+            world = WORLDS[environment]
+            ground, face = (_taken(part, look.get(name, 0)) for part, name in
+                            ((world.grounds, "ground"), (world.walls, "wall")))  # fmt: skip
+            if world.skies:
+                self._sky.show_gradient(*_taken(world.skies, look.get("sky", 0)))
+            else:
+                self._sky.show_colour(PLAIN_SKY)
         else:
+            ground, face = GROUNDS.get(shown["ground"]), None
             self._sky.show_map(shown, turn)
+        made = self._ground if ground is None else self._materials.of(ground)
+        self._ground_mesh.materials[0] = made
+        self._show_wall(wall, face, look.get("windows", ()))
+
+    def _show_wall(self, wall: float | None, face, windows) -> None:
         if self._wall is None:
             h = GROUND_SIZE / 2
             mesh = bpy.data.meshes.new("wall")
@@ -81,7 +101,38 @@ class Stage:
         self._wall.hide_render = wall is None
         if wall is not None:
             self._wall.location = (0.0, wall, 0.0)
-            self._wall.data.materials[0] = self._materials.ground(look.wall)
+            self._wall.data.materials[0] = self._materials.of(face, upright=True)
+        while len(self._windows) < len(windows):
+            self._windows.append(self._link("window", self._window_mesh()))
+        for k, window in enumerate(self._windows):
+            window.hide_render = wall is None or k >= len(windows)
+            if not window.hide_render:
+                window.location = (windows[k], wall, WINDOW_SILL)
+
+    def _window_mesh(self) -> bpy.types.Mesh:
+        """A pane that shines a little, in a frame with a cross, before the wall (-y)."""
+        if self._window is None:
+            parts = Builder()
+            w, h = WINDOW_SIZE
+            parts.slab((-w / 2, -0.02, 0), (w / 2, 0.02, h), "pane", 0.0)
+            for x0, x1, z0, z1 in (
+                (-w / 2 - 0.07, -w / 2, -0.07, h + 0.07),
+                (w / 2, w / 2 + 0.07, -0.07, h + 0.07),
+                (-w / 2, w / 2, -0.07, 0),
+                (-w / 2, w / 2, h, h + 0.07),
+                (-0.03, 0.03, 0, h),
+                (-w / 2, w / 2, 0.6 * h, 0.6 * h + 0.04),
+            ):
+                parts.slab((x0, -0.05, z0), (x1, 0.02, z1), "frame", 0.004)  # fmt: skip
+            mesh = bpy.data.meshes.new("window")
+            mesh.from_pydata(parts.vertices, [], parts.faces)
+            for look in (Surface((0.55, 0.7, 0.9), 0.1, light=0.7), Surface((0.75, 0.73, 0.7))):
+                mesh.materials.append(self._materials.of(look))
+            index = [int(name == "frame") for name in parts.surface]
+            mesh.polygons.foreach_set("material_index", index)
+            mesh.update()
+            self._window = mesh
+        return self._window
 
     def light(self, spec: dict, ground: dict) -> None:
         """Sun direction in degrees, strengths in Blender's units, ground grey as reflectance."""
@@ -112,8 +163,16 @@ class Stage:
                 slot.material = self._materials.get(surface, colour) if named else surface
             shown.hide_render = False
 
-    def aim(self, camera: Camera) -> None:
+    def aim(self, camera: Camera, blur: float = 0.0) -> None:
+        """Look through a camera; `blur`: how far a point at infinity spreads, as a fraction of the
+        frame, with the focus on what the camera was aimed at."""
         self._camera.data.lens = camera.lens
+        focus = self._camera.data.dof
+        focus.use_dof = blur > 0
+        if blur > 0:
+            focus.focus_distance = camera.distance
+            wide = camera.distance / camera.zoom
+            focus.aperture_fstop = camera.lens / 1000 / (blur * wide)
         self._camera.matrix_world = Matrix(camera_to_world(camera))
 
     def denoise(self, wanted: bool) -> None:
@@ -121,9 +180,10 @@ class Stage:
         self.denoiser = self._best_denoiser if wanted else NO_DENOISER
         self.scene.cycles.use_denoising = self.denoiser != NO_DENOISER
 
-    def view(self, transform: str = USUAL_TRANSFORM) -> None:
-        """How radiance becomes a picture: one of `view_transforms`."""
+    def view(self, transform: str = USUAL_TRANSFORM, exposure: float = 0.0) -> None:
+        """How radiance becomes a picture: one of `view_transforms`, and stops of exposure."""
         self.scene.view_settings.view_transform = transform
+        self.scene.view_settings.exposure = exposure
 
     def works(self) -> bool:
         """Whether a small frame renders on the device that is set."""
@@ -151,6 +211,11 @@ class Stage:
                 return stripped(file.read())
         finally:
             os.remove(scratch)
+
+
+def _taken(looks, number: int):
+    """One of some looks, by a number of any size; None if there are none."""
+    return looks[number % len(looks)] if looks else None
 
 
 def camera_to_world(camera: Camera) -> list[list[float]]:

@@ -5,21 +5,22 @@
 'an orange cat on top of a blue car'
 >>> compose("on top of", [cat, car], TEMPLATES[0], bare=True)
 'a cat is sitting on top of a car'
->>> compose(None, [cat, car], PAIR_TEMPLATES[0])
-'a photo of an orange cat and a blue car'
+>>> compose(None, [cat, car], PAIR_TEMPLATES[1])
+'there is an orange cat and a blue car'
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from random import Random
 from typing import Any
 
-from ablate2tune.scenes.assets.asset_catalogue import find_asset
+from ablate2tune.scenes.assets.asset_catalogue import assets_module, find_asset
 from ablate2tune.scenes.vocabulary import CONTRAST, DIRECTIONS, SYMMETRIC, with_article
 
 TEMPLATES = (
     "{a} is {relation} {b}",
-    "a photo of {a} {relation} {b}",
+    "{a} that is {relation} {b}",
     "there is {a} {relation} {b}",
     "{a}, {relation} {b}",
     "a picture that shows {a} {relation} {b}",
@@ -28,7 +29,7 @@ TEMPLATES = (
 PAIRWISE = TEMPLATES[:-1]
 """Templates that also read well when the second phrase names two objects."""
 PAIR_TEMPLATES = (
-    "a photo of {things}",
+    "{things} together",
     "there is {things}",
     "a picture that shows {things}",
     "a scene with {things}",
@@ -52,24 +53,30 @@ class Thing:
     colour: str
     pose: str = ""
     wording: str = "{colour} {name}"
+    second: str = ""
+    """The other colour that it shows."""
 
     def bare(self) -> str:
         """Without its colour: "a ball"."""
         return with_article(self.kind)
 
     def phrase(self) -> str:
-        """With its colour: "an orange ball", "a person in red"."""
-        return with_article(self.wording.format(colour=self.colour, name=self.kind))
+        """With its colours: "an orange ball", "a person in red", "a red and white ball"."""
+        colours = f"{self.colour} and {self.second}" if self.second else self.colour
+        return with_article(self.wording.format(colour=colours, name=self.kind))
 
     def doing(self, relation: str) -> str:
         """The relation with the pose, if it can have several: "sitting on top of"."""
         return f"{self.pose} {relation}" if self.pose in VERBS else relation
 
 
-def thing(kind: str, colour: str, pose: str, folder=None) -> Thing:
+def thing(
+    kind: str, colour: str, pose: str, folder: Path | None = None, variant: str = ""
+) -> Thing:
     """A thing with its asset's wording; the pose counts only where there are several."""
     asset = find_asset(kind, folder)
-    return Thing(kind, colour, pose if len(asset.poses) > 1 else "", asset.wording)
+    second = assets_module().second_colour(asset, colour, variant)
+    return Thing(kind, colour, pose if len(asset.poses) > 1 else "", asset.wording, second)
 
 
 def things_of(row: Mapping[str, Any]) -> list[Thing]:
@@ -83,6 +90,7 @@ def things_of(row: Mapping[str, Any]) -> list[Thing]:
             row[f"{role}_colour"],
             row.get(f"{role}_pose", ""),
             row.get(f"{role}_wording") or Thing.wording,
+            row.get(f"{role}_second") or "",
         )
         for role in ROLES
         if row.get(role)
@@ -134,11 +142,16 @@ def compose(
     return template.format(a=phrases[0], relation=things[0].doing(relation), b=rest) + view
 
 
-def reversed_claim(relation: str, things: list[Thing]) -> tuple[str, list[Thing]]:
-    """The foil's relation and things: the contrast; for "between", the first two exchanged."""
+def reversed_claim(
+    relation: str, things: list[Thing], contrast: str | None = None
+) -> tuple[str, list[Thing]]:
+    """The foil's relation and things: the contrast; for "between", the first two exchanged.
+
+    `contrast` is what the other picture of the group shows, where that is not the usual one.
+    """
     if relation == "between":
         return relation, [things[1], things[0], *things[2:]]
-    return CONTRAST[relation], things
+    return contrast or CONTRAST[relation], things
 
 
 def captions(
@@ -148,16 +161,18 @@ def captions(
     false_thing: Thing,
     rng: Random,
     frame: str | None = None,
+    contrast: str | None = None,
 ) -> dict[str, str]:
     """True captions and foils of `things[0] RELATION things[1] (and things[2])`.
 
     Args:
         relation: what holds of the first thing.
         things: two things, or three for "between".
-        false_colour: a colour that nothing in the picture has.
+        false_colour: a colour that nothing in the picture shows.
         false_thing: a kind that nothing in the picture is, in the first thing's colour.
         rng: draws the natural caption's template.
         frame: as in `compose`.
+        contrast: as in `reversed_claim`.
 
     Returns:
         `text` (plain), `text_natural`, `text_bare` (no attributes), `pair_text` (no relation),
@@ -165,9 +180,9 @@ def captions(
         relation holds both ways or is the second object's own), `foil_colour`, `foil_object`.
     """
     first, *others = things
-    recoloured = Thing(first.kind, false_colour, first.pose, first.wording)
+    recoloured = replace(first, colour=false_colour)
     natural = rng.choice(templates(relation, things, frame))
-    foil = compose(*reversed_claim(relation, things), frame=frame)
+    foil = compose(*reversed_claim(relation, things, contrast), frame=frame)
     swapped = compose(relation, [others[0], first, *others[1:]], frame=frame)
     # The first object may have no front, so the exchange of roles says nothing in that frame.
     one_way = relation not in SYMMETRIC and frame != "object"

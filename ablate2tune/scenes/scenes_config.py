@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ablate2tune.errors import did_you_mean
 from ablate2tune.settings import Fraction, Positive, Settings
 
 PRESETS = {"draft64": (64, 8), "demo128": (128, 8), "train512": (512, 64), "train1024": (1024, 128)}
 """Width and height in pixels, and samples per pixel."""
-ENVIRONMENTS = ("plain", "studio", "room", "lawn", "street")
 ALL_OBJECTS = "all"
 """Stands for every asset in `scenes.objects`."""
 
@@ -33,6 +32,16 @@ class CaptionRates(Settings):
     """One of several templates, with the pose: "there is a grey cat sitting on top of a car"."""
     bare: Fraction = 0.0
     """Without colours: "a ball left of a cube"."""
+    varied: Fraction = 0.0
+    """As people write them: one of several wordings ("a mug to the left of the van"), the converse
+    ("a car behind a dog" where a dog is in front of it), the place, what else is there. Overrides
+    `natural`; for rows with the columns of a natural world, without a `frame`."""
+    typed: Fraction = 0.0
+    """The sentence of `scenes.prompts` as it was typed, where the picture shows it. Overrides the
+    others but `dropped` and `foil`."""
+    style: str = ""
+    """Before every caption but the dropped ("3D render of"), so that the look of renders is learnt
+    as that of these words; leave it out of prompts, and the pictures keep the model's own look."""
 
     @model_validator(mode="after")
     def _check_sum(self) -> "CaptionRates":
@@ -73,9 +82,14 @@ class ScenesConfig(Settings):
     """plain: unit-sized objects of one colour on grey ground. natural: every asset, with variants,
     poses and sizes that relate as in life, environments, and more relations (above, below, inside,
     next to, near, far from, between)."""
+    prompts: list[str] = []
+    """Sentences as people type them ("a dog sitting on top of a car"), or a file with one a line,
+    for world: natural. They take turns instead of `objects` and `relations`: one picture of a group
+    shows the sentence, the other the same things in another relation."""
     environments: Annotated[list[str], Field(min_length=1)] = ["plain"]
-    """Surroundings to draw from, for world: natural: plain, studio, room, lawn, street, and the
-    environment maps in `assets` by their files' names."""
+    """Surroundings to draw from, for world: natural: plain, studio, room, table top, lawn, garden,
+    street, beach, and the environment maps in `assets` by their files' names. A scene takes one in
+    which its objects belong, if there is any."""
     frame: Literal["camera", "object", "both"] = "camera"
     """Whose left and whose front is meant, for world: natural. camera: the viewer's. object: that
     of the second object, which then has a front (a car, a chair, a cat), for left of, right of, in
@@ -83,6 +97,13 @@ class ScenesConfig(Settings):
     is a column `frame`, and captions say which is meant."""
     bystanders: Annotated[int, Field(ge=0, le=3)] = 0
     """Further objects in a scene, at most, for world: natural; the relation is not about them."""
+    sizes: Literal["life", "even"] = "life"
+    """For world: natural. life: objects differ in size about as they do in life. even: a small one
+    is shown larger, a large one smaller, so that both are easily seen."""
+    perspective: Literal["true", "corrected"] = "corrected"
+    """For world: natural, of two things in depth. corrected: what is farther is enlarged as
+    perspective makes it smaller, by a few percent, so that sizes never tell what is nearer. true:
+    it looks smaller."""
     view_transforms: Annotated[list[Literal["Standard", "Filmic", "AgX"]], Field(min_length=1)] = [
         "Standard"
     ]
@@ -124,6 +145,20 @@ class ScenesConfig(Settings):
             return {"size": size, "samples": samples, **values}
         return values
 
+    @field_validator("prompts", mode="before")
+    @classmethod
+    def _read_prompts(cls, value: Any) -> Any:
+        """The lines of a file without empty ones."""
+        if isinstance(value, str | Path):
+            try:
+                value = Path(value).read_text("utf-8").splitlines()
+            except (OSError, UnicodeDecodeError) as error:
+                raise ValueError(f"the file {value} cannot be read ({error})") from error
+        if isinstance(value, list):
+            value = [line.strip() if isinstance(line, str) else line for line in value]
+            value = [line for line in value if line]
+        return value
+
     @model_validator(mode="after")
     def _check_scenes(self) -> "ScenesConfig":
         from ablate2tune.scenes import vocabulary
@@ -134,23 +169,26 @@ class ScenesConfig(Settings):
         if natural:
             from ablate2tune.scenes.assets.asset_catalogue import assets_module, catalogue
             from ablate2tune.scenes.assets.user_assets import user_assets
+            from ablate2tune.scenes.assets.world_catalogue import worlds
 
             kinds = [*catalogue(self.assets), ALL_OBJECTS]
             colours = assets_module().COLOURS
             maps = user_assets(self.assets).maps
-            for name in set(maps) & set(ENVIRONMENTS):
+            for name in set(maps) & set(worlds()):
                 raise ValueError(f"assets: {maps[name].path.name} has an environment's name")
-            surroundings = (*ENVIRONMENTS, *maps)
+            surroundings = (*worlds(), *maps)
             for name in self.environments:
                 if name not in surroundings:
                     raise ValueError(
                         f"environments: unknown environment {name!r}; "
                         f"{did_you_mean(name, surroundings)}"
                     )
-        elif self.environments != ["plain"] or self.bystanders or self.assets:
-            raise ValueError("environments, bystanders and assets need world: natural")
+        elif self.environments != ["plain"] or self.bystanders or self.assets or self.prompts:
+            raise ValueError("environments, bystanders, assets and prompts need world: natural")
         elif self.frame != "camera":
             raise ValueError(f"frame: {self.frame} needs world: natural")
+        if self.prompts and (self.frame != "camera" or self.bystanders):
+            raise ValueError("prompts: they are meant by the camera's view, without bystanders")
         contrast = vocabulary.CONTRAST if natural else vocabulary.OPPOSITE
         for key, words, known in (
             ("objects", self.objects, kinds),

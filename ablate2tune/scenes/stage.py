@@ -8,8 +8,9 @@ from ablate2tune.errors import UserError
 from ablate2tune.progress import Terminal
 from ablate2tune.recipe import Recipe
 from ablate2tune.scenes.checking.evidence import Evidence, check_captions, write_evidence
-from ablate2tune.scenes.checking.priors import prior_check
-from ablate2tune.scenes.dataset.records import read_dataset
+from ablate2tune.scenes.checking.priors import CHANCE, prior_check
+from ablate2tune.scenes.checking.single_cues import MARGIN, cue_check, cue_scenes
+from ablate2tune.scenes.dataset.records import SceneRecord, read_dataset
 from ablate2tune.scenes.rendering.render import RenderSummary, render_dataset
 
 
@@ -44,14 +45,23 @@ def render_data(recipe: Recipe, terminal: Terminal) -> RenderSummary:
         )
 
 
+def _drawn_even(record: SceneRecord) -> bool:
+    """Whether it is of a natural world whose objects and relations were drawn, not asked for."""
+    return "environment" in record.more and "prompt" not in record.more
+
+
 def check_data(recipe: Recipe, terminal: Terminal) -> Evidence:
     """Say whether the data set's pictures show what their captions say, and what gives it away.
 
     Raises:
-        UserError: a picture contradicts its caption or shows what a foil says.
+        UserError: a picture contradicts its caption or shows what a foil says, or, in a natural
+            world of drawn objects, a single cue tells a relation.
     """
     records = read_dataset(recipe.data_folder)
     for line in prior_check(records).lines():
+        terminal.say(line)
+    cues = cue_check(cue_scenes(records))
+    for line in cues.lines():
         terminal.say(line)
     terminal.say("each caption and foil against depth, mask and camera:")
     evidence = check_captions(records)
@@ -64,5 +74,14 @@ def check_data(recipe: Recipe, terminal: Terminal) -> Evidence:
             f"{len(wrong)} of {len(records)} pictures contradict their captions, {wrong[0]} first",
             where=str(path),
             mend="delete their sidecars and run render-data again",
+        )
+    telling = cues.telling() if all(_drawn_even(record) for record in records) else []
+    if telling:
+        pair, cue, guess = telling[0]
+        raise UserError(
+            f"{cue} alone tells {pair[0]} from {pair[1]} in {guess} of {guess.scenes} scenes, "
+            f"more than {CHANCE + MARGIN:.0%}",
+            where=str(recipe.data_folder),
+            mend="render more scenes or other objects; see docs/scenes.md, What could be guessed",
         )
     return evidence

@@ -147,7 +147,7 @@ def choose_caption(
 
 def _reversed(rates: CaptionRates) -> CaptionRates:
     """The same wordings, always of the reversed relation."""
-    return CaptionRates(foil=1.0, natural=rates.natural, bare=rates.bare)
+    return rates.model_copy(update={"foil": 1.0, "dropped": 0.0, "no_relation": 0.0, "typed": 0.0})
 
 
 def examples_at(seed: int, step: int, batch_size: int, count: int) -> list[int]:

@@ -25,6 +25,7 @@ import importlib.util
 import math
 import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -32,7 +33,17 @@ from typing import Any
 from ._shapes import BODY, Builder
 from ._surfaces import COLOURS, surface
 
-__all__ = ["BODY", "COLOURS", "PLAIN", "Asset", "Builder", "catalogue", "draft", "surface"]
+__all__ = [
+    "BODY",
+    "COLOURS",
+    "PLAIN",
+    "Asset",
+    "Builder",
+    "catalogue",
+    "draft",
+    "second_colour",
+    "surface",
+]
 
 PLAIN = "plain"
 """The variant of the simple, unit-sized object in one colour that nine kinds have."""
@@ -50,7 +61,10 @@ class Asset:
     `faceless` the variants whose front and back look alike, `holds` the variants that things fit
     into, `solid_top` whether things can stand on it, `shelters` the free height (metres) below a
     variant, `floats` whether it may hang in the air, `flies` in which poses it needs no ground,
-    `plain` the mesh of the variant "plain", if there is one. `file` is where it was read from.
+    `plain` the mesh of the variant "plain", if there is one. `synonyms` are other nouns for it,
+    each with the variants that it fits (none: every one), `places` where it belongs ("indoors",
+    "outdoors"), `seconds` the variants that show a second colour: its word, or "body/mark" for the
+    surface of that name. `file` is where it was read from.
     """
 
     name: str
@@ -68,7 +82,18 @@ class Asset:
     floats: bool = False
     flies: tuple[str, ...] = ()
     plain: Callable[[Builder], None] | None = None
+    synonyms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    places: tuple[str, ...] = ("indoors", "outdoors")
+    seconds: Mapping[str, str] = field(default_factory=dict)
     file: str = ""
+
+
+def second_colour(asset: Asset, colour: str, variant: str) -> str:
+    """The word for the other colour that a variant shows in a colour, "" if it shows none."""
+    second = asset.seconds.get(variant, "")
+    if second == "body/mark":
+        second = "white" if surface(second, colour).rgb[0] > 0.5 else "black"
+    return "" if second == colour else second
 
 
 class AssetError(ValueError):
@@ -100,7 +125,8 @@ def draft(asset: Asset, variant: str, pose: str) -> Builder:
     except Exception as error:
         made = f"variant {variant!r} in pose {pose!r}"
         reason = f"{type(error).__name__}: {error}"
-        raise AssetError(f"{asset.file}: {made} cannot be built ({reason})") from error
+        where = f"{asset.file}{_line(error, asset.file)}"
+        raise AssetError(f"{where}: {made} cannot be built ({reason})") from error
     return builder
 
 
@@ -124,6 +150,15 @@ def catalogue(folders: tuple[str, ...] = ()) -> dict[str, Asset]:
     return assets
 
 
+def _line(error: BaseException, path: str) -> str:
+    """ ":12" where an error came by line 12 of a file, by the last such line; else nothing."""
+    if isinstance(error, SyntaxError) and error.filename == path:
+        return f":{error.lineno}"
+    lines = [n for frame, n in traceback.walk_tb(error.__traceback__)
+             if frame.f_code.co_filename == path]  # fmt: skip
+    return f":{lines[-1]}" if lines else ""
+
+
 def _load(stem: str, path: str) -> Asset:
     own = os.path.dirname(path) == HERE
     name = f"{__name__}.{stem}" if own else f"{__name__}._user_{abs(hash(path))}"
@@ -136,7 +171,8 @@ def _load(stem: str, path: str) -> Asset:
             spec.loader.exec_module(module)
         except Exception as error:
             del sys.modules[name]
-            raise ValueError(f"{path}: {type(error).__name__}: {error}") from error
+            where = f"{path}{_line(error, path)}"
+            raise ValueError(f"{where}: {type(error).__name__}: {error}") from error
     made = getattr(sys.modules[name], "ASSET", None)
     if not isinstance(made, Asset):
         raise ValueError(f"{path}: it defines no ASSET")

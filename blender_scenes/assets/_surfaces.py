@@ -25,7 +25,10 @@ COLOURS: dict[str, Rgb] = {
 
 @dataclass(frozen=True)
 class Surface:
-    """`pattern` mixes `second` in: "wave" (grain, stripes) or "noise" (spots, leaves)."""
+    """`pattern` mixes `second` in: "wave" (grain, stripes), "noise" (spots, leaves), "brick" (also
+    boards and flags) or "checker". `bump` raises the pattern, `wear` darkens it in
+    patches.
+    """
 
     rgb: Rgb
     roughness: float = 0.6
@@ -34,6 +37,8 @@ class Surface:
     pattern: str | None = None
     second: Rgb = (0.0, 0.0, 0.0)
     scale: float = 5.0
+    bump: float = 0.0
+    wear: float = 0.0
 
 
 SURFACES = {

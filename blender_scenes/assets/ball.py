@@ -89,4 +89,6 @@ ASSET = Asset(
      "smooth": Ball(0.16, "none")},
     floats=True,
     plain=plain,
+    seconds={"belted": "body/mark", "beach": "body/mark", "football": "black"},
+    synonyms={"football": ("football",), "soccer ball": ("football",), "beach ball": ("beach",)},
 )  # fmt: skip

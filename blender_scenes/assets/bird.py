@@ -122,4 +122,5 @@ ASSET = Asset(
     has_front=True,
     floats=True,
     flies=("flying",),
+    synonyms={"songbird": ("songbird",), "duck": ("duck",), "crow": ("crow",), "chick": ("chick",)},
 )

@@ -41,4 +41,5 @@ ASSET = Asset(
                      (0.026, 0.22)), "metal"),
      "flask": Bottle(((0.05, 0.0), (0.055, 0.02), (0.054, 0.05), (0.036, 0.10), (0.015, 0.135),
                       (0.014, 0.19)), "wood")},
+    synonyms={"wine bottle": ("wine",), "water bottle": ("water",), "milk bottle": ("milk",)},
 )  # fmt: skip

@@ -47,4 +47,5 @@ ASSET = Asset(
     {"deep": Bowl(0.11, 0.085), "wide": Bowl(0.15, 0.065), "fruit": Bowl(0.14, 0.08, fruit=5),
      "footed": Bowl(0.12, 0.07, foot=0.05)},
     holds=("deep", "wide", "footed"),
+    synonyms={"fruit bowl": ("fruit",)},
 )  # fmt: skip

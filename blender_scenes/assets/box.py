@@ -88,4 +88,7 @@ ASSET = Asset(
     holds=("open", "crate"),
     solid_top=True,
     plain=plain,
+    seconds={"gift": "body/mark"},
+    synonyms={"crate": ("crate",), "chest": ("chest",), "gift": ("gift",), "present": ("gift",),
+              "parcel": ("taped",)},
 )  # fmt: skip

@@ -131,4 +131,12 @@ ASSET = Asset(
     has_front=True,
     solid_top=True,
     plain=plain,
+    synonyms={
+        "automobile": (),
+        "van": ("van",),
+        "pick-up": ("pick-up",),
+        "pickup": ("pick-up",),
+        "truck": ("pick-up",),
+    },
+    places=("outdoors",),
 )

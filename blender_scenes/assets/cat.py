@@ -158,4 +158,5 @@ ASSET = Asset(
     poses=("standing", "sitting", "lying"),
     colours=("black", "white", "orange", "grey", "brown"),
     has_front=True,
+    synonyms={"kitten": ("kitten",), "tabby": ("tabby",), "kitty": ()},
 )

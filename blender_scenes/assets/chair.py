@@ -84,4 +84,6 @@ ASSET = Asset(
     has_front=True,
     shelters={"ladder": 0.40, "panel": 0.40, "spindle": 0.40},
     plain=plain,
+    synonyms={"armchair": ("armchair",), "seat": ()},
+    places=("indoors",),
 )  # fmt: skip

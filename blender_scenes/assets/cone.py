@@ -43,4 +43,6 @@ ASSET = Asset(
      "party": Cone(0.15, 0.42, 0.004, 3)},
     floats=True,
     plain=plain,
+    seconds={"traffic": "body/mark", "party": "body/mark"},
+    synonyms={"traffic cone": ("traffic",), "party hat": ("party",)},
 )  # fmt: skip

@@ -61,4 +61,5 @@ ASSET = Asset(
     solid_top=True,
     floats=True,
     plain=plain,
+    synonyms={"block": (), "die": ("die",), "dice": ("die",)},
 )  # fmt: skip

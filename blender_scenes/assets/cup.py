@@ -78,4 +78,10 @@ ASSET = Asset(
     },
     holds=("beaker",),
     plain=plain,
+    synonyms={
+        "mug": ("mug", "tall"),
+        "teacup": ("tea cup",),
+        "tea cup": ("tea cup",),
+        "coffee cup": ("mug",),
+    },
 )

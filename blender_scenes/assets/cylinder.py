@@ -43,4 +43,5 @@ ASSET = Asset(
     solid_top=True,
     floats=True,
     plain=plain,
+    synonyms={"tin": ("tin",), "can": ("tin",), "drum": ("drum",), "barrel": ("drum",)},
 )  # fmt: skip

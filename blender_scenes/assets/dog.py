@@ -136,4 +136,10 @@ ASSET = Asset(
     poses=("standing", "sitting"),
     colours=("brown", "black", "white", "grey", "orange"),
     has_front=True,
+    synonyms={
+        "puppy": ("puppy",),
+        "hound": ("hound",),
+        "terrier": ("terrier",),
+        "dachshund": ("dachshund",),
+    },
 )

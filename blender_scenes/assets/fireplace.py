@@ -130,4 +130,6 @@ ASSET = Asset(
     has_front=True,
     one_sided=True,
     solid_top=True,
+    synonyms={"hearth": ()},
+    places=("indoors",),
 )

@@ -87,4 +87,6 @@ ASSET = Asset(
     colours=("white", "yellow", "red", "blue", "green", "orange", "grey", "brown"),
     has_front=True,
     one_sided=True,
+    synonyms={"building": (), "home": (), "cottage": ("cottage",), "barn": ("barn",)},
+    places=("outdoors",),
 )  # fmt: skip

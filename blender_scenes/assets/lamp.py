@@ -78,4 +78,6 @@ ASSET = Asset(
         "desk": Lamp(0.48, 0.1, "arm"),
         "globe": Lamp(1.35, 0.17, "globe"),
     },
+    synonyms={"floor lamp": ("floor", "globe"), "table lamp": ("table",), "desk lamp": ("desk",)},
+    places=("indoors",),
 )

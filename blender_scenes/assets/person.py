@@ -123,4 +123,11 @@ ASSET = Asset(
     poses=("standing", "waving", "walking"),
     wording="{name} in {colour}",
     has_front=True,
+    synonyms={
+        "human": (),
+        "man": ("adult", "elder"),
+        "woman": ("long-haired", "skirted"),
+        "child": ("child",),
+        "kid": ("child",),
+    },
 )

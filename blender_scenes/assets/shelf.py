@@ -68,4 +68,7 @@ ASSET = Asset(
     faceless=("rack",),
     solid_top=True,
     shelters={"rack": 0.40},
+    synonyms={"bookshelf": ("bookcase", "low", "narrow"), "bookcase": ("bookcase", "narrow"),
+              "rack": ("rack",)},
+    places=("indoors",),
 )  # fmt: skip

@@ -62,4 +62,6 @@ ASSET = Asset(
     solid_top=True,
     shelters={"dining": 0.58, "painted": 0.52},
     plain=plain,
+    synonyms={"desk": ("dining", "painted"), "dining table": ("dining",)},
+    places=("indoors",),
 )  # fmt: skip

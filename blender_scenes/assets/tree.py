@@ -77,4 +77,6 @@ ASSET = Asset(
      "fir": Tree(3.8, 1.05, "fir"), "palm": Tree(3.8, 1.35, "palm"),
      "young": Tree(2.2, 0.7, "round", 12)},
     colours=("green", "orange", "yellow", "red"),
+    synonyms={"palm tree": ("palm",), "palm": ("palm",), "fir tree": ("fir",), "fir": ("fir",)},
+    places=("outdoors",),
 )  # fmt: skip

@@ -60,7 +60,7 @@ def _contrast(record: SceneRecord) -> Contrast:
         "control": record.foil_colour,
     }
     relation = record.relation
-    opposite = CONTRAST.get(relation, relation)
+    opposite = record.more.get("contrast") or CONTRAST.get(relation, relation)
     return Contrast(
         foils=FOILS,
         id=record.scene_id,

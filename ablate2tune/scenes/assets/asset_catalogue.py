@@ -9,6 +9,7 @@ from typing import Any
 
 from ablate2tune.errors import UserError, did_you_mean
 from ablate2tune.scenes.assets.asset_folders import asset_folders
+from ablate2tune.scenes.assets.asset_trial import try_assets
 from ablate2tune.scenes.assets.user_assets import Model, user_assets
 from ablate2tune.scenes.rendering.blender import worker_script
 
@@ -41,6 +42,8 @@ def catalogue(folder: Path | None = None) -> dict[str, Any]:
     """
     if folder is not None and not folder.is_dir():
         raise UserError("no such folder", where=f"scenes.assets = {folder}")
+    if folder is not None:
+        try_assets(Path(assets_module().HERE), folder.resolve())
     try:
         known = assets_module().catalogue(tuple(map(str, asset_folders(folder))))
     except ValueError as error:

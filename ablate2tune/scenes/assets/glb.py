@@ -4,6 +4,8 @@ Only what can be rendered as it lies is read: triangles at rest, inside the file
 refused with the reason, before a Blender process is started.
 """
 
+import base64
+import io
 import json
 import struct
 from collections.abc import Iterator
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from ablate2tune.errors import UserError
 
@@ -20,6 +23,8 @@ TRIANGLES = (4, 5, 6)
 """Modes of primitives that are surfaces: triangles, strips, fans."""
 FLOAT = 5126
 INDEX_TYPES = {5121: np.uint8, 5123: np.uint16, 5125: np.uint32}
+FLAT = 1e-3
+"""Thickness of a model at least, as a fraction of its largest extent."""
 EXPORT = "export it again as a self-contained .glb: one scene, no compression, no animation"
 
 
@@ -47,6 +52,7 @@ def read_glb(path: Path) -> Glb:
     content, binary = _chunks(path)
     try:
         _check_contents(content, path)
+        _check_textures(content, binary, path)
         with np.errstate(invalid="ignore"):  # infinities are refused below
             points = list(_points(content, binary, path))
         materials = [m.get("name", "") for m in content.get("materials", [])]
@@ -60,6 +66,12 @@ def read_glb(path: Path) -> Glb:
     low, high = every.min(axis=0), every.max(axis=0)
     if not len(every) or (high - low).max() <= 0:
         raise UserError("is empty: all its vertices are one point", where=str(path), mend=EXPORT)
+    if (high - low).min() <= FLAT * (high - low).max():
+        raise UserError(
+            "is flat: rays that tell who hides whom could pass along it",
+            where=str(path),
+            mend="give it thickness (in Blender: the modifier Solidify) and export it again",
+        )
     (x0, y0, z0), (x1, y1, z1) = low.tolist(), high.tolist()
     # glTF has y up and the front at +z; Blender turns that to z up and the front at -y.
     return Glb((x0, -z1, y0), (x1, -z0, y1), materials)
@@ -113,6 +125,29 @@ def _check_contents(content: dict[str, Any], path: Path) -> None:
         reason = f"holds {len(content['scenes'])} scenes"
     if reason:
         raise UserError(reason, where=str(path), mend=EXPORT)
+
+
+def _check_textures(content: dict[str, Any], binary: bytes, path: Path) -> None:
+    """Whether the pictures inside can be read; Blender would show magenta or black in their place.
+
+    Raises:
+        UserError: one cannot be; names it.
+    """
+    for number, image in enumerate(content.get("images", [])):
+        if "bufferView" in image:
+            view = content["bufferViews"][image["bufferView"]]
+            start = view.get("byteOffset", 0)
+            data = binary[start : start + view["byteLength"]]
+        else:
+            data = base64.b64decode(image["uri"].partition(",")[2])
+        try:
+            with Image.open(io.BytesIO(data)) as picture:
+                picture.load()
+        except (OSError, SyntaxError, ValueError) as error:
+            name = image.get("name") or f"number {number}"
+            raise UserError(
+                f"its texture {name} cannot be read", where=str(path), mend=EXPORT
+            ) from error
 
 
 def _points(content: dict[str, Any], binary: bytes, path: Path) -> Iterator[np.ndarray]:

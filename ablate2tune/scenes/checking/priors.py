@@ -85,29 +85,29 @@ def prior_check(records: list[SceneRecord]) -> PriorCheck:
     counted = [record for record in records if len(shown[record.group_id]) == 2]
     fold = {group: k % FOLDS for k, group in enumerate(sorted({r.group_id for r in counted}))}
     folds = [fold[record.group_id] for record in counted]
-    pairs = [_pair(shown[record.group_id]) for record in counted]
+    pairs = [pair_of(shown[record.group_id]) for record in counted]
     groups = [record.group_id for record in counted]
     truth = [record.relation for record in counted]
 
     def scored(features: list[list[str]]) -> np.ndarray:
-        return _scores(features, pairs, truth, folds)
+        return scores_of(features, pairs, truth, folds)
 
     layouts = _layouts(counted, pairs)
     layout = scored(layouts)
     alone = {name: scored([[row[k]] for row in layouts]) for k, name in enumerate(LAYOUT)}
     rows = {pair: [k for k, p in enumerate(pairs) if p == pair] for pair in sorted(set(pairs))}
     return PriorCheck(
-        _guess(scored([_words(record) for record in counted]), groups),
-        _guess(layout, groups),
-        {pair: _guess(layout, groups, at) for pair, at in rows.items()},
+        guess_of(scored([_words(record) for record in counted]), groups),
+        guess_of(layout, groups),
+        {pair: guess_of(layout, groups, at) for pair, at in rows.items()},
         {
-            pair: {name: _guess(scores, groups, at) for name, scores in alone.items()}
+            pair: {name: guess_of(scores, groups, at) for name, scores in alone.items()}
             for pair, at in rows.items()
         },
     )
 
 
-def _pair(relations: set[str]) -> Pair:
+def pair_of(relations: set[str]) -> Pair:
     """A group's two relations in the order of the vocabulary."""
     one, two = sorted(relations, key=list(CONTRAST).index)
     return one, two
@@ -140,7 +140,7 @@ def _layouts(records: list[SceneRecord], pairs: list[Pair]) -> list[list[str]]:
     return [[f"{k} {v}" for k, v in enumerate(row)] for row in bins]
 
 
-def _scores(
+def scores_of(
     features: list[list[str]], pairs: list[Pair], truth: list[str], folds: list[int]
 ) -> np.ndarray:
     """Naive Bayes between the two relations of each scene's group: 1 right, 0 wrong, 1/2 a tie."""
@@ -161,7 +161,7 @@ def _scores(
     return scores
 
 
-def _guess(scores: np.ndarray, groups: list[str], rows: list[int] | None = None) -> Guess:
+def guess_of(scores: np.ndarray, groups: list[str], rows: list[int] | None = None) -> Guess:
     """The mean of some rows' scores; without any, chance."""
     held: dict[str, list[float]] = defaultdict(list)
     for k in range(len(groups)) if rows is None else rows:

@@ -11,7 +11,7 @@ import numpy as np
 from ablate2tune.errors import UserError, did_you_mean
 from ablate2tune.files import read_json, unwritable, write_text
 from ablate2tune.scenes.dataset.caption_rates import FILE as RATES_FILE
-from ablate2tune.scenes.dataset.gallery import gallery_page
+from ablate2tune.scenes.dataset.gallery import write_gallery
 from ablate2tune.scenes.dataset.records import SceneRecord, load_masks, read_dataset
 
 FORMATS = ("webdataset", "coco", "gallery")
@@ -45,9 +45,7 @@ def export(folder: Path, form: str, out: Path | None = None) -> Path:
             return write_webdataset(records, out or beside)
         if form == "coco":
             return write_coco(records, out or folder / "coco.json")
-        path = out or folder / "gallery.html"
-        write_text(path, gallery_page(records))
-        return path
+        return write_gallery(records, out or folder / "gallery.html")
     except OSError as error:
         raise unwritable(out or folder, error) from error
 

@@ -14,22 +14,22 @@ from ablate2tune.errors import UserError
 from ablate2tune.scenes.assets.asset_catalogue import assets_module, find_asset
 from ablate2tune.scenes.vocabulary import CONTRAST
 
-USUAL_ELEVATION = (10.0, 24.0)
+USUAL_ELEVATION = (3.0, 24.0)
 """Camera's angle above the horizon (degrees)."""
 ELEVATION = {
-    "inside": (34.0, 46.0),
-    "next to": (34.0, 46.0),
-    "in front of": (14.0, 28.0),
-    "behind": (14.0, 28.0),
-    "on top of": (6.0, 16.0),
-    "underneath": (6.0, 16.0),
-    "above": (4.0, 16.0),
-    "below": (4.0, 16.0),
-    "near": (16.0, 30.0),
-    "far from": (16.0, 30.0),
+    "inside": (32.0, 46.0),
+    "next to": (32.0, 46.0),
+    "on top of": (2.0, 16.0),
+    "underneath": (2.0, 16.0),
+    "above": (2.0, 16.0),
+    "below": (2.0, 16.0),
+    "near": (10.0, 30.0),
+    "far from": (10.0, 30.0),
 }
 LIKE_SIZE = 2.6
-"""Largest ratio of sizes of two objects side by side."""
+"""Largest ratio of sizes of two objects side by side ..."""
+LIKE_SIZE_IN_DEPTH = 4.0
+"""... and of two in depth, where the ratio must not tell which is nearer."""
 LIKE_FOOTING = 1.6
 """Largest ratio of footprints of two objects that stand on each other."""
 LARGEST_INSIDE = 1.3
@@ -66,6 +66,8 @@ class Shape:
     floats: bool
     flies: bool
     """Its pose is one for the air."""
+    bears_things: bool = False
+    """Things can stand on it somewhere, if only on its seat."""
     yaw: float = 0.0
 
     @property
@@ -135,7 +137,7 @@ class Arrangement:
 
 
 @lru_cache(maxsize=512)
-def _extents(name: str, folder: Path | None, variant: str, pose: str) -> tuple[float, float, float]:
+def extents(name: str, folder: Path | None, variant: str, pose: str) -> tuple[float, float, float]:
     """Half width, half depth and height at natural size (metres)."""
     asset = find_asset(name, folder)
     try:
@@ -148,12 +150,13 @@ def _extents(name: str, folder: Path | None, variant: str, pose: str) -> tuple[f
 def shape(name: str, variant: str, pose: str, exponent: float, folder: Path | None = None) -> Shape:
     """An asset's look at its displayed size: natural size ** exponent (metres)."""
     asset = find_asset(name, folder)
-    x, y, z = _extents(name, folder, variant, pose)
+    x, y, z = extents(name, folder, variant, pose)
     scale = max(2 * x, 2 * y, z) ** (exponent - 1)
     return Shape(
         asset.name, variant, pose, scale, (x * scale, y * scale), z * scale, asset.has_front,
         variant in asset.holds, asset.shelters.get(variant, 0.0) * scale, asset.solid_top,
         asset.floats and (not asset.flies or pose in asset.flies), pose in asset.flies,
+        asset.solid_top or bool(asset.shelters),
     )  # fmt: skip
 
 
@@ -171,6 +174,8 @@ def suits(relation: str, shapes: list[Shape]) -> bool:
         return second.holds and small and not first.holds and not first.clearance
     if relation in ("on top of", "underneath"):
         return _fits_under(first, second) or (first.bears and second.bears and _footing(shapes))
+    if relation in ("in front of", "behind"):
+        return max(sizes) / min(sizes) <= LIKE_SIZE_IN_DEPTH
     return alike
 
 

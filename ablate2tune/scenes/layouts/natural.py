@@ -4,37 +4,58 @@ Same format as `sampling`: a JSON-able dict whose two twins differ in the relati
 are metres, angles degrees, x points right, y away from the camera, z up.
 """
 
+import math
 import random
 from typing import Any
 
-from ablate2tune.errors import UserError
 from ablate2tune.scenes.assets.asset_catalogue import assets_module, catalogue
 from ablate2tune.scenes.assets.user_assets import file_notes, user_assets
 from ablate2tune.scenes.captions import Thing, captions, thing
 from ablate2tune.scenes.layouts import frames, layout
 from ablate2tune.scenes.layouts.frames import any_side, arrange_by_front, frame_of, shows_front
+from ablate2tune.scenes.layouts.in_depth import edge_of, in_depth
 from ablate2tune.scenes.layouts.layout import Shape
+from ablate2tune.scenes.layouts.natural_objects import (
+    DRAWS,
+    IN_DEPTH,
+    RAISED,
+    SMALL,
+    draw_objects,
+    impossible,
+    kinds,
+    shape_of,
+)
 from ablate2tune.scenes.layouts.scene_sampling import POSES_PER_PAIR, SCHEMA, relation_of
-from ablate2tune.scenes.scenes_config import ALL_OBJECTS, ScenesConfig
-from ablate2tune.scenes.vocabulary import CONTRAST, is_holdout
+from ablate2tune.scenes.layouts.surroundings import (
+    belongs,
+    fitting_environment,
+    look_of,
+    walled,
+)
+from ablate2tune.scenes.scenes_config import ScenesConfig
 from ablate2tune.seeding import seed_for
 
-DRAWS = 5000
-"""Draws of objects in a row that cannot show a relation, before it is given up."""
 FILM = 36.0
 """Width of the camera's film (millimetres)."""
 FILL = (0.66, 0.84)
 """The longer side of what both twins show, as a fraction of the frame ..."""
 WITHIN = 0.94
 """... of which this much may be used."""
-WALLED = ("studio", "room", "street")
-AREA_SHARE = 0.3
+TURN = 35.0
+"""Largest azimuth (degrees) of a camera before a wall; elsewhere it comes from anywhere."""
+AREA_SHARE = 0.2
 """`min_area` is multiplied by this, since these objects are thinner than the plain ones ..."""
-WIDE_AREA_SHARE = 0.12
+WIDE_AREA_SHARE = 0.06
 """... and by this where the frame is wide: two objects far apart, or three in a row."""
+LEAST_PIXELS = 16
+"""What fewer pixels show has no shape that could be measured."""
 WIDE = ("near", "far from", "between")
-SIZE_EXPONENT = 0.5
-"""Displayed size = natural size ** this: at 1 a cup beside a house would be a few pixels."""
+LENS = (35.0, 85.0)
+"""Focal lengths (millimetres) ..."""
+DEPTH_LENS = (400.0, 600.0)
+"""... and of two things in depth, whose sizes a shorter lens would change too much ..."""
+FARTHEST = 45.0
+"""... as far as the camera is not farther away (metres): depth maps reach to 65 m."""
 
 
 def sample_natural_group(
@@ -49,17 +70,40 @@ def sample_natural_group(
     chosen = random.Random(seed_for(seed, "natural pair", index, attempt // POSES_PER_PAIR))
     frame = frame_of(config, index)
     own = frame == "object"
-    shapes, colours = _draw_objects(chosen, config, relation, split, own)
+    drawn = random.Random(seed_for(seed, "natural edge", index))
+    edge, small = edge_of(drawn), drawn.random() < SMALL
+    raised = relation in IN_DEPTH and not own and (edge < 0 or small)
+    asked = RAISED if raised else relation
     rng = random.Random(seed_for(seed, "natural scene", index, attempt))
-    shapes = [shape.turned(_yaw(rng, shape)) for shape in shapes]
-    if own:
-        shapes[1] = any_side(rng, config, shapes[1])
-    camera = _camera(rng, relation, own)
-    throw = camera["lens"] / FILM / camera["fill"]
-    arranged = (arrange_by_front if own else layout.arrange)(rng, relation, shapes, throw)
+    for _ in range(DRAWS):
+        shapes, colours = draw_objects(chosen, config, asked, split, own)
+        shapes = [shape.turned(_yaw(rng, shape)) for shape in shapes]
+        environment = fitting_environment(
+            rng, config, [shape.kind for shape in shapes], max(shape.natural for shape in shapes)
+        )
+        camera = _camera(rng, relation, own, environment)
+        wide = sum(2 * shape.across for shape in shapes)
+        _limit(camera, max(wide, *(shape.height for shape in shapes)))
+        throw, stand = camera["lens"] / FILM / camera["fill"], None
+        if own:
+            shapes[1] = any_side(rng, config, shapes[1])
+            arranged = arrange_by_front(rng, relation, shapes, throw)
+            break
+        if relation not in IN_DEPTH:
+            arranged = layout.arrange(rng, relation, shapes, throw)
+            xs = [x for twin in arranged.twins for x, *_ in twin.places.values()]
+            _limit(camera, max(xs) - min(xs) + wide)
+            break
+        depth = in_depth(rng, shapes, edge, throw, config.perspective == "corrected")
+        if depth is not None:
+            arranged = depth.arrangement(shapes, relation)
+            camera["elevation"], stand = round(depth.elevation, 4), depth.stand
+            camera["fill"] = round(camera["fill"] * depth.room, 4)
+            break
+    else:
+        raise impossible(relation, own)
     group_id = f"g{index:06d}"
     keys = "abc"[: len(shapes)]
-    environment = rng.choice(config.environments)
     objects = {
         key: {"kind": s.kind, "colour": c, "scale": round(s.scale, 4), "yaw": s.yaw,
               "variant": s.variant, "pose": s.pose}
@@ -67,15 +111,31 @@ def sample_natural_group(
     }  # fmt: skip
     for made in objects.values() if frame else ():
         made["has_front"] = shows_front(config, made["kind"], made["variant"])
+    if stand is not None:
+        free = [c for c in catalogue(config.assets)[stand.kind].colours if c not in colours]
+        free = [c for c in free if c in config.colours] or free
+        objects["stand"] = {
+            "kind": stand.kind, "colour": rng.choice(free), "scale": round(stand.scale, 4),
+            "yaw": stand.yaw, "variant": stand.variant, "pose": stand.pose,
+        }  # fmt: skip
+    placed = [*objects]
     rear = max(y for twin in arranged.twins for _, y, *_ in twin.places.values())
     deepest = max(s.reach for s in arranged.shapes)
-    bystanders = _bystanders(rng, config, objects, arranged)
+    bystanders = _bystanders(rng, config, objects, arranged, environment)
     objects.update({key: b["object"] for key, b in bystanders.items()})
     texts = _texts(seed, index, config, relation, arranged, objects)
+    turn = 0.0 if own else camera["azimuth"]
+    for made in objects.values():
+        made["yaw"] = round(made["yaw"] + turn, 4)
     twins = []
     for letter, twin, words in zip("ab", arranged.twins, texts, strict=True):
-        places = {key: _place(*twin.places[key], twin.growth.get(key, 1.0)) for key in keys}
+        places = {
+            key: _place(*twin.places[key], twin.growth.get(key, 1.0))
+            for key in placed
+            if key in twin.places
+        }
         places.update({key: b["place"] for key, b in bystanders.items()})
+        places = {key: turned_place(place, turn) for key, place in places.items()}
         roles = dict(zip(("subject", "object", "third"), twin.roles, strict=False))
         scene_id = f"{group_id}-{letter}"
         record = {
@@ -94,41 +154,58 @@ def sample_natural_group(
             record[role], record[f"{role}_colour"] = named["kind"], named["colour"]
             spoken = _thing(named, config) if role in roles else Thing("", "", wording="")
             record[f"{role}_pose"], record[f"{role}_wording"] = spoken.pose, spoken.wording
+            record[f"{role}_second"] = spoken.second
+            record[f"{role}_variant"] = named.get("variant", "")
+        others = [o for key, o in objects.items() if key not in roles.values()]
+        record["also"] = "; ".join(_thing(o, config).phrase() for o in others)
         twins.append({"relation": twin.relation, **roles, "places": places, "record": record,
                       **({"frame": frame} if frame else {})})  # fmt: skip
+    if turn:
+        spots = [p for twin in twins for p in twin["places"].values()]
+        rear = max(p["y"] for p in spots)
     share = WIDE_AREA_SHARE if relation in WIDE else AREA_SHARE
     return {
         "schema": SCHEMA,
         "group_id": group_id,
         "attempt": attempt,
         "refused": [],
+        **({} if own else {"in_life": True}),
         "objects": objects,
         "twins": twins,
         "camera": camera,
         "light": {
-            "sun_azimuth": _draw(rng, -65, 65),
-            "sun_elevation": _draw(rng, 35, 65),
+            "sun_azimuth": round(turn + rng.uniform(-75, 75), 4),
+            "sun_elevation": _draw(rng, 30, 65),
             "sun_strength": _draw(rng, 1.7, 2.6),
             "sky_strength": _draw(rng, 0.45, 0.75),
         },
         "ground": {"grey": _draw(rng, 0.17, 0.4)},
         "environment": environment,
-        **_sky_turn(config, seed, index, environment),
-        "wall": rear + deepest + _draw(rng, 1.0, 3.0) if environment in WALLED else None,
+        **sky_turn(config, seed, index, environment),
+        **look_of(rng, environment),
+        "wall": rear + deepest + _draw(rng, 0.4, 3.0) if walled(environment) else None,
         "size": config.size,
         "samples": config.samples,
-        "min_area": config.min_area * share,
+        "min_area": max(config.min_area * share, LEAST_PIXELS / config.size**2),
         "render_seed": rng.randrange(2**31),
     }
 
 
-def kinds(config: ScenesConfig) -> list[str]:
-    """The kinds of objects a recipe asks for."""
-    known = catalogue(config.assets)
-    return sorted(known) if ALL_OBJECTS in config.objects else list(dict.fromkeys(config.objects))
+def _limit(camera: dict[str, Any], wide: float) -> None:
+    """Shorten a lens that would be farther away than depth maps reach to show so much (metres)."""
+    camera["lens"] = round(min(camera["lens"], FARTHEST * FILM * camera["fill"] / wide), 4)
 
 
-def _sky_turn(config: ScenesConfig, seed: int, index: int, environment: str) -> dict[str, float]:
+def turned_place(place: dict[str, Any], turn: float) -> dict[str, Any]:
+    """A place turned about the origin (degrees)."""
+    if not turn:
+        return place
+    c, s = math.cos(math.radians(turn)), math.sin(math.radians(turn))
+    x, y = place["x"], place["y"]
+    return {**place, "x": round(c * x - s * y, 4), "y": round(s * x + c * y, 4)}
+
+
+def sky_turn(config: ScenesConfig, seed: int, index: int, environment: str) -> dict[str, float]:
     """The key of a group's spec that turns an environment map (degrees); none for others."""
     if environment not in user_assets(config.assets).maps:
         return {}
@@ -165,71 +242,36 @@ def _yaw(rng: random.Random, shape: Shape) -> float:
     return _draw(rng, -55, 55) if shape.has_front else _draw(rng, 0, 360)
 
 
-def _camera(rng: random.Random, relation: str, own: bool) -> dict[str, Any]:
+def _camera(rng: random.Random, relation: str, own: bool, environment: str) -> dict[str, Any]:
     """A camera whose frame has room around the objects, which lie anywhere in it.
 
     Where they always lay in the middle, a rim that one relation leaves free would tell it. With
-    `own`, the relation is meant by the second object's front.
+    `own`, the relation is meant by the second object's front. The twins' frames are equally wide,
+    each about what its twin shows.
     """
     low, high = layout.ELEVATION.get(relation, layout.USUAL_ELEVATION)
     if own:
         low, high = frames.ELEVATION
     fill = _draw(rng, *FILL)
     room = (WITHIN - fill) / 2
+    turn = 12 if own else TURN if walled(environment) else 180
+    lens = (50, 85) if own else DEPTH_LENS if relation in IN_DEPTH else LENS
     return {
-        "azimuth": _draw(rng, -12, 12),
+        "azimuth": _draw(rng, -turn, turn),
         "elevation": _draw(rng, low, high),
-        "lens": _draw(rng, 50, 85),
+        "lens": _draw(rng, *lens),
         "fill": fill,
         "offset": [_draw(rng, -room, room), _draw(rng, -room, room)],
+        **({} if own else {"each": True}),
     }
 
 
-def _shape(rng: random.Random, config: ScenesConfig, kind: str) -> Shape:
-    asset = catalogue(config.assets)[kind]
-    variant, pose = rng.choice(list(asset.variants)), rng.choice(asset.poses)
-    return layout.shape(kind, variant, pose, SIZE_EXPONENT, config.assets)
-
-
-def _draw_objects(
-    rng: random.Random, config: ScenesConfig, relation: str, split: str, own: bool
-) -> tuple[list[Shape], list[str]]:
-    """Objects that can show a relation and its contrast, of pairs that belong to the split.
-
-    With `own`, the relation is meant by the second object's front, so it needs one.
-    """
-    names = kinds(config)
-    known = catalogue(config.assets)
-    count = 3 if relation == "between" else 2
-    for _ in range(DRAWS):
-        if len(names) < count:
-            break
-        shapes = [_shape(rng, config, kind) for kind in rng.sample(names, count)]
-        colours = []
-        for shape in shapes:
-            free = [
-                c for c in known[shape.kind].colours if c in config.colours and c not in colours
-            ]
-            if not free:
-                break
-            colours.append(rng.choice(free))
-        if len(colours) < count or not layout.suits(relation, shapes):
-            continue
-        if own and not shows_front(config, shapes[1].kind, shapes[1].variant):
-            continue
-        first, second = (f"{c} {s.kind}" for c, s in zip(colours[:2], shapes[:2], strict=True))
-        if is_holdout(first, second, config.holdout) == (split == "test"):
-            return shapes, colours
-    raise UserError(
-        f"found no objects that can be shown {relation!r} one another"
-        f"{' by their own fronts' if own else ''} in {DRAWS} draws",
-        where="scenes.objects",
-        mend=f"add objects, or leave out {relation!r} and {CONTRAST[relation]!r}",
-    )
-
-
 def _bystanders(
-    rng: random.Random, config: ScenesConfig, objects: dict, arranged: layout.Arrangement
+    rng: random.Random,
+    config: ScenesConfig,
+    objects: dict,
+    arranged: layout.Arrangement,
+    environment: str,
 ) -> dict[str, dict[str, Any]]:
     """Further objects behind and beside the others, of other kinds and colours."""
     added: dict[str, dict[str, Any]] = {}
@@ -240,10 +282,11 @@ def _bystanders(
         free = [k for k in kinds(config) if k not in used[0]]
         if not free:
             break
-        shape = _shape(rng, config, rng.choice(free))
+        shape = shape_of(rng, config, rng.choice(free))
         colours = [c for c in catalogue(config.assets)[shape.kind].colours
                    if c in config.colours and c not in used[1]]  # fmt: skip
-        if not colours or shape.flies:
+        fits = belongs(config, shape.kind, shape.natural, environment)
+        if not colours or shape.flies or not fits:
             continue
         colour, side = rng.choice(colours), rng.choice((-1, 1))
         used[0].add(shape.kind)
@@ -259,7 +302,7 @@ def _bystanders(
 
 
 def _thing(made: dict[str, Any], config: ScenesConfig) -> Thing:
-    return thing(made["kind"], made["colour"], made["pose"], config.assets)
+    return thing(made["kind"], made["colour"], made["pose"], config.assets, made["variant"])
 
 
 def _texts(
@@ -275,6 +318,7 @@ def _texts(
     known = catalogue(config.assets)
     used_kinds = {o["kind"] for o in objects.values()}
     used_colours = {o["colour"] for o in objects.values()}
+    used_colours |= {_thing(o, config).second for o in objects.values()}
     subject = objects[arranged.twins[0].roles[0]]
     palette = [c for c in config.colours if c not in used_colours]
     palette = palette or [c for c in assets_module().COLOURS if c not in used_colours]

@@ -15,6 +15,10 @@ FIRST = 3
 """Groups of one relation that may fail before any of them has succeeded."""
 
 
+class FirstFailedError(UserError):
+    """The first groups of a relation have all failed, so the recipe is likely at fault."""
+
+
 class Failure(NamedTuple):
     """Why one group could not be rendered."""
 
@@ -62,8 +66,8 @@ class Failures:
         """Record a failure.
 
         Raises:
-            UserError: the first groups of its relation have all failed, or the record cannot be
-                written.
+            FirstFailedError: the first groups of its relation have all failed.
+            UserError: the record cannot be written.
         """
         self._all.append(failure)
         remove_group(self._folder, failure.group_id)
@@ -86,7 +90,7 @@ class Failures:
         allowed = self._first[failure.relation]
         if failure.relation not in self._succeeded and len(same) >= allowed:
             groups = "group" if len(same) == 1 else f"{len(same)} groups"
-            raise UserError(
+            raise FirstFailedError(
                 f"the first {groups} of {failure.relation!r} failed: {_told(same)}",
                 where=str(self._folder / FILE),
                 mend=_mend(same),

@@ -1,4 +1,4 @@
-"""One picture of each relation, before a long render."""
+"""One picture of each relation, or of each sentence, before a long render."""
 
 import tempfile
 import textwrap
@@ -6,8 +6,9 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from ablate2tune.progress import Progress
+from ablate2tune.progress import Bar
 from ablate2tune.scenes.dataset.records import SceneRecord, load_images, read_dataset
+from ablate2tune.scenes.prompts.prompt_plans import plans_of
 from ablate2tune.scenes.rendering.contact_sheet import sheet_format, write_sheet
 from ablate2tune.scenes.rendering.render import render_dataset
 from ablate2tune.scenes.scenes_config import ScenesConfig
@@ -25,9 +26,9 @@ def preview(
     config: ScenesConfig,
     seed: int,
     path: Path,
-    on_progress: Progress | None = None,
+    on_progress: Bar | None = None,
 ) -> list[SceneRecord]:
-    """Render the first group of each relation, small, into one PNG with the captions.
+    """Render the first group of each relation or sentence, small, into one PNG with the captions.
 
     The scenes are those that the full render begins with, except for size and noise.
 
@@ -35,9 +36,10 @@ def preview(
         UserError: as `render_dataset`, or the file cannot be written.
     """
     form = sheet_format(path)
+    shown = len(plans_of(config)[0]) if config.prompts else len(config.relations)
     small = config.model_copy(
         update={
-            "images": 2 * len(config.relations),
+            "images": 2 * shown,
             "test_images": 0,
             "size": min(config.size, LARGEST),
             "samples": min(config.samples, SAMPLES),

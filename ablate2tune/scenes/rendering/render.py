@@ -11,23 +11,23 @@ from typing import Any
 from ablate2tune.disk.folder_lock import lock
 from ablate2tune.errors import UserError
 from ablate2tune.files import differences, read_json, unwritable, write_json, write_jsonl
-from ablate2tune.progress import Progress
+from ablate2tune.progress import Bar
 from ablate2tune.scenes.assets.asset_folders import script_hashes
 from ablate2tune.scenes.dataset.caption_rates import kept_rates
 from ablate2tune.scenes.dataset.card import write_card
-from ablate2tune.scenes.layouts.natural import files_of, sample_natural_group, user_files
+from ablate2tune.scenes.layouts.natural import files_of, user_files
 from ablate2tune.scenes.layouts.scene_sampling import (
     POSES_PER_PAIR,
     group_count,
-    relation_of,
-    sample_group,
     split_of,
     view_transform,
 )
-from ablate2tune.scenes.rendering.failures import FIRST, Failure, Failures
+from ablate2tune.scenes.prompts.prompt_plans import plans_of
+from ablate2tune.scenes.rendering.failures import FIRST, Failure, Failures, FirstFailedError
 from ablate2tune.scenes.rendering.render_engine import WORKER_MEMORY, Engine, open_engine
-from ablate2tune.scenes.rendering.resume import FOLDERS, TWINS, group_state
+from ablate2tune.scenes.rendering.resume import FOLDERS, TWINS, group_state, remove_group
 from ablate2tune.scenes.rendering.worker_pool import JobError
+from ablate2tune.scenes.samplers import relation_of, sample
 from ablate2tune.scenes.scenes_config import ScenesConfig
 
 SCHEMA = "ablate2tune/dataset/1"
@@ -38,9 +38,11 @@ MACHINE_KEYS = {
 """Settings that do not change what is rendered (a preset shows in size and samples)."""
 LATER_KEYS = (
     *("world", "environments", "bystanders", "assets", "denoise"),
-    *("view_transforms", "frame"),
+    *("view_transforms", "frame", "prompts", "sizes", "perspective"),
 )
 """Settings that older data sets do not name; at their defaults they are left out."""
+NATURAL_EDITION = 2
+"""Of how natural scenes are drawn; sets of another edition are not completed."""
 TOLD = 3
 """Damaged files that are named."""
 
@@ -66,7 +68,7 @@ def render_dataset(
     config: ScenesConfig,
     seed: int,
     folder: Path,
-    on_progress: Progress | None = None,
+    on_progress: Bar | None = None,
     on_message: Callable[[str], None] | None = None,
 ) -> RenderSummary:
     """Render a data set into `folder`, or complete the one that is there.
@@ -75,7 +77,7 @@ def render_dataset(
         config: what to render.
         seed: fixes every scene; the images do not depend on the number of workers.
         folder: the data set's folder.
-        on_progress: called with (images done, images in all).
+        on_progress: called with images done, images in all, and views rejected so far by reason.
         on_message: called with lines for people.
 
     A group that fails is recorded below `folder` (see `failures`) while the others go on; a group
@@ -84,10 +86,16 @@ def render_dataset(
     Raises:
         UserError: the folder holds another data set, is being rendered by another process or cannot
             be written; Blender is missing or does not start; the first groups of a relation all
-            failed; or, once all others are there, a group failed.
+            failed (in a folder that held nothing, what was rendered of the others is removed, so
+            that the recipe may change); or, once all others are there, a group failed.
+        KeyboardInterrupt: it was interrupted, after a line on what is kept.
     """
+    if config.prompts:
+        for text, why in plans_of(config)[1].items():
+            if on_message:
+                on_message(f"render-data: {text!r} is left out: {why}")
     with lock(folder, "is rendering into it", on_message):
-        _claim(config, seed, folder)
+        fresh = _claim(config, seed, folder)
         count = group_count(config)
         states = [group_state(folder, index) for index in range(count)]
         damaged = [state.damage for state in states if state.damage]
@@ -102,10 +110,23 @@ def render_dataset(
                 missing.append(index)
             else:
                 failures.succeeded(relation_of(config, index))
-        report = on_progress or (lambda done, total: None)
+        report = on_progress or (lambda done, total, note="", /: None)
         report(2 * (count - len(missing)), 2 * count)
         if missing:
-            replaced = _render_groups(config, seed, folder, missing, failures, report)
+            try:
+                replaced = _render_groups(config, seed, folder, missing, failures, report)
+            except FirstFailedError:
+                if fresh:
+                    _unclaim(folder, count)
+                raise
+            except KeyboardInterrupt:
+                if on_message:
+                    kept = sum(group_state(folder, k).sidecars is not None for k in range(count))
+                    on_message(
+                        f"render-data: {2 * kept} of {2 * count} pictures are kept in {folder}; "
+                        "the same command renders the others"
+                    )
+                raise
             if replaced and on_message:
                 on_message(
                     f"render-data: {replaced} Blender processes were replaced, having grown past "
@@ -122,15 +143,17 @@ def _render_groups(
     folder: Path,
     missing: list[int],
     failures: Failures,
-    report: Progress,
+    report: Bar,
 ) -> int:
     """Render groups side by side; returns the number of processes replaced for their size."""
     total = 2 * group_count(config)
     done = total - 2 * len(missing)
     stop = threading.Event()
+    rejected: list[str] = []
     with open_engine(config) as engine:
         futures = {
-            engine.submit(_render_group, engine, stop, config, seed, folder, i): i for i in missing
+            engine.submit(_render_group, engine, stop, config, seed, folder, i, rejected): i
+            for i in missing
         }
         try:
             for future in as_completed(futures):
@@ -140,10 +163,17 @@ def _render_groups(
                 else:
                     failures.succeeded(relation_of(config, futures[future]))
                 done += 2
-                report(done, total)
+                report(done, total, _told(rejected))
         finally:
             stop.set()
         return engine.replaced
+
+
+def _told(rejected: list[str]) -> str:
+    """The commonest reasons of rejected views with their counts."""
+    counts = Counter(rejected).most_common(TOLD)
+    reasons = ", ".join(f"{reason} ({n})" for reason, n in counts)
+    return f"{len(rejected)} views rejected: {reasons}" if reasons else ""
 
 
 def _identity(config: ScenesConfig, seed: int) -> dict[str, Any]:
@@ -156,18 +186,24 @@ def _identity(config: ScenesConfig, seed: int) -> dict[str, Any]:
     return {
         "config": held,
         "seed": seed,
+        **({"natural": NATURAL_EDITION} if config.world == "natural" else {}),
         **({"files": files} if files else {}),
         **({"asset_scripts": scripts} if scripts else {}),
     }
 
 
-def _claim(config: ScenesConfig, seed: int, folder: Path) -> None:
-    """Make the folder this data set's own, or refuse one that holds scenes of another."""
+def _claim(config: ScenesConfig, seed: int, folder: Path) -> bool:
+    """Make the folder this data set's own, or refuse one that holds scenes of another.
+
+    Returns:
+        Whether it held no scenes.
+    """
     note = folder / "dataset.json"
     identity = _identity(config, seed)
     held = read_json(note) if note.exists() else {}
     differing = differences({k: held.get(k) for k in identity}, identity)
-    if held and differing and any((folder / "sidecars").glob("*.json")):
+    fresh = not any((folder / "sidecars").glob("*.json"))
+    if held and differing and not fresh:
         raise UserError(
             f"holds another data set: {differing[0]}",
             where=str(folder),
@@ -182,6 +218,14 @@ def _claim(config: ScenesConfig, seed: int, folder: Path) -> None:
                 left_over.unlink()
     except OSError as error:
         raise unwritable(folder, error) from error
+    return fresh
+
+
+def _unclaim(folder: Path, count: int) -> None:
+    """Remove what a first run has made; the record of what failed stays."""
+    for index in range(count):
+        remove_group(folder, f"g{index:06d}")
+    (folder / "dataset.json").unlink(missing_ok=True)
 
 
 def _render_group(
@@ -191,9 +235,9 @@ def _render_group(
     seed: int,
     folder: Path,
     index: int,
+    rejected: list[str],
 ) -> Failure | None:
     """Try attempts of one group until both twins show their relation; why, if none does."""
-    sample = sample_natural_group if config.world == "natural" else sample_group
     group_id, relation = f"g{index:06d}", relation_of(config, index)
     rejections: list[str] = []
     for attempt in range(config.max_attempts):
@@ -214,6 +258,7 @@ def _render_group(
         if answer["status"] == "accepted":
             return None
         rejections.append(answer["reason"])
+        rejected.append(answer["reason"])
     reason = f"no acceptable view in {config.max_attempts} attempts"
     return Failure(group_id, relation, reason, "", tuple(rejections))
 

@@ -3,6 +3,7 @@
 import math
 import re
 import sys
+from pathlib import Path
 
 import pytest
 from own_files import POST  # type: ignore[import-not-found]
@@ -10,6 +11,7 @@ from own_files import POST  # type: ignore[import-not-found]
 from ablate2tune.errors import UserError
 from ablate2tune.scenes.assets.asset_catalogue import assets_module, catalogue, find_asset
 from ablate2tune.scenes.assets.asset_folders import ASSET_FOLDERS
+from ablate2tune.scenes.assets.asset_trial import try_assets
 from ablate2tune.scenes.layouts.layout import shape
 from ablate2tune.scenes.rendering import worker_pool
 from ablate2tune.scenes.rendering.contact_sheet import portraits, sheet_format
@@ -120,7 +122,8 @@ def test_a_user_adds_one_file(tmp_path):
     [
         (POST.format(name="cat"), "there is already an asset named 'cat'"),
         ("ASSET = 3", "it defines no ASSET"),
-        ("import nothing_of_the_kind", "ModuleNotFoundError"),
+        ("\nimport nothing_of_the_kind", "mine.py:2: ModuleNotFoundError"),
+        ("a = 1\nb = (", "mine.py:2: SyntaxError"),
     ],
 )
 def test_what_a_user_file_may_not_do(tmp_path, text, message):
@@ -130,23 +133,33 @@ def test_what_a_user_file_may_not_do(tmp_path, text, message):
 
 
 BROKEN = POST.replace("b.slab((0, 0, 0), (0.1, 0.1, post.height))", "{line}")
+LINE = BROKEN[: BROKEN.index("{line}")].count("\n") + 1
 
 
 @pytest.mark.parametrize(
-    "line, reason",
+    "line, reason, at",
     [
-        ("1 / 0", "ZeroDivisionError: division by zero"),
-        ("pass", "ValueError: it makes no shape"),
-        ("b.slab((0, 0, 0), (0.1, 0.1, float('nan')))", "ValueError: a vertex is no number"),
+        ("1 / 0", "ZeroDivisionError: division by zero", f":{LINE}"),
+        ("pass", "ValueError: it makes no shape", ""),
+        ("b.slab((0, 0, 0), (0.1, 0.1, float('nan')))", "ValueError: a vertex is no number", ""),
     ],
 )
-def test_an_asset_that_cannot_be_built_is_named_by_its_file(tmp_path, line, reason):
+def test_an_asset_that_cannot_be_built_is_named_by_its_file_and_line(tmp_path, line, reason, at):
     (tmp_path / "post.py").write_text(BROKEN.format(name="post", line=line))
-    where = re.escape(str(tmp_path / "post.py"))
+    where = re.escape(str(tmp_path / "post.py")) + at
     with pytest.raises(
         UserError, match=f"{where}: variant 'low' in pose 'standing' cannot be built .{reason}"
     ):
         shape("post", "low", "standing", 0.5, tmp_path)
+
+
+def test_an_asset_that_hangs_is_stopped_and_named(tmp_path):
+    text = BROKEN.format(name="post", line="while True: pass")
+    (tmp_path / "post.py").write_text(text)
+    where = re.escape(str(tmp_path / "post.py"))
+    late = f"{where}: variant 'low' in pose 'standing' is not built within 4 s"
+    with pytest.raises(UserError, match=late):
+        try_assets(Path(assets_module().HERE), tmp_path, patience=4)
 
 
 def test_an_extension_brings_a_folder(tmp_path, monkeypatch):

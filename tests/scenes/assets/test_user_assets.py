@@ -3,9 +3,8 @@
 import json
 import struct
 
-import numpy as np
 import pytest
-from own_files import CORNERS, FACES, add, box, exr, glb, hdr, packed
+from own_files import add, box, exr, glb, hdr, packed
 
 from ablate2tune.cli import main
 from ablate2tune.errors import UserError
@@ -47,8 +46,8 @@ def test_vertices_of_no_face_do_not_count(tmp_path):
     accessors = accessors["accessors"]
     accessors[1]["count"] = 6  # the two triangles at x = 0
     (tmp_path / "m.glb").write_bytes(glb([{"mesh": 0}], accessors=accessors))
-    used = CORNERS[np.unique(FACES.ravel()[:6])]
-    assert read_glb(tmp_path / "m.glb").high[0] == used[:, 0].max() == 0
+    with pytest.raises(UserError, match="is flat"):  # with its other vertices it is a cube
+        read_glb(tmp_path / "m.glb")
 
 
 POINT = {"mesh": 0, "scale": [0, 0, 0]}
@@ -66,6 +65,12 @@ POINT = {"mesh": 0, "scale": [0, 0, 0]}
         (glb([{"camera": 0}]), "holds no mesh"),
         (glb([POINT]), "is empty: all its vertices are one point"),
         (glb([box(float("inf"), 1, 1)]), "at infinity"),
+        (glb([box(1, 1, 0)]), "is flat"),
+        (
+            glb([box(1, 1, 1)], images=[{"name": "skin", "uri": "data:image/png;base64,AAAA"}]),
+            "its texture skin cannot be read",
+        ),
+        (glb([box(1, 1, 1)], images=[{"bufferView": 0}]), "its texture number 0 cannot be read"),
         (glb([{"mesh": 7}]), "damaged"),
         (glb([{"mesh": 0, "children": [1]}, {"children": [1]}]), "damaged"),
         (glb([box(1, 1, 1)], meshes=[{"primitives": [{}]}]), "damaged"),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ablate2tune.scenes.dataset.gallery import gallery_page
+from ablate2tune.scenes.dataset.gallery import write_gallery
 
 pytestmark = pytest.mark.slow
 SCENES = [
@@ -36,6 +36,7 @@ class Scene:
     def __init__(self, folder, row):
         self.scene_id, self.relation, self.kind, self.other, self.slack, self.why, self.split = row
         self.text = f"a red {self.kind} {self.relation} a blue {self.other}"
+        self.more = {}
         self.image_path = self.mask_path = folder / f"{self.scene_id}.png"
         Image.fromarray(np.full((8, 8, 3), 99, np.uint8)).save(self.image_path)
 
@@ -53,8 +54,7 @@ class Scene:
 def shown(chromium, tmp_path_factory):
     """The scene ids, in order, and the counter's text at an address's end."""
     folder = tmp_path_factory.mktemp("gallery")
-    page = folder / "gallery.html"
-    page.write_text(gallery_page([Scene(folder, row) for row in SCENES]))
+    page = write_gallery([Scene(folder, row) for row in SCENES], folder / "gallery.html")
 
     def open_at(address=""):
         options = ["--headless", "--disable-gpu", "--dump-dom", f"--user-data-dir={folder}/profile"]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ablate2tune.errors import UserError
 from ablate2tune.scenes.dataset.export import export, run_lengths, write_webdataset
@@ -110,17 +111,22 @@ def test_webdataset_members_lie_side_by_side(folder, tmp_path):
         assert shard.read_bytes() == (tmp_path / "two" / shard.name).read_bytes()
 
 
-def test_gallery_holds_pictures_and_what_it_filters_by(folder):
-    page = export(folder, "gallery").read_text()
+def test_gallery_names_thumbnails_beside_it_and_what_it_filters_by(folder, tmp_path):
+    out = export(folder, "gallery", tmp_path / "seen" / "page.html")
+    page = out.read_text()
     start = page.index("const scenes = ") + len("const scenes = ")
     scenes = json.JSONDecoder().raw_decode(page[start:])[0]
     assert [scene["text"] for scene in scenes] == [r.text for r in read_dataset(folder)]
     assert {scene["relation"] for scene in scenes} == {"left of", "right of"}
     assert scenes[0]["slack"] == 0.25 and scenes[0]["tightest"] == "gap"
     assert scenes[0]["rejections"] == {"outside the frame": 2}
-    assert all(
-        s[k].startswith("data:image/png;base64,iVBOR") for s in scenes for k in ("image", "mask")
-    )
+    assert scenes[0]["image"] == "page/g000000-a.image.jpg"
+    with Image.open(out.parent / scenes[0]["mask"]) as mask:
+        assert np.asarray(mask).tolist() == load_masks(read_dataset(folder))[0].tolist()
+    assert sorted(p.name for p in (tmp_path / "seen").rglob("*")) == [
+        "g000000-a.image.jpg", "g000000-a.mask.png", "g000000-b.image.jpg", "g000000-b.mask.png",
+        "page", "page.html",
+    ]  # fmt: skip
     assert "http" not in page and " src=" not in page.split("<script>")[0]
 
 

@@ -90,3 +90,27 @@ def test_a_changed_asset_file_is_another_data_set(behave, tmp_path):
     (own / "post.py").write_text(POST.format(name="post").replace("0.6", "0.7"))
     with pytest.raises(UserError, match=r"holds another data set: asset_scripts.post.py"):
         render_dataset(config, 1, tmp_path / "set")
+
+
+def test_a_first_run_that_fails_does_not_claim_its_folder(behave, tmp_path):
+    folder = tmp_path / "set"
+    behave(left_of="fail")
+    with pytest.raises(UserError, match="the first 3 groups of 'left of' failed"):
+        render_dataset(CONFIG, 1, folder)
+    assert rows(folder) and not (folder / "dataset.json").exists()
+    assert not list(folder.rglob("*.png")) and not list((folder / "sidecars").iterdir())
+    behave()
+    other = CONFIG.model_copy(update={"size": 48})
+    assert render_dataset(other, 2, folder).images == 16
+    behave(left_of="fail")
+    with pytest.raises(UserError, match="holds another data set"):
+        render_dataset(CONFIG, 1, folder)
+
+
+def test_progress_tells_what_was_rejected(behave, tmp_path):
+    told = []
+    behave(g000003="reject")
+    with pytest.raises(UserError, match="1 of 8 groups failed"):
+        render_dataset(CONFIG, 1, tmp_path / "set", lambda *now: told.append(now))
+    assert told[0] == (0, 16)
+    assert told[-1] == (16, 16, "3 views rejected: outside the frame (3)")

@@ -28,7 +28,9 @@ pytestmark = pytest.mark.usefixtures("blender")
 def rendered(tmp_path_factory):
     folder = tmp_path_factory.mktemp("scenes") / "tiny"
     calls = []
-    summary = render_dataset(TINY, 1, folder, lambda done, total: calls.append((done, total)))
+    summary = render_dataset(
+        TINY, 1, folder, lambda done, total, note="": calls.append((done, total))
+    )
     return folder, summary, calls
 
 

@@ -1,0 +1,114 @@
+"""Where things can stand on an asset and fit below it: height maps of its mesh, without Blender.
+
+Lengths are metres in the asset's own frame at natural size.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ablate2tune.scenes.assets.asset_catalogue import assets_module, find_asset
+
+CELLS = 64
+"""Cells along the longer side of a map."""
+LEVEL = 0.02
+"""Unevenness of a place to stand on, as a fraction of the map's longer side."""
+FLAT = 0.9
+"""Fraction of a thing's footprint that must lie on the place it stands on."""
+COVERED = 0.8
+"""Fraction of a thing's footprint that must have something above it."""
+
+
+class HeightMap(NamedTuple):
+    """Highest and lowest surface over each cell of the ground, (rows along y, columns along x).
+
+    Cells without a surface hold -inf and +inf.
+    """
+
+    top: np.ndarray
+    bottom: np.ndarray
+    cell: float
+
+    def place(self, row: int, column: int) -> tuple[float, float]:
+        """The middle of a cell (x, y)."""
+        rows, columns = self.top.shape
+        return (column + 0.5 - columns / 2) * self.cell, (row + 0.5 - rows / 2) * self.cell
+
+    def _window(self, half: tuple[float, float]) -> Any:  # scipy's types know no (int, int)
+        """Rows and columns of a footprint with these half extents (x, y)."""
+        x, y = (max(1, round(2 * h / self.cell)) for h in half)
+        return y, x
+
+    def tops(self, half: tuple[float, float]) -> list[tuple[float, float]]:
+        """Middles of level places for a footprint, those on the highest level alone."""
+        from scipy.ndimage import maximum_filter, uniform_filter
+
+        size = self._window(half)
+        known = np.where(np.isfinite(self.top), self.top, 0.0)
+        highest = maximum_filter(known, size, mode="constant")
+        tolerance = LEVEL * self.cell * CELLS
+        level = (highest - known <= tolerance).astype(float)
+        # A cell stands for its neighbourhood only where the highest of both is the same.
+        good = uniform_filter(level, size, mode="constant") >= FLAT
+        good &= level.astype(bool) & (known > 0)
+        if not good.any():
+            return []
+        good &= known >= known[good].max() - 4 * tolerance
+        return [self.place(*at) for at in np.argwhere(good)]
+
+    def bears_in_the_middle(self, half: tuple[float, float]) -> bool:
+        """Whether a footprint has a level place in the middle."""
+        rows, columns = self._window(half)
+        middle = [(n - k) // 2 for n, k in zip(self.top.shape, (rows, columns), strict=True)]
+        if min(middle) < 0:
+            return False
+        part = self.top[middle[0] : middle[0] + rows, middle[1] : middle[1] + columns]
+        level = part >= part.max() - LEVEL * self.cell * CELLS
+        return bool(part.max() > 0 and level.mean() >= FLAT)
+
+    def shelters(self, half: tuple[float, float], height: float) -> list[tuple[float, float]]:
+        """Middles of places for a footprint that have this free height and a cover."""
+        from scipy.ndimage import minimum_filter, uniform_filter
+
+        size = self._window(half)
+        lowest = minimum_filter(self.bottom, size, mode="nearest")
+        over = uniform_filter(np.isfinite(self.bottom).astype(float), size, mode="constant")
+        return [self.place(*at) for at in np.argwhere((lowest > height) & (over >= COVERED))]
+
+
+@lru_cache(maxsize=256)
+def height_map(kind: str, variant: str, pose: str, folder: Path | None = None) -> HeightMap:
+    """The map of an asset's look."""
+    built = assets_module().draft(find_asset(kind, folder), variant, pose)
+    corners = [
+        (np.array(part.vertices, float), [(f[0], f[k], f[k + 1]) for f in part.faces
+                                          for k in range(1, len(f) - 1)])
+        for part in (built, *built.skins) if part.faces
+    ]  # fmt: skip
+    triangles = np.concatenate([points[np.array(faces)] for points, faces in corners])
+    half = np.abs(triangles[..., :2]).reshape(-1, 2).max(axis=0)
+    cell = 2 * half.max() / CELLS
+    columns, rows = (max(1, int(np.ceil(2 * h / cell))) for h in half)
+    top, bottom = np.full((rows, columns), -np.inf), np.full((rows, columns), np.inf)
+    for points in _sampled(triangles, cell):
+        column = np.clip((points[:, 0] / cell + columns / 2).astype(int), 0, columns - 1)
+        row = np.clip((points[:, 1] / cell + rows / 2).astype(int), 0, rows - 1)
+        np.maximum.at(top, (row, column), points[:, 2])
+        np.minimum.at(bottom, (row, column), points[:, 2])
+    return HeightMap(top, bottom, float(cell))
+
+
+def _sampled(triangles: np.ndarray, cell: float):
+    """Points on triangles, dense enough to meet every cell below them."""
+    flat = triangles[..., :2]
+    edges = np.linalg.norm(flat - np.roll(flat, 1, axis=1), axis=-1).max(axis=1)
+    steps = np.ceil(2 * edges / cell).astype(int).clip(1)
+    steps = 2 ** np.ceil(np.log2(steps)).astype(int)
+    for count in np.unique(steps):
+        u, v = np.meshgrid(*[np.linspace(0, 1, count + 1)] * 2)
+        u, v = u[u + v <= 1 + 1e-9], v[u + v <= 1 + 1e-9]
+        a, b, c = (triangles[steps == count][:, k, None] for k in range(3))
+        u, v = u[None, :, None], v[None, :, None]
+        yield (a + u * (b - a) + v * (c - a)).reshape(-1, 3)

@@ -1,0 +1,221 @@
+"""One thing before another, with whose lower edge is the lower one drawn first.
+
+On level ground what is nearer always ends lower in the picture, which tells the relation without a
+look at who hides whom. So the difference of the lower edges is drawn, as often one way as the
+other and as large, and what makes it so is looked for: low furniture under one of the two places,
+and the camera's elevation.
+"""
+
+import math
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+from ablate2tune.scenes.layouts.height_maps import height_map
+from ablate2tune.scenes.layouts.layout import Arrangement, Shape, Spot, TwinLayout, shape
+
+STANDS = {
+    "bench": ("plain", "stone"),
+    "box": ("taped", "chest", "gift"),
+    "cube": ("sharp", "rounded", "framed"),
+    "cylinder": ("flat", "drum"),
+    "shelf": ("low",),
+    "table": ("dining", "painted", "round"),
+}
+"""What the nearer or the farther thing may stand on."""
+RESIZED = ("box", "cube", "cylinder")
+"""Kinds that may have any size: made to fit what stands on them, up to ..."""
+LARGEST_STAND = 0.9
+"""... this width (metres)."""
+EDGE = (0.04, 0.26)
+"""Distance between the lower edges of the two (fraction of what the frame shows)."""
+TILT = (1.5, 26.0)
+"""Camera's angle above the horizon (degrees)."""
+SHIFT = 0.5
+"""Part of what perspective makes the nearer one higher that is put below its lower edge, so that
+middles and upper edges go either way as well."""
+LOW = 0.8
+"""Height of what one stands on at most, as a fraction of the lower thing's: they share a height."""
+LEAST_SHARED = 0.35
+"""Part of the lower thing's height, at least, in which the two are side by side in the picture."""
+WIDEST = 0.76
+"""Width (metres) of the largest thing that stands on something."""
+SEARCH = 60
+
+
+@dataclass(frozen=True)
+class Depth:
+    """Two things in depth: places of the nearer and the farther, and what they stand on.
+
+    `nearer` and `farther` are (x, y); `growth` is what the farther is enlarged and the nearer made
+    smaller by; `stand` carries the nearer one where `raised` is "nearer".
+    """
+
+    nearer: tuple[float, float]
+    farther: tuple[float, float]
+    elevation: float
+    growth: float
+    stand: Shape | None
+    raised: str | None
+    room: float = 1.0
+    """What the frame's fill is multiplied by."""
+
+    def arrangement(self, shapes: list[Shape], relation: str) -> Arrangement:
+        """Twins of which the first shows `a RELATION b`; they have exchanged places."""
+        twins = [
+            TwinLayout(
+                name, ("a", "b"), self._places(near, far),
+                {near: 1 / self.growth, far: self.growth} if self.growth != 1.0 else {},
+            )
+            for name, near, far in (("in front of", "a", "b"), ("behind", "b", "a"))
+        ]  # fmt: skip
+        one, two = twins if relation == "in front of" else twins[::-1]
+        return Arrangement(shapes, (one, two))
+
+    def _places(self, near: str, far: str) -> dict[str, Spot]:
+        on = {key: "stand" if self.raised == who else None
+              for key, who in ((near, "nearer"), (far, "farther"))}  # fmt: skip
+        made: dict[str, Spot] = {
+            near: (*self.nearer, on[near], 0.0),
+            far: (*self.farther, on[far], 0.0),
+        }
+        if self.stand is not None:
+            made["stand"] = (*(self.nearer if self.raised == "nearer" else self.farther), None, 0.0)
+        return made
+
+
+def may_stand(shape: Shape) -> bool:
+    """Whether it is small enough to stand on something."""
+    return 2 * max(shape.half) <= WIDEST
+
+
+def edge_of(rng: random.Random) -> float:
+    """How much lower the nearer one ends in the picture, of what the frame shows; may be less."""
+    return rng.choice((-1, 1)) * rng.uniform(*EDGE)
+
+
+def in_depth(
+    rng: random.Random,
+    shapes: list[Shape],
+    edge: float,
+    throw: float,
+    corrected: bool,
+    folder: Path | None = None,
+) -> Depth | None:
+    """Places at which the nearer of two ends lower by about `edge`, whichever of them it is.
+
+    Args:
+        shapes: the two things as turned.
+        edge: as `edge_of` draws it.
+        throw: the camera's distance as a multiple of what its frame holds.
+        corrected: enlarge the farther as perspective makes it smaller.
+
+    Returns:
+        None if none was found.
+    """
+    a, b = shapes
+    raised = "nearer" if edge < 0 else None
+    for _ in range(SEARCH):
+        stand = _stand(rng, shapes, folder)
+        if stand is None and (raised or all(map(may_stand, shapes))):
+            continue
+        depth = [s.along for s in (*shapes, *([stand] if stand else []))]
+        gap = 2 * max(depth) + rng.uniform(0.05, 0.5) * (a.along + b.along)
+        wide, narrow = max(a.across, b.across), min(a.across, b.across)
+        step = rng.choice((-1, 1)) * (wide - rng.uniform(-0.2, 0.3) * narrow)
+        wide, tall, half = (
+            abs(step) + a.across + b.across, max(a.height, b.height), (a.along + b.along) / 2,
+        )  # fmt: skip
+        spare = stand.height if stand else 0.0
+        if stand and not raised:
+            # Only what could stand the other way round as well, so that neither sizes nor heights
+            # tell which way the edges go.
+            other = Seen(wide, tall + spare, gap, half, (spare, 0.0), throw)
+            if other.tilt_for(-edge) is None:
+                continue
+            stand = None
+        high = stand.height if stand else 0.0
+        # Without a stand the frame is as large as with one: sizes tell nothing of the edges.
+        room = 1.0 if stand else max(wide, tall) / max(wide, tall + spare)
+        seen = Seen(wide, tall + high, gap, half, (high, 0.0), throw / room)
+        grown = seen.throw * (a.height + b.height) / 2 * gap / seen.distance(0.15) ** 2
+        if abs(edge) / room * seen.held > (1 - LEAST_SHARED) * min(a.height, b.height):
+            continue
+        tilt = seen.tilt_for(edge / room + (0.0 if corrected else SHIFT * grown))
+        if tilt is None:
+            continue
+        distance = seen.distance(tilt)
+        growth = math.sqrt((distance + gap / 2) / (distance - gap / 2)) if corrected else 1.0
+        return Depth(
+            (-step / 2, -gap / 2), (step / 2, gap / 2), math.degrees(tilt), growth, stand, raised,
+            room,
+        )  # fmt: skip
+    return None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Two things in depth before a camera: extents of the whole (metres), the distance of their
+    middles, their mean half depth, what they stand on, and the camera's throw."""
+
+    wide: float
+    tall: float
+    gap: float
+    half: float
+    stands: tuple[float, float]
+    """Heights of what the nearer and the farther stand on."""
+    throw: float
+
+    @property
+    def held(self) -> float:
+        """What a level frame holds (metres)."""
+        return max(self.wide, self.tall)
+
+    def distance(self, tilt: float) -> float:
+        """The camera's, from the middle of the two."""
+        return self.throw * max(self.wide, self.tall + self.gap * math.sin(tilt)) + self.gap / 2
+
+    def edge(self, tilt: float) -> float:
+        """How much lower the nearer one's lower edge is, as a fraction of what the frame shows."""
+        away, places = self.distance(tilt), []
+        for y, z in zip((-self.gap / 2, self.gap / 2), self.stands, strict=True):
+            along, high = y - self.half, z - self.tall / 2
+            up = along * math.sin(tilt) + high * math.cos(tilt)
+            places.append(up / (away + along * math.cos(tilt) - high * math.sin(tilt)))
+        return self.throw * (places[1] - places[0])
+
+    def tilt_for(self, edge: float) -> float | None:
+        """The camera's angle above the horizon (radians) that makes it so, by bisection."""
+        low, high = (math.radians(bound) for bound in TILT)
+        if not self.edge(low) <= edge <= self.edge(high):
+            return None
+        for _ in range(20):
+            middle = (low + high) / 2
+            low, high = (middle, high) if self.edge(middle) < edge else (low, middle)
+        return (low + high) / 2
+
+
+def _stand(rng: random.Random, shapes: list[Shape], folder: Path | None) -> Shape | None:
+    """Something of another kind that either thing can stand on, lower than both."""
+    taken = {s.kind for s in shapes}
+    highest = LOW * min(s.height for s in shapes)
+    kinds = [kind for kind in STANDS if kind not in taken]
+    rng.shuffle(kinds)
+    for kind in kinds:
+        variant = rng.choice(STANDS[kind])
+        made = shape(kind, variant, "standing", 1.0, None)
+        if kind in RESIZED:
+            needed = 1.15 * max(max(s.across, s.along) for s in shapes) / min(made.half)
+            if 2 * needed * max(made.half) > LARGEST_STAND:
+                continue
+            made = made.resized(needed * rng.uniform(1.0, 1.3))
+        if made.height > highest:
+            continue
+        held = height_map(kind, variant, "standing")
+        yaw = rng.uniform(-20, 20)
+        halves = [s.turned(s.yaw - yaw) for s in shapes]
+        if all(
+            held.bears_in_the_middle((h.across / made.scale, h.along / made.scale)) for h in halves
+        ):
+            return made.turned(round(yaw, 4))
+    return None

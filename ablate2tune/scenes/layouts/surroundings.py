@@ -1,0 +1,72 @@
+"""Where things belong, and how a scene's surroundings look: no fireplace on a lawn."""
+
+import random
+from collections.abc import Iterable
+from typing import Any
+
+from ablate2tune.scenes.assets.asset_catalogue import catalogue
+from ablate2tune.scenes.assets.world_catalogue import worlds
+from ablate2tune.scenes.scenes_config import ScenesConfig
+
+EXPOSURE = (-0.35, 0.35)
+"""Stops."""
+BLUR = (0.004, 0.02)
+"""How far a point at infinity spreads, as a fraction of the frame ..."""
+BLURRED = 0.4
+"""... in so many of the scenes."""
+LOOKS = 1000
+"""Numbers by which the looks of a world are told; any larger than the looks there are."""
+WINDOWS = 3.0, 2.2
+"""Distance (metres) of a wall's windows from each other, about, and how far they may be shifted."""
+
+
+def shared_places(config: ScenesConfig, kinds: Iterable[str]) -> set[str]:
+    """Where all of some kinds belong."""
+    known = catalogue(config.assets)
+    return set.intersection(*(set(known[kind].places) for kind in kinds))
+
+
+def fitting_environment(
+    rng: random.Random, config: ScenesConfig, kinds: Iterable[str], largest: float
+) -> str:
+    """One of the recipe's in which all of the kinds belong; any, if there is none.
+
+    `largest` is the largest natural size of the things (metres).
+    """
+    kinds = list(kinds)
+    fitting = [
+        name
+        for name in config.environments
+        if all(belongs(config, kind, largest, name) for kind in kinds)
+    ]
+    return rng.choice(fitting or config.environments)
+
+
+def belongs(config: ScenesConfig, kind: str, size: float, environment: str) -> bool:
+    """Whether a kind of a natural size (metres) may stand in an environment."""
+    world = worlds().get(environment)
+    if world is None:
+        return True
+    places = catalogue(config.assets)[kind].places
+    return size <= world.largest and (not world.place or world.place in places)
+
+
+def walled(environment: str) -> bool:
+    """Whether a wall stands behind everything."""
+    world = worlds().get(environment)
+    return world is not None and bool(world.walls)
+
+
+def look_of(rng: random.Random, environment: str) -> dict[str, Any]:
+    """The keys of a group's spec that say how its surroundings and its camera's picture look."""
+    look: dict[str, Any] = {part: rng.randrange(LOOKS) for part in ("ground", "wall", "sky")}
+    exposure, blur = rng.uniform(*EXPOSURE), rng.uniform(*BLUR)
+    shift, blurred = rng.uniform(-WINDOWS[1], WINDOWS[1]) / 2, rng.random() < BLURRED
+    world = worlds().get(environment)
+    if world is not None and world.windows:
+        look["windows"] = [round(shift + k * WINDOWS[0], 3) for k in (-1, 0, 1)]
+    return {
+        "look": look,
+        "exposure": round(exposure, 3),
+        **({"blur": round(blur, 5)} if blurred else {}),
+    }

@@ -1,0 +1,128 @@
+"""Which sentences can be shown, and as what: decided from footprints and height maps alone."""
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from ablate2tune.errors import UserError
+from ablate2tune.scenes.assets.asset_catalogue import catalogue
+from ablate2tune.scenes.layouts import layout
+from ablate2tune.scenes.layouts.layout import Shape
+from ablate2tune.scenes.layouts.proposals import Places, propose
+from ablate2tune.scenes.prompts.prompt_reading import Asked, Prompt, read_prompt
+from ablate2tune.scenes.scenes_config import ScenesConfig
+from ablate2tune.scenes.vocabulary import CONTRAST
+from ablate2tune.seeding import seed_for
+
+TRIES = 40
+"""Draws of looks, poses and places before a relation of two things is held to be impossible."""
+LEAST = 0.4
+"""Part of them that must show a contrast; a rare one would be rejected in the camera's view."""
+INSTEAD = (
+    *("in front of", "behind", "left of", "right of", "next to"),
+    *("on top of", "underneath"),
+)
+"""Contrasts for a relation whose own is impossible for the two things."""
+ALIKE = {
+    "left of": ("next to",),
+    "right of": ("next to",),
+    "next to": ("left of", "right of"),
+    "near": INSTEAD,
+    "far from": ("in front of", "behind", "left of", "right of"),
+}
+"""Relations that may hold together, so that neither is the other's contrast."""
+
+FRONT = 40.0
+"""Largest turn (degrees) away from the camera of what has a front."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sentence that can be shown: its relation, and those that the other picture may show.
+
+    Without any (a bird that flies over a house), both pictures show the sentence, and its foil is a
+    caption alone.
+    """
+
+    prompt: Prompt
+    relation: str
+    contrasts: tuple[str, ...]
+
+
+def draw_shapes(rng: random.Random, things: Sequence[Asked], folder: Path | None) -> list[Shape]:
+    """Looks, poses and turns for the things of a sentence."""
+    return [_drawn(rng, thing, folder) for thing in things]
+
+
+def _drawn(rng: random.Random, thing: Asked, folder: Path | None) -> Shape:
+    asset = catalogue(folder)[thing.kind]
+    poses = [thing.pose] if thing.pose else [*asset.poses]
+    made = layout.shape(thing.kind, rng.choice(thing.variants), rng.choice(poses), 1.0, folder)
+    yaw = rng.uniform(-FRONT, FRONT) if made.has_front else rng.uniform(0, 360)
+    return made.turned(round(yaw, 4))
+
+
+def draw(
+    rng: random.Random, relation: str, things: Sequence[Asked], folder: Path | None
+) -> tuple[list[Shape], Places] | str:
+    """Shapes and places that show a relation, or the commonest reason why there are none."""
+    reasons = Counter[str]()
+    for _ in range(TRIES):
+        made = propose(rng, relation, draw_shapes(rng, things, folder), folder)
+        if not isinstance(made, str):
+            return made
+        reasons[made] += 1
+    return reasons.most_common(1)[0][0]
+
+
+@lru_cache(maxsize=4096)
+def plan(text: str, folder: Path | None = None) -> Plan | str:
+    """How a sentence can be shown, or why it cannot."""
+    prompt = read_prompt(text, folder)
+    if isinstance(prompt, str):
+        return prompt
+    rng = random.Random(seed_for(0, f"prompt plan {text}"))
+    kinds = [thing.kind for thing in prompt.things]
+    if len(set(kinds)) < len(kinds):
+        return f"two of a kind ({max(kinds, key=kinds.count)}) cannot be told apart"
+    reasons = []
+    for relation in prompt.relations:
+        made = draw(rng, relation, prompt.things, folder)
+        if not isinstance(made, str):
+            return Plan(prompt, relation, _contrasts(rng, relation, prompt.things, folder))
+        reasons.append(made)
+    return reasons[0]
+
+
+def _contrasts(
+    rng: random.Random, relation: str, things: Sequence[Asked], folder: Path | None
+) -> tuple[str, ...]:
+    def possible(other: str) -> bool:
+        tried = (
+            propose(rng, other, draw_shapes(rng, things, folder), folder) for _ in range(TRIES)
+        )
+        return sum(not isinstance(made, str) for made in tried) >= LEAST * TRIES
+
+    usual = CONTRAST[relation]
+    if relation == "between" or possible(usual):
+        return (usual,)
+    others = [r for r in INSTEAD if r not in (relation, *ALIKE.get(relation, ()))]
+    return tuple(r for r in others if possible(r))
+
+
+def plans_of(config: ScenesConfig) -> tuple[list[Plan], dict[str, str]]:
+    """The sentences of a recipe that can be shown, and why each of the others cannot.
+
+    Raises:
+        UserError: none of them can be shown.
+    """
+    found = {text: plan(text, config.assets) for text in config.prompts}
+    refused = {text: made for text, made in found.items() if isinstance(made, str)}
+    plans = [made for made in found.values() if isinstance(made, Plan)]
+    if not plans:
+        told = "; ".join(f"{text!r}: {why}" for text, why in refused.items())
+        raise UserError(f"none of the sentences can be shown: {told}", where="scenes.prompts")
+    return plans, refused

@@ -1,0 +1,92 @@
+"""Captions as people write them: other words, the other way round, with the place and what else.
+
+A scene has `FORMS` of them for each claim, which follow from its id, so that a cache of embeddings
+stays small.
+"""
+
+from collections.abc import Mapping
+from random import Random
+from typing import Any
+
+from ablate2tune.scenes.assets.asset_catalogue import catalogue
+from ablate2tune.scenes.assets.world_catalogue import worlds
+from ablate2tune.scenes.captions import VERBS, Thing
+from ablate2tune.scenes.vocabulary import WORDINGS
+from ablate2tune.seeding import seed_for
+
+FORMS = 6
+"""Varied captions of one claim of one scene."""
+CONVERSE = {
+    **{"left of": "right of", "right of": "left of"},
+    **{"in front of": "behind", "behind": "in front of"},
+    **{"above": "below", "below": "above"},
+    **{"next to": "next to", "near": "near", "far from": "far from"},
+}
+"""What is said of the two the other way round; what stands over a thing does not stand on it."""
+STATEMENTS = (
+    *("{a} {relation} {b}", "{a} {relation} {b}", "{a} is {relation} {b}"),
+    *("there is {a} {relation} {b}", "{b} with {a} {relation} it"),
+)
+PAIRWISE = STATEMENTS[:-1]
+"""Those that also read well when the second phrase names two things."""
+PAIRS = ("{things}", "there is {things}", "{things} together")
+OTHER_WORD, TURNED, PLACED, ALSO = 0.5, 0.3, 0.4, 0.4
+"""How often another noun, the converse, the place and what else is there are said."""
+THE = 0.3
+"""How often the second thing has "the"."""
+
+
+def varied(
+    row: Mapping[str, Any], relation: str | None, things: list[Thing], form: int, bare: bool
+) -> str:
+    """One caption of `things[0] RELATION things[1] (and things[2])`.
+
+    Args:
+        row: the scene's row of metadata; its columns of a natural world may be missing.
+        relation: None leaves it out.
+        things: in the claim's order, which need not be the row's.
+        form: which one, below `FORMS`.
+        bare: leave the colours out.
+    """
+    # Of the scene and the form alone, so that a foil has the words of its true caption.
+    rng = Random(seed_for(0, f"varied caption {row.get('scene_id', '')}", form))
+    draws = {name: rng.random() for name in ("turned", "placed", "also")}
+    phrases = [_phrase(rng, row, named, bare) for named in things]
+    if relation is None:
+        *before, last = phrases
+        text = rng.choice(PAIRS).format(things=f"{', '.join(before)} and {last}")
+    else:
+        said, subject = relation, things[0]
+        if draws["turned"] < TURNED and relation in CONVERSE:
+            said, subject = CONVERSE[relation], things[1]
+            phrases = phrases[::-1]
+        words = rng.choice(WORDINGS[said])
+        words = f"{subject.pose} {words}" if subject.pose in VERBS else words
+        known = PAIRWISE if len(things) > 2 else STATEMENTS
+        rest = " and ".join(phrases[1:])
+        text = rng.choice(known).format(a=phrases[0], relation=words, b=rest)
+    world = worlds().get(row.get("environment", ""))
+    places = world.words if world else ()
+    if places and draws["placed"] < PLACED:
+        text = f"{text} {rng.choice(places)}"
+    also = row.get("also", "")
+    if also and draws["also"] < ALSO:
+        other = rng.choice(also.split("; "))
+        text = f"{text[0].upper()}{text[1:]}. There is also {other}."
+    return text
+
+
+def _phrase(rng: Random, row: Mapping[str, Any], named: Thing, bare: bool) -> str:
+    """A thing in its own or another noun that fits its look."""
+    draw, which, the = rng.random(), rng.random(), rng.random()
+    role = next((r for r in ("subject", "object", "third") if row.get(r) == named.kind), None)
+    variant = row.get(f"{role}_variant", "")
+    asset = catalogue().get(named.kind)
+    synonyms = asset.synonyms if asset else {}
+    words = [w for w, fits in synonyms.items() if variant and (not fits or variant in fits)]
+    noun = words[int(which * len(words))] if words and draw < OTHER_WORD else named.kind
+    spoken = Thing(noun, named.colour, named.pose, named.wording, named.second)
+    phrase = spoken.bare() if bare else spoken.phrase()
+    if role != "subject" and the < THE:
+        return "the " + phrase.split(" ", 1)[1]
+    return phrase

@@ -1,0 +1,60 @@
+"""Places in depth whose lower edges lie as asked, seen by the block camera."""
+
+import random
+
+import pytest
+
+from ablate2tune.scenes.layouts.in_depth import EDGE, Seen, edge_of, in_depth, may_stand
+from ablate2tune.scenes.layouts.layout import shape
+
+
+def things():
+    return [shape("lamp", "table", "standing", 1.0), shape("bottle", "wine", "standing", 1.0)]
+
+
+def drawn(edge, corrected=False):
+    rng = random.Random(2)
+    found = [in_depth(rng, things(), edge, 8.0, corrected) for _ in range(12)]
+    return [depth for depth in found if depth is not None]
+
+
+def test_the_nearer_stands_on_something_where_it_ends_higher():
+    for depth in drawn(-0.1):
+        assert depth.raised == "nearer" and depth.stand is not None
+        assert depth.nearer[1] < 0 < depth.farther[1]
+    level = drawn(0.1)
+    assert all(depth.room <= 1.0 for depth in level)
+    assert {depth.raised for depth in level} <= {None}
+
+
+def test_the_edge_of_two_level_things_by_hand():
+    # Camera 10 m away, level with the middle of a whole 1.8 m high: feet 0.9 m below the axis, at
+    # 9 m and at 11 m; a throw of 5.
+    seen = Seen(1.8, 1.8, 2.0, 0.0, (0.0, 0.0), 5.0)
+    assert seen.distance(0.0) == pytest.approx(10.0)
+    assert seen.edge(0.0) == pytest.approx(5 * 0.9 * (1 / 9 - 1 / 11))
+    # From above, the farther one is higher in the picture.
+    assert seen.edge(0.3) > seen.edge(0.1) > seen.edge(0.0)
+    assert seen.edge(seen.tilt_for(0.2)) == pytest.approx(0.2, abs=1e-4)
+    assert seen.tilt_for(-0.1) is None
+
+
+@pytest.mark.parametrize("edge", [-0.12, -0.05, 0.1])
+def test_some_camera_shows_the_edges_as_asked(edge):
+    assert drawn(edge)
+
+
+def test_edges_go_either_way_and_as_far():
+    rng = random.Random(0)
+    edges = [edge_of(rng) for _ in range(1000)]
+    assert sum(edge < 0 for edge in edges) == pytest.approx(500, abs=64)
+    assert EDGE[0] <= min(map(abs, edges)) and max(map(abs, edges)) <= EDGE[1]
+
+
+def test_what_is_enlarged_against_perspective():
+    assert all(depth.growth == 1.0 for depth in drawn(0.1))
+    assert all(1.0 < depth.growth < 1.2 for depth in drawn(0.1, corrected=True))
+
+
+def test_a_car_stands_on_nothing():
+    assert not may_stand(shape("car", "saloon", "standing", 1.0)) and may_stand(things()[0])
