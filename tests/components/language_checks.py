@@ -25,6 +25,7 @@ from ablate2tune.errors import UserError
 from ablate2tune.models import LanguageModel
 from ablate2tune.models.model_config import ModelConfig
 
+PLACED = "the layers that are left lack tensors that their new places ask for"
 CLOSE = 1e-5
 """Differences up to this share of the largest logit are rounding."""
 
@@ -132,7 +133,10 @@ def deletion(subject: Subject) -> bool:
         left = copy.deepcopy(subject.model)
         stack = left.get_submodule(block.stack)
         del stack[block.index]
-        smaller.load_state_dict(left.state_dict(), strict=True)
+        try:
+            smaller.load_state_dict(left.state_dict(), strict=True)
+        except RuntimeError as error:
+            raise UserError(PLACED) from error
         if not subject.close(subject.run(smaller), skipped):
             return False
     return True
@@ -200,6 +204,8 @@ def cache(subject: Subject) -> bool:
     with ablated(subject.model, [Ablation(block.address, "skip"), Ablation(part.address, "zero")]):
         whole = subject.run()
         first = subject.model(input_ids=ids[:, :8], use_cache=True)
+        if not hasattr(first, "cache"):
+            raise UserError("what it keeps from token to token is not handed on as a cache")
         found, kept = [first.logits], first.past_key_values
         for place in range(8, ids.shape[1]):
             step = subject.model(

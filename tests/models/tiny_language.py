@@ -74,6 +74,9 @@ OVER: dict[str, dict[str, Any]] = {
     "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
     "helium": {"head_dim": 8},
     "inkling_text": {"swa_num_attention_heads": HEADS},
+    "qwen3_next": {"layer_types": ["linear_attention", "full_attention"]},
+    "recurrent_gemma": {"block_types": ["recurrent", "attention"]},
+    "rwkv": {"num_hidden_layers": 3},
     "youtu": {"head_dim": 8},
 }
 """By model type: fields that the table does not know, or sizes that a family insists on."""
