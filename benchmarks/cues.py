@@ -31,9 +31,9 @@ def main() -> None:
         for twin, boxes in zip(group["twins"], projected_boxes(group), strict=True):
             row = twin["record"]
             kinds.update(row[role] for role in ("subject", "object", "third") if row[role])
-            pair = (boxes[twin[role]] for role in ("subject", "object"))
+            one, other = (boxes[twin[role]] for role in ("subject", "object"))
             colours = (row["subject_colour"], row["object_colour"])
-            scenes.append(CueScene(row["group_id"], row["relation"], *pair, colours))
+            scenes.append(CueScene(row["group_id"], row["relation"], one, other, colours))
     check = cue_check(scenes)
     print(*check.lines(), sep="\n")
     print("told by more than is allowed:", check.telling() or "none")

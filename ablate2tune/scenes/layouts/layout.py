@@ -32,6 +32,9 @@ LIKE_SIZE_IN_DEPTH = 4.0
 """... and of two in depth, where the ratio must not tell which is nearer."""
 LIKE_FOOTING = 1.6
 """Largest ratio of footprints of two objects that stand on each other."""
+LARGEST_STACKED = 0.8
+"""Natural size (metres) of the largest thing of two that stand on each other: no fireplace on a
+drum."""
 LARGEST_INSIDE = 1.3
 """Largest natural size of a thing that is put into another, as a multiple of the other's."""
 LARGEST_UNDER = 1.0
@@ -187,6 +190,8 @@ def _fits_under(first: Shape, second: Shape) -> bool:
 def _footing(shapes: list[Shape]) -> bool:
     # A seat or a shelf with a back has no top that another thing could be exchanged onto.
     if any(s.clearance or s.holds for s in shapes):
+        return False
+    if max(s.natural for s in shapes) > LARGEST_STACKED:
         return False
     widths = [min(s.half) for s in shapes]
     return max(widths) / min(widths) <= LIKE_FOOTING
