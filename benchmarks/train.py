@@ -9,8 +9,9 @@ the last third of the blocks alone. The script's step is written anew from its d
 (`train_dreambooth_lora_flux.py` with captions of one's own and `--gradient_checkpointing`, as its
 README runs it): it encodes each batch's pictures and captions, and checkpoints every block. Ours
 takes latents and captions from the cache of examples (`train.example_cache`) and computes blocks
-before the first adapted one without a graph, which both have from PyTorch. Each variant runs in a
-process of its own: median seconds of a step, and the process' peak memory (the device's on CUDA).
+before the first adapted one without a graph, which both have from PyTorch; "checkpointed" is
+`train.checkpointing: on`. Each variant runs in a process of its own: median seconds of a step, what
+autograd keeps for a backward pass, and the process' peak memory (the device's on CUDA).
 """
 
 import argparse
@@ -37,8 +38,11 @@ from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.testbed.architecture import Sizes, build_pipeline
 from ablate2tune.testbed.text import word_list
 from ablate2tune.train.adapter import inject, trainable
+from ablate2tune.train.checkpointing import cover
+from ablate2tune.train.memory_estimate import MemoryEstimate, kept_by_autograd
 
-VARIANTS = ("script, all blocks", "ours, all blocks", "script, last third", "ours, last third")
+PARTS = ("all blocks", "last third")
+VARIANTS = tuple(f"{who}, {part}" for part in PARTS for who in ("script", "ours", "checkpointed"))
 PICTURES = 16
 """Different ones, each with a caption of its own."""
 
@@ -72,8 +76,9 @@ def main() -> None:
         print(f"{variant}: {told(found[variant])}", flush=True)
     for process in busy:
         process.terminate()
-    for part in ("all blocks", "last third"):
-        print(f"ours / script, {part}: {ratio(found, f'ours, {part}', f'script, {part}')}")
+    for part in PARTS:
+        for who in ("ours", "checkpointed"):
+            print(f"{who} / script, {part}: {ratio(found, f'{who}, {part}', f'script, {part}')}")
     last = ratio(found, "ours, last third", "ours, all blocks")
     print(f"last third / all blocks, ours: {last}")
     settings = {k: v for k, v in vars(options).items() if k not in ("out", "variant")}
@@ -89,9 +94,13 @@ def measured(variant: str, options: argparse.Namespace) -> dict[str, float]:
     inject(denoiser.model, [n for b in chosen for n in b.linears], options.rank, seed=0)
     parameters = list(trainable(denoiser.model).values())
     optimizer = torch.optim.AdamW(parameters, lr=1e-4)
-    loss = {"script": script_step, "ours": our_step}[who](denoiser, options)
+    if who == "checkpointed":
+        cover([denoiser.model.get_submodule(b.address) for b in blocks], "on", no_memory, None)
+    loss = (script_step if who == "script" else our_step)(denoiser, options)
+    modules = (m for m in denoiser.pipe.components.values() if isinstance(m, torch.nn.Module))
+    held = [x for m in modules for x in (*m.parameters(), *m.buffers())]
+    kept = kept_by_autograd(lambda: loss(0), held)
     on_cuda = denoiser.device.type == "cuda"
-    before = files.peak_memory_gb()
     if on_cuda:
         torch.cuda.reset_peak_memory_stats()
     seconds = []
@@ -109,10 +118,15 @@ def measured(variant: str, options: argparse.Namespace) -> dict[str, float]:
     peak = torch.cuda.max_memory_allocated() / 1e9 if on_cuda else files.peak_memory_gb()
     return {
         "seconds": statistics.median(seconds[2:]),
+        "kept_gb": kept / 1e9,
         "peak_gb": peak,
-        "before_gb": before,
         "parameters": sum(parameter.numel() for parameter in parameters),
     }
+
+
+def no_memory() -> MemoryEstimate:
+    """Nobody asks where all blocks are checkpointed."""
+    raise AssertionError
 
 
 def flux(options: argparse.Namespace) -> FluxDenoiser:
@@ -219,15 +233,16 @@ def spin() -> None:
 def told(found: dict[str, float]) -> str:
     """A variant's figures."""
     return (
-        f"{found['seconds']:.3f} s a step, peak {found['peak_gb']:.2f} GB "
-        f"({found['before_gb']:.2f} before), {found['parameters']:,.0f} parameters trained"
+        f"{found['seconds']:.3f} s a step, {1000 * found['kept_gb']:.1f} MB kept for the backward "
+        f"pass, peak {found['peak_gb']:.2f} GB, {found['parameters']:,.0f} parameters trained"
     )
 
 
 def ratio(found: dict[str, Any], ours: str, theirs: str) -> str:
     """Time and memory of one variant over another's."""
-    time_, memory = (found[ours][k] / found[theirs][k] for k in ("seconds", "peak_gb"))
-    return f"{time_:.2f} x time, {memory:.2f} x peak memory"
+    keys = ("seconds", "kept_gb", "peak_gb")
+    times, kept, peak = (found[ours][key] / found[theirs][key] for key in keys)
+    return f"{times:.2f} x time, {kept:.2f} x kept, {peak:.2f} x peak memory"
 
 
 def machine() -> dict[str, Any]:
