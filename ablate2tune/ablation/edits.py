@@ -11,7 +11,7 @@ from ablate2tune.ablation.mode import MODES, Activation
 from ablate2tune.ablation.regions import item_streams, items, skipped_items
 from ablate2tune.ablation.sites import Site
 from ablate2tune.ablation.streams import bound_arguments, stream_lengths
-from ablate2tune.ablation.support import Support
+from ablate2tune.ablation.support.support import Support
 from ablate2tune.components.experts import WEIGHTS
 from ablate2tune.components.heads import Stream
 from ablate2tune.errors import UserError

@@ -11,8 +11,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from ablate2tune.ablation.means import Means
 from ablate2tune.ablation.streams import bound_arguments
+from ablate2tune.ablation.support.means import Means
 from ablate2tune.components.tree import without_adapter
 
 PLACES = re.compile(r"(^|_)(img|image)_(ids|shapes|sizes)$")

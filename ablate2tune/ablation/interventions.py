@@ -18,7 +18,7 @@ from ablate2tune.ablation.grids import grid_told
 from ablate2tune.ablation.hooks import Call, Hook, refuse_silence, register
 from ablate2tune.ablation.mode import MODES
 from ablate2tune.ablation.sites import Site, sites_of
-from ablate2tune.ablation.support import Support
+from ablate2tune.ablation.support.support import Support
 from ablate2tune.components import Catalogue, discover
 from ablate2tune.errors import UserError
 

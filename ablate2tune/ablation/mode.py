@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ablate2tune.ablation.hooks import Call
 from ablate2tune.ablation.sites import Site
-from ablate2tune.ablation.support import Support
+from ablate2tune.ablation.support.support import Support
 from ablate2tune.components.catalogue import Level
 from ablate2tune.errors import UserError
 from ablate2tune.registry import Registry

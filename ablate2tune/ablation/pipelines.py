@@ -8,7 +8,7 @@ from torch import nn
 
 from ablate2tune.ablation.edits import Ablation
 from ablate2tune.ablation.interventions import ablated
-from ablate2tune.ablation.support import Support
+from ablate2tune.ablation.support.support import Support
 from ablate2tune.components.configs import split_prefix
 
 

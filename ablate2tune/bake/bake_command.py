@@ -10,8 +10,8 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from ablate2tune.ablation.directions import load_directions
 from ablate2tune.ablation.specs import read_ablations
+from ablate2tune.ablation.support.directions import load_directions
 from ablate2tune.bake.bake_config import BakeConfig
 from ablate2tune.bake.baking import bake
 from ablate2tune.bake.baking_pipelines import bake_pipeline

@@ -10,12 +10,12 @@ from ablate2tune.models.denoiser import Denoiser
 from ablate2tune.models.families.flux import FluxDenoiser
 from ablate2tune.models.family_registry import FAMILIES, serves
 from ablate2tune.models.fit_check import check_fit
-from ablate2tune.models.language_loading import (
+from ablate2tune.models.language.language_loading import (
     check_language_model,
     is_language_model,
     load_language_model,
 )
-from ablate2tune.models.language_model import LanguageModel
+from ablate2tune.models.language.language_model import LanguageModel
 from ablate2tune.models.model_loading import (
     check_model,
     check_model_path,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ablate2tune.ablation import recorded
-from ablate2tune.ablation.sparse_features import SparseFeatures, load_features
+from ablate2tune.ablation.support.sparse_features import SparseFeatures, load_features
 from ablate2tune.errors import UserError
 from ablate2tune.localize.findings.finding import FINDINGS, Finding, Kind, Ranked
 from ablate2tune.localize.findings.own_conditions import draw_own, find_own

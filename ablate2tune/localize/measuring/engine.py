@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ablate2tune.ablation import MODES, Means, Support, ablated_rows, recorded
-from ablate2tune.ablation.sparse_features import SparseFeatures
+from ablate2tune.ablation.support.sparse_features import SparseFeatures
 from ablate2tune.components import discover
 from ablate2tune.components.selections import parse
 from ablate2tune.errors import UserError

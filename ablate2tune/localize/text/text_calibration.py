@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ablate2tune.ablation import collect_means, learn_directions, site_keys
-from ablate2tune.ablation.means import Means
+from ablate2tune.ablation.support.means import Means
 from ablate2tune.errors import UserError
 from ablate2tune.localize.measuring.activation_means import provide_directions
 from ablate2tune.localize.measuring.condition import Condition

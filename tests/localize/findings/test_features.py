@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from tiny_language import tiny_language_model, tokens
 
 from ablate2tune.ablation import Ablation, Support, ablated
-from ablate2tune.ablation.sparse_features import SparseFeatures, load_features
+from ablate2tune.ablation.support.sparse_features import SparseFeatures, load_features
 from ablate2tune.errors import UserError
 from ablate2tune.files import read_json
 from ablate2tune.models import load_language_model

@@ -8,8 +8,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ablate2tune.ablation.recording import recorded
 from ablate2tune.ablation.sites import Site, sites_of
+from ablate2tune.ablation.support.recording import recorded
 from ablate2tune.components import discover
 from ablate2tune.errors import UserError
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from ablate2tune.ablation.means import Means
-from ablate2tune.ablation.sparse_features import SparseFeatures
+from ablate2tune.ablation.support.means import Means
+from ablate2tune.ablation.support.sparse_features import SparseFeatures
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from ablate2tune.ablation.grids import grid_told
 from ablate2tune.ablation.hooks import Call, Hook, hooked
-from ablate2tune.ablation.means import Means
 from ablate2tune.ablation.regions import items, skipped_items
 from ablate2tune.ablation.sites import Site, sites_of
+from ablate2tune.ablation.support.means import Means
 from ablate2tune.components import discover
 
 

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from ablate2tune.errors import UserError, reason
-from ablate2tune.models.language_model import LanguageModel
+from ablate2tune.models.language.language_model import LanguageModel
 from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.models.model_hub import NOT_GIVEN, SECONDS, check_is_hub_name, hub_error
 from ablate2tune.models.model_loading import resolve_device

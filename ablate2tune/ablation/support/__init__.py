@@ -1,0 +1,1 @@
+"""What modes and addresses need beside the model, and how it is collected."""
