@@ -15,6 +15,7 @@ from ablate2tune import seeding
 from ablate2tune.files import read_json, read_jsonl, write_bytes, write_json
 from ablate2tune.models import FluxDenoiser, resolve_device
 from ablate2tune.models.model_config import ModelConfig
+from ablate2tune.progress import Bar
 from ablate2tune.run_dir import RunDir, environment
 from ablate2tune.scenes.dataset.records import (
     SceneRecord,
@@ -32,10 +33,10 @@ from ablate2tune.testbed.testbed_recipe import TestbedRecipe
 from ablate2tune.testbed.text import pretrain_text, probe_text, word_list
 from ablate2tune.testbed.vae import peak_signal_to_noise, reconstruct, train_vae
 
-Bar = Callable[[str], AbstractContextManager[Progress]]
+Bars = Callable[[str], AbstractContextManager[Bar]]
 
 
-def build_testbed(recipe: TestbedRecipe, bar: Bar) -> None:
+def build_testbed(recipe: TestbedRecipe, bar: Bars) -> None:
     """Make the pipeline and its judge; parts that are whole are not made again.
 
     `bar` is given a part's name and gives a context that yields its progress callback.
