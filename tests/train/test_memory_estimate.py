@@ -43,7 +43,7 @@ def test_estimate_by_hand():
     base = torch.ones(1000)
     estimate = estimate_memory(lambda: (weight * base).sum(), [weight, base], [weight], 4)
     # weight * base keeps base alone, which is held; the gradient and two moments are the adapter's.
-    assert estimate == (8000, 12000, 0, 4)
+    assert estimate[:4] == (8000, 12000, 0, 4)
 
 
 def test_over_commitment_is_said():

@@ -69,13 +69,13 @@ def test_models_have_their_natural_proportions(rendered):
         bollard = next(o for o in objects.values() if o["kind"] == "bollard")
         assert kiosk["up"][0] == pytest.approx(0, abs=1e-6)
         height = kiosk["up"][1] - kiosk["up"][0]
-        assert height == pytest.approx(1.2**0.5, rel=1e-3)  # size ** natural.SIZE_EXPONENT
+        assert height == pytest.approx(1.2**0.85, rel=1e-3)  # scenes.sizes: life
         turn = kiosk["yaw"]
         camera = np.array(record.sidecar()["camera"]["camera_to_world"])
         across = camera[:2, 0] @ [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
         wide = abs(across) @ [0.6, 0.3] * kiosk["scale"]
         assert kiosk["right"][1] - kiosk["right"][0] == pytest.approx(wide, rel=1e-3)
-        assert bollard["up"][1] == pytest.approx(0.5**0.5, rel=1e-3)
+        assert bollard["up"][1] == pytest.approx(0.5**0.85, rel=1e-3)
 
 
 def test_models_have_their_own_colour_or_the_scenes(rendered):

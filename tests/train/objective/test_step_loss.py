@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from ablate2tune.models.schedules import FlowMatching
 from ablate2tune.train.objective.step_loss import Backward, contrast_term, step_loss
 from ablate2tune.train.step_plan import Batch
 from ablate2tune.train.train_config import TrainConfig
@@ -38,6 +39,7 @@ class Denoiser:
     """Loses weight * (example + 10 * caption); remembers its rows."""
 
     device = torch.device("cpu")
+    schedule = FlowMatching()
 
     def __init__(self, most: int = 100):
         self.weight = torch.nn.Parameter(torch.ones(()))
