@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 from random import Random
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from ablate2tune.seeding import numpy_generator, seed_for, torch_generator
 from ablate2tune.train.noise_levels import sample_high, sample_sigmas
 from ablate2tune.train.train_config import TrainConfig
 
+T = TypeVar("T")
 HIGH_DRAWS = "high noise", "high sigma"
 """Which pictures are noised highly, and how highly."""
 USUAL = CaptionRates()
@@ -75,6 +76,18 @@ class Batch(NamedTuple):
         )
 
 
+def held_out(examples: Sequence[T], groups: Sequence[str], count: int) -> tuple[list[T], list[T]]:
+    """All examples but the last `count`, and those; whole groups are taken from the end."""
+    sizes = Counter(groups)
+    held: set[str] = set()
+    for group in reversed(groups):
+        if sum(sizes[name] for name in held) >= count:
+            break
+        held.add(group)
+    pairs = list(zip(examples, groups, strict=True))
+    return [e for e, g in pairs if g not in held], [e for e, g in pairs if g in held]
+
+
 def split_records(records: Sequence[SceneRecord], validation_images: int) -> Split:
     """Keep the last training records for validation; the twins of a group stay together.
 
@@ -87,15 +100,7 @@ def split_records(records: Sequence[SceneRecord], validation_images: int) -> Spl
     rows = [record for record in records if record.split == "train"]
     if not rows:
         raise UserError("no training images", where="the data set", mend="render-data makes them")
-    group_sizes = Counter(record.group_id for record in rows)
-    held: set[str] = set()
-    for record in reversed(rows):
-        if sum(group_sizes[group] for group in held) >= validation_images:
-            break
-        held.add(record.group_id)
-    split = Split(
-        [r for r in rows if r.group_id not in held], [r for r in rows if r.group_id in held]
-    )
+    split = Split(*held_out(rows, [record.group_id for record in rows], validation_images))
     if not split.train:
         raise UserError(
             f"{validation_images} of {len(rows)} training images leave none to train on",

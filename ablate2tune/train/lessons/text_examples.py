@@ -1,6 +1,5 @@
 """What a language model is taught on: sequences of a corpus, or answers behind their prompts."""
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +9,7 @@ from ablate2tune.disk.user_rows import UserRow, read_user_rows
 from ablate2tune.errors import UserError
 from ablate2tune.localize.text.sequences import sequences, token_rows
 from ablate2tune.models import LanguageModel
+from ablate2tune.train.step_plan import held_out
 
 SECTION = "train"
 MEND = 'write {"prompt": "...", "answer": " ..."} in each line (docs/language-models.md)'
@@ -92,15 +92,8 @@ def split_text(examples: Sequence[TextExample], validation: int) -> TextSplit:
     Raises:
         UserError: nothing is left to train on.
     """
-    sizes = Counter(example.group for example in examples)
-    held: set[str] = set()
-    for example in reversed(examples):
-        if sum(sizes[group] for group in held) >= validation:
-            break
-        held.add(example.group)
-    split = TextSplit(
-        [e for e in examples if e.group not in held], [e for e in examples if e.group in held]
-    )
+    groups = [example.group for example in examples]
+    split = TextSplit(*held_out(examples, groups, validation))
     if not split.train:
         raise UserError(
             f"{validation} of {len(examples)} examples leave none to train on",
