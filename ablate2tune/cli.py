@@ -119,7 +119,7 @@ def render_data(
 
         path = settings.data_folder.with_name(f"{settings.data_folder.name}-preview.png")
         with terminal.bar("preview") as progress:
-            render_preview(settings.scenes, settings.seed, path, progress)
+            render_preview(settings.scenes, settings.seed, path, progress, terminal.say)
         terminal.say(f"preview: {path}")
         return
     from ablate2tune.scenes.stage import render_data as render

@@ -2,6 +2,7 @@
 
 import tempfile
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
@@ -27,6 +28,7 @@ def preview(
     seed: int,
     path: Path,
     on_progress: Bar | None = None,
+    on_message: Callable[[str], None] | None = None,
 ) -> list[SceneRecord]:
     """Render the first group of each relation or sentence, small, into one PNG with the captions.
 
@@ -46,7 +48,7 @@ def preview(
         }
     )
     with tempfile.TemporaryDirectory() as scratch:
-        render_dataset(small, seed, Path(scratch) / "preview", on_progress)
+        render_dataset(small, seed, Path(scratch) / "preview", on_progress, on_message)
         records = read_dataset(Path(scratch) / "preview")
         sheet = _sheet(records, small.size)
     write_sheet(sheet, path, form)
