@@ -36,6 +36,21 @@ ADAPTED = (nn.Linear, nn.Conv2d)
 """Layers that an adapter may be put on."""
 
 
+def check_linears(model: nn.Module, names: Iterable[str], method: str) -> None:
+    """Refuse what a method cannot take.
+
+    Raises:
+        UserError: a module is no linear layer.
+    """
+    for name in names:
+        if not isinstance(model.get_submodule(name), nn.Linear):
+            raise UserError(
+                f"{name} is no linear layer",
+                where=f"train.method = {method}",
+                mend="leave it out, or set train.method=lora",
+            )
+
+
 def check_targets(model: nn.Module, targets: Iterable[str]) -> list[str]:
     """The requested modules without repeats, each checked to be a layer that can be adapted.
 

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from ablate2tune.errors import UserError
 from ablate2tune.models.adapter_files import NAME
-from ablate2tune.train.adapter import check_targets, room, sides
+from ablate2tune.train.adapter import check_linears, check_targets, room, sides
 from ablate2tune.train.methods.adapter_method import METHODS, AdapterMethod, OnBatch
 
 
@@ -33,13 +32,7 @@ class Full(AdapterMethod):
         Raises:
             UserError: one is a convolution.
         """
-        for name in names:
-            if not isinstance(self.model.get_submodule(name), nn.Linear):
-                raise UserError(
-                    f"{name} is no linear layer",
-                    where="train.method = full",
-                    mend="leave it out, or set train.method=lora",
-                )
+        check_linears(self.model, names, "full")
 
     def inject(self, names: Sequence[str], run: OnBatch) -> list[str]:
         """Put a matrix of zeros on each module, beside an identity."""

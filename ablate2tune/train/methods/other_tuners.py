@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ablate2tune.errors import UserError
 from ablate2tune.models.adapter_files import attach
 from ablate2tune.seeding import seed_for
-from ablate2tune.train.adapter import check_targets, trainable
+from ablate2tune.train.adapter import check_linears, check_targets, trainable
 from ablate2tune.train.methods.adapter_method import METHODS, AdapterMethod, OnBatch, of_one_rank
 
 
@@ -44,13 +44,7 @@ class OtherTuner(AdapterMethod):
         Raises:
             UserError: one is a convolution.
         """
-        for name in names:
-            if not isinstance(self.model.get_submodule(name), nn.Linear):
-                raise UserError(
-                    f"{name} is no linear layer",
-                    where=f"train.method = {self.config.method}",
-                    mend="leave it out, or set train.method=lora",
-                )
+        check_linears(self.model, names, self.config.method)
 
     def inject(self, names: Sequence[str], run: OnBatch) -> list[str]:
         """Put it on the modules, drawn from the seed."""
