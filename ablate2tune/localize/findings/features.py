@@ -9,7 +9,7 @@ from ablate2tune.ablation import recorded
 from ablate2tune.ablation.support.sparse_features import SparseFeatures, load_features
 from ablate2tune.errors import UserError
 from ablate2tune.localize.findings.finding import FINDINGS, Finding, Kind, Ranked
-from ablate2tune.localize.findings.own_conditions import draw_own, find_own
+from ablate2tune.localize.findings.joint.own_conditions import draw_own, find_own
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.text.language_probe import LanguageProbe
 

@@ -11,11 +11,11 @@ from test_localize import CONFIG, SEED, SIGMAS, favour, plain_margins  # type: i
 
 from ablate2tune.ablation import Ablation, ablated
 from ablate2tune.errors import UserError
-from ablate2tune.localize.findings.curves import cliff, cumulative_sets, find_curves
 from ablate2tune.localize.findings.follow_up import FollowUp
-from ablate2tune.localize.findings.interactions import find_pairs, interaction_cells
-from ablate2tune.localize.findings.neighbours import find_neighbours
-from ablate2tune.localize.findings.sufficient import choose, find_sufficient
+from ablate2tune.localize.findings.joint.curves import cliff, cumulative_sets, find_curves
+from ablate2tune.localize.findings.joint.interactions import find_pairs, interaction_cells
+from ablate2tune.localize.findings.joint.neighbours import find_neighbours
+from ablate2tune.localize.findings.joint.sufficient import choose, find_sufficient
 from ablate2tune.localize.localize_config import JointConfig
 from ablate2tune.localize.localizing import localize
 from ablate2tune.localize.margins.caption_losses import Margins
