@@ -49,6 +49,11 @@ Overrides = Annotated[
 ]
 
 
+def _at_home(path: Path | None) -> Path | None:
+    """`--out=~/x` reaches us as it was typed: no shell looks behind the equals sign."""
+    return path.expanduser() if path else None
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"ablate2tune {__version__}")
@@ -132,7 +137,9 @@ def render_data(
 @app.command()
 def assets(
     path: Annotated[Path, typer.Argument(metavar="PNG", help="The picture to write.")],
-    folder: Annotated[Path | None, typer.Option(help="Asset files of your own.")] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="Asset files of your own.", callback=_at_home)
+    ] = None,
     size: Annotated[int, typer.Option(min=16, help="Pixels of each picture.")] = 128,
     samples: Annotated[int, typer.Option(min=1, help="Cycles samples per pixel.")] = 8,
 ) -> None:
@@ -157,7 +164,7 @@ def check_data(recipe: RecipeArgument, overrides: Overrides = None) -> None:
 def export_data(
     recipe: RecipeArgument,
     form: Annotated[str, typer.Option("--format", help="webdataset, coco or gallery.")] = "gallery",
-    out: Annotated[Path | None, typer.Option(help="Where to write.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write.", callback=_at_home)] = None,
     overrides: Overrides = None,
 ) -> None:
     """Write a rendered data set as WebDataset shards, COCO JSON or an HTML gallery."""
@@ -172,16 +179,19 @@ def localize(recipe: RecipeArgument, overrides: Overrides = None) -> None:
     """Rank blocks and sub-layers by ablation (also under `accelerate launch`)."""
     from ablate2tune.models import is_language_model
 
-    terminal = _run("localize", recipe, overrides)
-    if not is_language_model(_recipe(recipe, overrides).model.path):  # those are not trained yet
+    terminal, settings = _run("localize", recipe, overrides), _recipe(recipe, overrides)
+    if settings.train.text or not is_language_model(settings.model.path):
         terminal.say(_next("train", recipe, overrides))
 
 
 @app.command()
 def train(recipe: RecipeArgument, overrides: Overrides = None) -> None:
     """Train LoRA on the top-ranked modules only (also under `accelerate launch`)."""
+    from ablate2tune.train.stage import teaches_text
+
     terminal = _run("train", recipe, overrides)
-    terminal.say(_next("compare", recipe, overrides))
+    if not teaches_text(_recipe(recipe, overrides)):  # arms are compared by pictures
+        terminal.say(_next("compare", recipe, overrides))
 
 
 @app.command()
@@ -207,7 +217,9 @@ def try_out(
     ablate: Ablate = None,
     prompt: Annotated[list[str] | None, typer.Option(help="May be repeated.")] = None,
     tokens: Annotated[int, typer.Option(min=1, help="Of each text at most.")] = 40,
-    out: Annotated[Path | None, typer.Option(help="The picture to write, of a pipeline.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The picture to write, of a pipeline.", callback=_at_home)
+    ] = None,
     size: Annotated[int, typer.Option(min=8, help="Of pictures, in pixels.")] = 512,
     steps: Annotated[int, typer.Option(min=1, help="Sampling steps of pictures.")] = 20,
     seed: Annotated[int, typer.Option(min=0, help="Of the pictures' noise.")] = 0,
@@ -225,9 +237,13 @@ def try_out(
 @app.command()
 def direction(
     model: Model,
-    one: Annotated[Path, typer.Option(help="Prompts, a line each; or a .jsonl.")],
-    other: Annotated[Path, typer.Option(help="Prompts without what the first have.")],
-    out: Annotated[Path, typer.Option(help="The safetensors file to write.")],
+    one: Annotated[
+        Path, typer.Option(help="Prompts, a line each; or a .jsonl.", callback=_at_home)
+    ],
+    other: Annotated[
+        Path, typer.Option(help="Prompts without what the first have.", callback=_at_home)
+    ],
+    out: Annotated[Path, typer.Option(help="The safetensors file to write.", callback=_at_home)],
     device: Device = "auto",
 ) -> None:
     """Find the direction of a language model's stream that tells two sets of prompts apart."""
@@ -244,7 +260,7 @@ def bake(
             metavar="MODEL|YAML", help="A folder, a hub name, a .gguf file; or all of it in a file."
         ),
     ],
-    out: Annotated[Path | None, typer.Option(help="The new folder.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The new folder.", callback=_at_home)] = None,
     ablate: Ablate = None,
     project_out: Annotated[
         str | None,
@@ -280,7 +296,7 @@ def export(
             "diffusers; nothing is written.",
         ),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The new folder.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The new folder.", callback=_at_home)] = None,
 ) -> None:
     """Write a run's adapter for other tools, merge it, or print its modules for other trainers."""
     from ablate2tune.export.export_command import run as write

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ablate2tune.errors import UserError
+from ablate2tune.errors import UserError, reason
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -36,7 +36,7 @@ def write_bytes(path: Path, data: bytes) -> None:
 def unwritable(path: Path, error: OSError) -> UserError:
     """The error for a file that cannot be written, with the system's reason."""
     return UserError(
-        f"cannot write: {error.strerror}",
+        f"cannot write: {error.strerror or reason(error)}",
         where=str(path),
         mend="free the disk or choose another folder",
     )

@@ -59,6 +59,12 @@ class RunDir:
             return False
         return not self.broken(stage)
 
+    def otherwise(self, stage: str, inputs: dict[str, Any]) -> list[str]:
+        """In which of these inputs a stage ran otherwise, if it did: "key was X, is Y"."""
+        held = self.record(stage).get("inputs", {})
+        known = {key: value for key, value in inputs.items() if key in held}
+        return [_told(*entry) for entry in _unlike({key: held[key] for key in known}, known)]
+
     def broken(self, stage: str) -> dict[str, str]:
         """The files a finished stage left that are not as it left them: name to what is wrong."""
         found = {}
@@ -167,7 +173,14 @@ class RunDir:
     def _manifest(self) -> dict[str, Any]:
         if not self._manifest_path.exists():
             return {"schema": "ablate2tune/manifest/1", "stages": {}}
-        return read_json(self._manifest_path)
+        held = read_json(self._manifest_path)
+        if not isinstance(held, dict) or not isinstance(held.get("stages"), dict):
+            raise UserError(
+                "is no manifest of a run",
+                where=str(self._manifest_path),
+                mend="delete it: what the stages left is then checked and kept",
+            )
+        return held
 
     def _update(self, stage: str, record: dict[str, Any]) -> None:
         """Put one stage's record into the manifest, which other stages may be writing to."""

@@ -97,6 +97,26 @@ def test_the_next_command_can_be_typed_as_it_stands() -> None:
     assert words == [*launch, "train", "my recipes/r.yaml", *overrides]
 
 
+def test_what_is_next_is_what_the_model_can(monkeypatch: pytest.MonkeyPatch, capsys, tmp_path):
+    """A language model is trained where there is text, and never compared by pictures."""
+    (tmp_path / "config.json").write_text("{}")
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(f"name: x\nmodel: {{path: {tmp_path}}}\n")
+    monkeypatch.setattr("ablate2tune.stage_running.run_stage", lambda *_: None)
+    said = {}
+    for command in ("localize", "train"):
+        for text in ("train.text=null", "train.text=a.txt"):
+            assert exit_code([command, str(recipe), text]) == 0
+            said[command, text] = capsys.readouterr().out
+    assert "train" in said.pop(("localize", "train.text=a.txt"))
+    assert set(said.values()) == {""}
+
+
+def test_home_behind_an_equals_sign(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code(["direction", "none", "--one=a", "--other=b", "--out=~"]) == 2
+    assert f"--out {Path.home()}: is there already" in capsys.readouterr().err
+
+
 def test_directory_launch_does_not_shadow_the_standard_library() -> None:
     """`python ablate2tune` is what `accelerate launch ablate2tune` runs."""
     done = run(sys.executable, "ablate2tune", "--help")

@@ -71,3 +71,19 @@ def test_what_could_not_be_hashed_yet_fits_any_content(tmp_path: Path) -> None:
     run.claim("train", {"model": "content 12", "seed": 1})
     with pytest.raises(UserError, match="model has other content than before"):
         run.claim("train", {"model": "content 34", "seed": 1})
+
+
+def test_in_what_a_stage_ran_otherwise(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run", {})
+    assert run.otherwise("train", {"seed": 1}) == [], "it never ran"
+    run.claim("train", {"seed": 1, "train": {"steps": 3, "rank": 4}, "data": "content 12"})
+    told = run.otherwise("train", {"train": {"steps": 4, "rank": 4}, "localize": {"mode": "mean"}})
+    assert told == ["train.steps was 3, is 4"]
+    assert run.otherwise("train", {"seed": 1, "data": "content 12"}) == []
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"stages": []}'])
+def test_a_manifest_that_is_none_is_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(UserError, match=r"manifest\.json: is no manifest of a run; delete it"):
+        RunDir(tmp_path, {}).is_done("train", {})

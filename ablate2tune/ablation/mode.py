@@ -99,9 +99,10 @@ class Mode:
     tried: bool = False
     """Whether it depends on each component's shapes or inputs if it fits, so that a sweep has to
     try it and leaves out by name what it does not fit."""
-
     taken: str = "component"
     """What is taken away, for people."""
+    unbaked: str | None = "no weight can hold it"
+    """Why it cannot be written into the weights; None where zeros in all that writes do."""
 
     @property
     def effect(self) -> str:

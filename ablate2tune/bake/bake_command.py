@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
 from ablate2tune.ablation.specs import read_ablations
@@ -16,19 +15,19 @@ from ablate2tune.bake.bake_config import BakeConfig
 from ablate2tune.bake.baking import bake
 from ablate2tune.bake.baking_pipelines import bake_pipeline
 from ablate2tune.bake.checkpoint import (
-    check_out,
     gguf_command,
     write_checkpoint,
     write_pipeline,
 )
 from ablate2tune.bake.finding_direction import find_direction, read_prompts, write_direction
 from ablate2tune.components import discover
+from ablate2tune.disk.new_folder import check_new
 from ablate2tune.errors import UserError, did_you_mean
 from ablate2tune.models import is_language_model, load_denoiser, load_language_model
 from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.models.model_loading import check_model_path
 from ablate2tune.progress import Terminal
-from ablate2tune.recipe import load_settings
+from ablate2tune.recipe import from_options, load_settings
 
 LOSE_THEIR_HEAD = ("gemma",)
 """Model types whose converter for llama.cpp leaves a head of its own out without a word."""
@@ -45,11 +44,7 @@ def read_job(model: str, typed: Mapping[str, Any]) -> BakeConfig:
     overrides = [f"{key}={_yaml(value)}" for key, value in typed.items()]
     if Path(model).suffix in (".yaml", ".yml"):
         return load_settings(BakeConfig, Path(model), overrides)
-    try:
-        return BakeConfig.model_validate({"model": model, **typed})
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(str(first["msg"]), where=f"--{first['loc'][0]}") from error
+    return from_options(BakeConfig, {"model": model, **typed})
 
 
 def _yaml(value: Any) -> str:
@@ -70,7 +65,7 @@ def run(job: BakeConfig, terminal: Terminal) -> None:
     out, project_out = job.out, job.project_out
     if out is None:
         raise UserError("there is no folder to write to", where="--out", mend="name a new one")
-    check_out(out, job.model)
+    check_new(out)
     if not is_language_model(job.model, ask=True):
         _bake_pipeline(job, out, terminal)
         return
@@ -120,8 +115,10 @@ def find(
     Raises:
         UserError: what loading, `find_direction` and `write_direction` raise.
     """
+    check_new(out, "file")
+    config = from_options(ModelConfig, {"path": path, "device": device})
     prompts = [read_prompts(file) for file in (one, other)]
-    model = load_language_model(ModelConfig(path=path, device=device))
+    model = load_language_model(config)
     found = find_direction(model, *prompts)
     write_direction(found, model, one, other, out)
     terminal.say(
@@ -133,10 +130,10 @@ def find(
 def _direction(given: str) -> tuple[Tensor, dict[str, Any]]:
     """The direction of a file, and where it came from."""
     name = None
-    file = Path(given)
+    file = Path(given).expanduser()
     if not file.exists() and ":" in given:
         before, _, name = given.rpartition(":")
-        file = Path(before)
+        file = Path(before).expanduser()
     if not file.is_file():
         raise UserError("no such file", where=f"--project-out {given}")
     found = load_directions(file)

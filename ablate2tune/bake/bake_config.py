@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
+from ablate2tune.models.model_config import Device
 from ablate2tune.settings import Settings
 
 
@@ -19,7 +20,7 @@ class BakeConfig(Settings):
     """Delete skipped layers."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Of the stored weights."""
-    device: str = "auto"
+    device: Device = "auto"
     """Where it is computed."""
     out: Path | None = None
     """The new folder."""

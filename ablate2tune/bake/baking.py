@@ -97,7 +97,8 @@ def bake(
     effect = float((wanted - before).abs().max())
     if effect == 0:
         raise UserError("the ablation changes nothing", where=_named(ablations))
-    deleted = [a.address for a in ablations if prune and a.mode == "skip"]
+    layers = {block.address for block in catalogue.blocks} & {a.address for a in ablations}
+    deleted = [a.address for a in ablations if prune and a.address in layers]
     rest = [ablation for ablation in ablations if ablation.address not in deleted]
     changed = [name for one in rest for name in zero_in_weights(model, catalogue, one)]
     if direction is not None:
@@ -111,7 +112,7 @@ def bake(
             f"the ablation changes them by {effect:.2g}: {_reason(deleted, direction)}",
             where=_named(ablations),
             mend="ablate it while the model runs (`ablate2tune try`)"
-            + ("" if prune or not _skips(ablations) else ", or delete the layer with --prune"),
+            + ("" if prune or not layers else ", or delete the layer with --prune"),
         )
     left = None if direction is None else direction_left(result, direction, ids)
     if left is not None and left > LEFT:
@@ -197,10 +198,6 @@ def _logits(model: Any, ids: Tensor) -> Tensor:
 
 def _named(ablations: Sequence[Ablation]) -> str:
     return ", ".join(ablation.address for ablation in ablations) or "--project-out"
-
-
-def _skips(ablations: Sequence[Ablation]) -> bool:
-    return any(ablation.mode == "skip" for ablation in ablations)
 
 
 def _reason(deleted: Sequence[str], direction: Tensor | None) -> str:

@@ -1,16 +1,12 @@
 """A baked checkpoint on disk: stock files, a card, and how it was made; whole or not at all."""
 
-import os
-import shutil
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
 import transformers
-from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM
 
 from ablate2tune import __version__, files
@@ -18,6 +14,7 @@ from ablate2tune.ablation import Ablation
 from ablate2tune.bake.baking import Baked, Comparison
 from ablate2tune.bake.baking_pipelines import SIGMA
 from ablate2tune.disk.identity import identity
+from ablate2tune.disk.new_folder import new_folder
 from ablate2tune.errors import UserError, reason
 from ablate2tune.localize.sampling import run_once
 from ablate2tune.models import Denoiser, LanguageModel, load_denoiser
@@ -25,21 +22,6 @@ from ablate2tune.models import Denoiser, LanguageModel, load_denoiser
 NOTE = "ablate2tune_bake.json"
 SCHEMA = "ablate2tune/bake/1"
 SHARD = "4GB"
-
-
-def check_out(out: Path, model: str) -> None:
-    """Refuse a folder that is there, before any work.
-
-    Raises:
-        UserError: it exists; also where it is the model's own.
-    """
-    if out.exists():
-        raise UserError(
-            "is there already, and nothing is written over it",
-            where=f"--out {out}",
-            mend="name a new folder" if not Path(model).exists() or out != Path(model) else
-            "the source stays as it is: name a new folder",
-        )  # fmt: skip
 
 
 def write_checkpoint(
@@ -87,7 +69,7 @@ def write_checkpoint(
         "compared_on": "random tokens, in logits, float32, against the model with hooks",
         "direction_left": baked.comparison.direction_left,
     }
-    _write_whole(out, source.config.path, fill, note)
+    _write_whole(out, fill, note)
     return note
 
 
@@ -127,43 +109,34 @@ def write_pipeline(
         "changed_parameters": list(changed),
         "compared_on": "noise, in the denoiser's prediction, against the model with hooks",
     }
-    _write_whole(out, denoiser.config.path, fill, note)
+    _write_whole(out, fill, note)
     return note
 
 
-def _write_whole(out: Path, path: str, fill: Callable[[Path], bool], note: dict[str, Any]) -> None:
-    """Fill a hidden folder beside `out`, which becomes `out` when it is whole.
+def _write_whole(out: Path, fill: Callable[[Path], bool], note: dict[str, Any]) -> None:
+    """Write the files, a card and a note, whole or not at all.
 
     Args:
         out: must not exist.
-        path: of the source.
         fill: writes the files, reads them back, and says whether they give the same to the bit.
         note: `ablate2tune_bake.json`.
 
     Raises:
         UserError: the folder exists or cannot be written, or what was read back differs.
     """
-    check_out(out, path)
-    scratch = out.with_name(f".{out.name}.tmp")
-    shutil.rmtree(scratch, ignore_errors=True)  # of a killed run
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        if not fill(scratch):
+    with new_folder(out) as folder:
+        try:
+            same = fill(folder)
+        except (ValueError, RuntimeError) as error:
+            raise UserError(f"cannot write it ({reason(error)})", where=str(out)) from error
+        if not same:
             raise UserError(
                 "what was read back from the disk gives something else",
                 where=str(out),
                 mend="report it: this architecture does not save what it holds",
             )
-        files.write_json(scratch / NOTE, note)
-        files.write_text(scratch / "README.md", _card(note))
-        os.replace(scratch, out)
-    except (OSError, SafetensorError, ValueError, RuntimeError) as error:
-        if isinstance(error, OSError) and error.strerror:
-            raise files.unwritable(out, error) from error
-        raise UserError(f"cannot write it ({reason(error)})", where=str(out)) from error
-    finally:
-        with suppress(OSError):
-            shutil.rmtree(scratch, ignore_errors=True)
+        files.write_json(folder / NOTE, note)
+        files.write_text(folder / "README.md", _card(note))
 
 
 def _note(

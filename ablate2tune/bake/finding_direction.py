@@ -19,6 +19,7 @@ from ablate2tune import files
 from ablate2tune.ablation import recorded
 from ablate2tune.components import discover
 from ablate2tune.disk.identity import identity
+from ablate2tune.disk.new_folder import check_new
 from ablate2tune.disk.user_rows import read_user_rows
 from ablate2tune.errors import UserError
 from ablate2tune.models import LanguageModel
@@ -115,8 +116,7 @@ def write_direction(
     Raises:
         UserError: the file is there already or cannot be written.
     """
-    if out.exists():
-        raise UserError("is there already", where=f"--out {out}", mend="name a new file")
+    check_new(out, "file")
     sources = {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in (one, other)}
     facts = {
         "schema": SCHEMA,

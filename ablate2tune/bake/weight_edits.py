@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ablate2tune.ablation import Ablation
+from ablate2tune.ablation import MODES, Ablation
 from ablate2tune.ablation.sites import sites_of
 from ablate2tune.bake.writers import Writer, embeddings, sublayer_writers
 from ablate2tune.components import Catalogue, Component
@@ -13,12 +13,6 @@ from ablate2tune.components.selections import parse
 from ablate2tune.components.tree import LINEARS
 from ablate2tune.errors import UserError
 
-NO_STATIC = {
-    "mean": "its mean is one for the first token and another for all others, which no weight and "
-    "no bias can hold",
-    "resample": "it takes activations of other examples, which no weight can hold",
-    "noise": "it draws noise for each example, which no weight can hold",
-}
 RUN = "ablate it while the model runs (`ablate2tune try`)"
 
 
@@ -29,10 +23,8 @@ def check_bakeable(ablation: Ablation) -> None:
         UserError: by its mode, or because it is of some tokens alone.
     """
     address = ablation.address
-    if ablation.mode in NO_STATIC:
-        raise UserError(NO_STATIC[ablation.mode], where=address, mend=RUN)
-    if ablation.mode not in ("zero", "skip"):
-        raise UserError(f"mode {ablation.mode!r} cannot be baked", where=address, mend=RUN)
+    if why := MODES[ablation.mode].unbaked:
+        raise UserError(f"mode {ablation.mode!r} cannot be baked: {why}", where=address, mend=RUN)
     if parse(address).stream is not None:
         raise UserError("weights do not tell tokens apart", where=address, mend=RUN)
 

@@ -20,6 +20,7 @@ from ablate2tune.disk.identity import identity
 from ablate2tune.files import content_hash, read_json
 from ablate2tune.models import check_fit, check_trainable, load_denoiser, shell_of
 from ablate2tune.recipe import Recipe
+from ablate2tune.run_dir import RunDir
 from ablate2tune.scenes.dataset.records import data_identity, read_dataset
 from ablate2tune.stage import Job, Stage
 from ablate2tune.statistics.resampling import Resampling
@@ -167,8 +168,17 @@ def _say_doubts(job: Job) -> None:
     recipe, own = job.recipe, _own(job.recipe)
     said = {"seed": recipe.seed, "rank": recipe.train.rank}
     base, size = identity(recipe.model.path), (recipe.model.width, recipe.model.height)
-    for line in doubts(_arms(recipe), base, size, own, said):
+    arms = _arms(recipe)
+    for line in doubts(arms, base, size, own, said):
         job.terminal.say(line)
+    trained = {"train": recipe.train.decisive()}
+    found = RunDir(recipe.run_folder, {}).otherwise("train", trained)
+    found = [line for line in found if not line.startswith("train.rank ")]  # said above
+    if found and any(arm.adapter == own for arm in arms):
+        job.terminal.say(
+            f"warning: the run's adapter was trained with other settings: {'; '.join(found[:3])}; "
+            "`ablate2tune train` says how to train anew"
+        )
 
 
 def _labels(job: Job) -> Labels:

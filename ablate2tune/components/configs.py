@@ -63,7 +63,7 @@ def empty_models(path: str) -> Iterator[tuple[str, nn.Module]]:
         wanted = [name for name in found if name in DENOISERS]
         wanted += [name for name in found if name.startswith("text_encoder")]
         for name in wanted:
-            library, kind = found[name]
+            library, kind = [*found[name], None, None][:2]
             if kind is not None:
                 yield name, empty_model(folder / name, library, kind)
     elif (folder / "config.json").exists():
@@ -95,7 +95,7 @@ def empty_model(folder: Path, library: str, kind: str) -> nn.Module:
             if library == "diffusers":
                 return model_class.from_config(config)
             return model_class(transformers.AutoConfig.from_pretrained(str(folder)))
-    except (TypeError, ValueError, KeyError, NotImplementedError) as error:
+    except Exception as error:  # classes raise whatever a damaged configuration leads them to
         raise UserError(
             f"its config builds no {kind} ({reason(error)})", where=str(folder)
         ) from error
@@ -103,6 +103,9 @@ def empty_model(folder: Path, library: str, kind: str) -> nn.Module:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        held = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"cannot be read ({error})", where=str(file)) from error
+    if not isinstance(held, dict):
+        raise UserError("is no mapping of keys to values", where=str(file))
+    return held

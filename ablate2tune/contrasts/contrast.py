@@ -17,7 +17,8 @@ Role = Literal["true", "target", "control"]
 Span = tuple[int, int]
 """Characters [start, end) of a phrase in its text."""
 TRAINING, TEST = "train", "test"
-"""Splits: components are measured on the first; a judge's error is told on the second."""
+SPLITS = TRAINING, TEST
+"""Components are measured on the first; a judge's error is told on the second."""
 
 
 class Payload(Protocol):

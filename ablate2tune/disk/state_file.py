@@ -9,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ablate2tune.errors import UserError
+from ablate2tune.errors import UserError, reason
 from ablate2tune.files import write_bytes
 
 
@@ -32,9 +32,11 @@ def load_state(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             return tensors, json.loads(file.metadata()["counters"])
-    except SafetensorError as error:
+    except (SafetensorError, OSError, TypeError, KeyError, ValueError) as error:
         raise UserError(
-            f"damaged checkpoint ({error})", where=str(path), mend="delete it to start again"
+            f"damaged checkpoint ({reason(error)})",
+            where=str(path),
+            mend="delete it to start again",
         ) from error
 
 

@@ -34,6 +34,31 @@ class UserRow(NamedTuple):
             raise UserError(f"{key!r} is empty", where=self.where, mend=f"write the {key}")
         return value
 
+    def name(self, key: str, default: str) -> str:
+        """The name below a key, where a number will do.
+
+        Raises:
+            UserError: it is neither.
+        """
+        value = self.values.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+            raise UserError(
+                f"{key} is {value!r}", where=self.where, mend=f"write a name or a number as {key}"
+            )
+        return str(value)
+
+    def one_of(self, key: str, words: Sequence[str]) -> str:
+        """The word below a key; the first one where the row has none.
+
+        Raises:
+            UserError: it is another one.
+        """
+        value = self.values.get(key, words[0])
+        if value not in words:
+            mend = f"write {' or '.join(map(repr, words))}"
+            raise UserError(f"{key} is {value!r}", where=self.where, mend=mend)
+        return value
+
     def path(self, key: str, folder: Path, mend: str) -> Path:
         """The file below a folder whose name is below a key.
 

@@ -1,13 +1,11 @@
 """`ablate2tune export`: a run's adapter for other tools, merged, or as a list of targets."""
 
-import os
-import shutil
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from ablate2tune import files
 from ablate2tune.disk.identity import identity
+from ablate2tune.disk.new_folder import check_new, new_folder
 from ablate2tune.errors import UserError
 from ablate2tune.export.exported_run import ExportedRun, read_run
 from ablate2tune.export.lora_formats import FORMATS
@@ -72,7 +70,8 @@ def merge(folder: Path, out: Path | None, terminal: Terminal) -> Path:
             there.
     """
     run = read_run(folder)
-    _check_free(out)
+    if out:
+        check_new(out)
     model = load_denoiser(run.recipe.model)
     wrong = model.adapter_misfit(run.adapter, identity(run.recipe.model.path))
     if wrong:
@@ -114,31 +113,9 @@ def _describe(run: ExportedRun, folder: Path, weights: str, kind: str) -> None:
     files.write_text(folder / "README.md", card(run, weights, kind))
 
 
-def _check_free(out: Path | None) -> None:
-    if out and out.exists():
-        raise UserError(
-            "is there already, and nothing is written over it",
-            where=f"--out {out}",
-            mend="name a new folder with --out",
-        )
-
-
 def _whole(given: Path | None, run: ExportedRun, name: str, fill: Callable[[Path], None]) -> Path:
     """A folder that is there whole or not at all; the run's own one is replaced."""
-    _check_free(given)
     out = given or run.folder / "export" / name
-    scratch = out.with_name(f".{out.name}.tmp")
-    shutil.rmtree(scratch, ignore_errors=True)  # of a killed run
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        scratch.mkdir()
+    with new_folder(out, replace=given is None) as scratch:
         fill(scratch)
-        if given is None:
-            shutil.rmtree(out, ignore_errors=True)  # of an earlier call
-        os.replace(scratch, out)
-    except OSError as error:
-        raise files.unwritable(out, error) from error
-    finally:
-        with suppress(OSError):
-            shutil.rmtree(scratch, ignore_errors=True)
     return out

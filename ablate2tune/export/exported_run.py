@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ablate2tune.errors import UserError
+from pydantic import ValidationError
+
+from ablate2tune.errors import UserError, reason
 from ablate2tune.files import read_json
 from ablate2tune.models import is_language_model
 from ablate2tune.recipe import Recipe
@@ -82,9 +84,17 @@ def read_run(folder: Path) -> ExportedRun:
             "not a run: it has no manifest.json", where=str(folder), mend="name runs/NAME"
         )
     told = read_json(manifest)
+    try:
+        recipe = Recipe.model_validate(told["recipe"])
+    except (ValidationError, KeyError, TypeError) as error:
+        raise UserError(
+            f"its recipe cannot be read, perhaps of another version ({reason(error)})",
+            where=str(manifest),
+            mend="train it again with this one",
+        ) from error
     run = RunDir(folder, told["recipe"])
     record, later = run.record("train"), run.record("compare")
-    if is_language_model(told["recipe"]["model"]["path"]):
+    if is_language_model(recipe.model.path):
         raise UserError(
             "its model is a language model, whose adapters PEFT loads as they are",
             where=str(folder / "train" / "adapter"),
@@ -98,7 +108,7 @@ def read_run(folder: Path) -> ExportedRun:
     fresh = later.get("end", "") >= record["end"] and scores.is_file()
     return ExportedRun(
         folder,
-        Recipe.model_validate(told["recipe"]),
+        recipe,
         read_json(folder / "train" / "targets.json"),
         record["inputs"],
         read_json(scores) if fresh else None,

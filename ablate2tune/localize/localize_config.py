@@ -32,7 +32,7 @@ class JointConfig(Settings):
     are ablated."""
     conditions: dict[str, list[str]] = {}
     """Conditions of your own, by name: addresses or patterns of components that are ablated
-    together, blocks by skip and parts of blocks by `localize.mode`."""
+    together, by `localize.mode` or, blocks, by what it gives to blocks."""
     neighbours: Annotated[int, Field(ge=0)] = 0
     """So many top sub-layers are also ablated together with those next to them in their block."""
 

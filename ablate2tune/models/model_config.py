@@ -6,6 +6,8 @@ from pydantic import Field
 
 from ablate2tune.settings import Mark, Positive, Settings
 
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+
 
 class ModelConfig(Settings):
     """The model that is studied and tuned."""
@@ -14,7 +16,7 @@ class ModelConfig(Settings):
     """A diffusers pipeline directory or a hub name ("black-forest-labs/FLUX.1-dev")."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Inference dtype of the frozen base; adapters are always float32."""
-    device: Annotated[str, Mark.STEERS, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    device: Annotated[Device, Mark.STEERS] = "auto"
     """auto, cpu, mps, cuda or cuda:N."""
     height: Positive = 64
     """Image height in pixels."""

@@ -108,7 +108,7 @@ def family_of(config: ModelConfig) -> type[Denoiser]:
     try:
         index: Any = diffusers.DiffusionPipeline.load_config(config.path)
         name = str(index["_class_name"])
-    except (*NOT_GIVEN, KeyError) as error:
+    except (*NOT_GIVEN, KeyError, TypeError) as error:
         raise hub_error(config.path, error) or UserError(
             f"cannot read model_index.json ({reason(error)})",
             where=f"model.path = {config.path}",
@@ -164,6 +164,8 @@ def check_model_path(path: str) -> None:
         ask_hub(path)
         return
     for item in [folder, *sorted(folder.rglob("*"))]:
+        if not item.exists():
+            raise UserError("is a link to what is gone", where=str(item), mend="fetch it again")
         if not os.access(item, os.R_OK | (os.X_OK if item.is_dir() else 0)):
             raise UserError("no permission to read it", where=str(item), mend="chmod u+rX")
     if not (folder / "model_index.json").exists():

@@ -6,6 +6,12 @@ impossible value stops before any work with one line that names the file, the ke
 nearest valid key.
 """
 
-from ablate2tune.recipe.loading import Recipe, load_recipe, load_settings, overridden
+from ablate2tune.recipe.loading import (
+    Recipe,
+    from_options,
+    load_recipe,
+    load_settings,
+    overridden,
+)
 
-__all__ = ["Recipe", "load_recipe", "load_settings", "overridden"]
+__all__ = ["Recipe", "from_options", "load_recipe", "load_settings", "overridden"]

@@ -108,6 +108,21 @@ def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
     return load_settings(Recipe, path, overrides or [])
 
 
+def from_options(kind: type[T], values: Mapping[str, Any]) -> T:
+    """Settings from a command's options, by the names that they have there.
+
+    Raises:
+        UserError: a value is impossible.
+    """
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        option = f"--{problem['loc'][0]}".replace("_", "-") + f" {problem['input']}"
+        message = problem["msg"].removeprefix("Value error, ")
+        raise UserError(f"{message[0].lower()}{message[1:]}", where=option) from error
+
+
 def overridden(settings: T, values: Mapping[str, Any], where: str) -> T:
     """The same settings with other values of some keys, validated as if they had been written.
 

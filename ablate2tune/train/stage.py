@@ -20,6 +20,7 @@ from ablate2tune.models import (
     shell_of,
 )
 from ablate2tune.recipe import Recipe
+from ablate2tune.run_dir import RunDir
 from ablate2tune.scenes.dataset.caption_rates import kept_rates, read_rates
 from ablate2tune.scenes.dataset.records import data_identity, read_dataset
 from ablate2tune.stage import Job, Stage
@@ -137,6 +138,7 @@ def work(job: Job) -> None:
     chosen = [row["address"] for row in walked({"components": rows})]
     for doubt in doubts(ranking, chosen) if recipe.train.targets == "top" else []:
         job.terminal.say(f"warning: {doubt}")
+    _say_unlike(job)
     with job.terminal.bar("train") as progress:
         teach(
             lessons,
@@ -148,6 +150,20 @@ def work(job: Job) -> None:
             ranking_rows=rows,
             on_progress=progress,
             on_message=job.terminal.say,
+        )
+
+
+def _say_unlike(job: Job) -> None:
+    """Warn where the ranking that chooses the modules was made otherwise than the recipe says."""
+    recipe = job.recipe
+    if recipe.train.targets not in ("top", "bottom"):
+        return
+    said = {"model": recipe.model.decisive(), "localize": recipe.localize.decisive()}
+    found = RunDir(recipe.run_folder, {}).otherwise("localize", {"seed": recipe.seed, **said})
+    if found:
+        job.terminal.say(
+            f"warning: the ranking was made with other settings: {'; '.join(found[:3])}; "
+            "`ablate2tune localize` says how to rank anew"
         )
 
 
@@ -175,7 +191,8 @@ def present(job: Job) -> bool:
 
 
 def tell(job: Job) -> None:
-    """Where the adapter is."""
+    """Where the adapter is, and what makes it doubtful."""
+    _say_unlike(job)
     job.terminal.say(f"adapter in {job.folder / 'adapter'}")
 
 

@@ -1,5 +1,6 @@
 """The log of a training run, and what of it is told while the run goes on."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import torch
 
 from ablate2tune import files
+from ablate2tune.errors import UserError
 
 SCHEMA = "ablate2tune/train-log/1"
 RISEN = 1.05
@@ -33,8 +35,19 @@ class TrainingLog:
         return files.read_jsonl(self._path)
 
     def cut(self, step: int) -> None:
-        """Leave out what lies after a step that is gone on from; all, if that is 0."""
-        kept = [row for row in self.rows() if step and row["step"] <= step]
+        """Leave out what lies after a step that is gone on from; all, if that is 0.
+
+        Raises:
+            UserError: rows up to that step are not there.
+        """
+        kept = self.rows()[: step + 1] if step else []
+        if step and [row.get("step") for row in kept] != list(range(step + 1)):
+            folder = self._path.parent
+            raise UserError(
+                f"lacks rows of the {step} steps that the checkpoint has taken",
+                where=str(self._path),
+                mend=f"to train again from the start, `rm -r {shlex.quote(str(folder))}`",
+            )
         files.write_jsonl(self._path, kept)
         for row in kept:
             self._look(row)

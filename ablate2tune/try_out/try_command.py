@@ -10,6 +10,7 @@ from ablate2tune import files
 from ablate2tune.ablation import Ablation, ablated
 from ablate2tune.ablation.specs import read_ablations
 from ablate2tune.components import discover
+from ablate2tune.disk.new_folder import check_writable
 from ablate2tune.errors import UserError
 from ablate2tune.models import (
     LanguageModel,
@@ -21,6 +22,7 @@ from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.models.model_loading import check_model_path
 from ablate2tune.pictures import png
 from ablate2tune.progress import Terminal
+from ablate2tune.recipe import from_options
 
 WITHOUT, WITH = "as it is", "ablated"
 
@@ -51,14 +53,16 @@ def run(
         steps: sampling steps of pictures.
         seed: of the pictures' noise.
         dtype: of the weights.
-        device: where it files.
+        device: where it is put.
 
     Raises:
         UserError: what loading and the ablations raise, or no prompt was given.
     """
     if not prompts:
         raise UserError("there is nothing to say", where="--prompt", mend="give one or several")
-    config = ModelConfig(path=path, dtype=dtype, device=device, height=size, width=size)  # type: ignore
+    values = {"path": path, "dtype": dtype, "device": device, "height": size, "width": size}
+    config, file = from_options(ModelConfig, values), out or Path("try.png")
+    check_writable(file)
     if is_language_model(path, ask=True):
         model = load_language_model(config)
         for prompt, before, after in texts(model, _read(model.model, specs), prompts, tokens):
@@ -71,7 +75,6 @@ def run(
     before = denoiser.sample(prompts, seeds, steps)
     with ablated(denoiser.model, ablations):
         after = denoiser.sample(prompts, seeds, steps)
-    file = out or Path("try.png")
     pairs = np.concatenate([before, after], axis=2)  # side by side, prompts one below the other
     files.write_bytes(file, png(np.concatenate(list(pairs))))
     terminal.say(f"left {WITHOUT}, right {WITH}, same noise: {file}")

@@ -217,7 +217,11 @@ def test_a_file_says_the_same_as_options(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("typed", "says"),
-    [({}, "no folder to write to"), ({"out": "x", "dtype": "int8"}, "--dtype")],
+    [
+        ({}, "no folder to write to"),
+        ({"out": "x", "dtype": "int8"}, "--dtype int8: input should be 'float32'"),
+        ({"out": "x", "device": "gpu"}, "--device gpu: string should match"),
+    ],
 )
 def test_jobs_that_are_refused(tmp_path: Path, typed: dict, says: str):
     with pytest.raises(UserError, match=says):

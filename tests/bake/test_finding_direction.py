@@ -81,8 +81,8 @@ def test_what_is_refused(planted: tuple[Path, torch.Tensor], tmp_path: Path):
         find_direction(model, same, same)
     taken = tmp_path / "v.safetensors"
     taken.touch()
-    with pytest.raises(UserError, match="is there already"):
-        find(
-            str(folder / "model"), folder / "one.txt", folder / "other.txt", taken,
-            Terminal(quiet=True), "cpu",
-        )  # fmt: skip
+    one, other, quiet = folder / "one.txt", folder / "other.txt", Terminal(quiet=True)
+    with pytest.raises(UserError, match="is there already"):  # before any model is looked for
+        find("none", one, other, taken, quiet, "cpu")
+    with pytest.raises(UserError, match="--device gpu: string should match"):
+        find(str(folder / "model"), one, other, tmp_path / "new", quiet, "gpu")

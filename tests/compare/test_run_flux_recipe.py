@@ -30,9 +30,9 @@ def test_run_without_a_judge_and_then_with_one(
     ]
     compared = tmp_path / "runs" / "tiny" / "compare"
 
-    def run(*more: str, code: int = 0) -> str:
+    def run(*more: str, code: int = 0, command: str = "run") -> str:
         with pytest.raises(SystemExit) as ended:
-            main(["run", str(RECIPE), *settings, *more])
+            main([command, str(RECIPE), *settings, *more])
         output = capsys.readouterr()
         assert (ended.value.code or 0) == code, output.err
         return " ".join((output.err if code else output.out).split())
@@ -72,3 +72,11 @@ def test_run_without_a_judge_and_then_with_one(
 
     said = run(*judge)
     assert "compare: done before" in said and "Judge, on 4 rendered scenes" in said
+
+    # A stage that is run alone takes what earlier ones left, and says where that is not the
+    # recipe's own.
+    said = run(*judge, "train.steps=3", command="compare")
+    assert "the run's adapter was trained with other settings: train.steps was 2, is 3" in said
+    said = run("localize.mode=zero", command="train")
+    assert "the ranking was made with other settings: localize.mode was 'mean', is 'zero'" in said
+    assert "with other settings" not in run(command="train")

@@ -74,3 +74,20 @@ def test_bad_models(tmp_path: Path, capsys):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(UserError, match="cannot be read"):
         list(empty_models(str(tmp_path)))
+    for index, says in (
+        ("[]", "no mapping of keys"),
+        ('{"transformer": ["diffusers", "FluxTransformer2DModel"]}', "cannot be read"),
+        ('{"transformer": []}', ""),
+    ):
+        (tmp_path / "model_index.json").write_text(index)
+        code, _, err = shown(capsys, str(tmp_path))
+        assert (code, says in err) == (2 if says else 0, True), err
+    (tmp_path / "transformer").mkdir()
+    config = tmp_path / "transformer" / "config.json"
+    (tmp_path / "model_index.json").write_text(
+        '{"transformer": ["diffusers", "FluxTransformer2DModel"]}'
+    )
+    for text in ('{"num_layers": "two"}', '{"axes_dims_rope": 3}', '{"attention_head_dim": []}'):
+        config.write_text(text)
+        code, _, err = shown(capsys, str(tmp_path))
+        assert code == 2 and "builds no FluxTransformer2DModel" in err and err.count("\n") == 1

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from ablate2tune.disk.state_file import load_state, optimizer_tensors, restore_optimizer, save_state
 from ablate2tune.errors import UserError
@@ -36,3 +37,7 @@ def test_damaged_state_is_refused(tmp_path: Path) -> None:
     (tmp_path / "s").write_bytes(whole[:-10])
     with pytest.raises(UserError, match="damaged checkpoint"):
         load_state(tmp_path / "s")
+    save_file({"w": torch.ones(1)}, tmp_path / "foreign")
+    for name in ("foreign", "gone"):
+        with pytest.raises(UserError, match=f"{name}: damaged checkpoint .*delete it to start"):
+            load_state(tmp_path / name)

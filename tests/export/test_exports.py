@@ -309,3 +309,11 @@ def test_a_folder_that_is_no_finished_run_is_one_line(tmp_path, tiny_flux, capsy
     assert exported(str(tmp_path / "job")) == 2
     first, second = capsys.readouterr().err.splitlines()
     assert "not a run" in first and "is not as it was written" in second
+    manifest = tmp_path / "job/manifest.json"
+    told = json.loads(manifest.read_text())
+    told["recipe"]["train"]["of_another_version"] = 1
+    manifest.write_text(json.dumps(told))
+    assert exported(str(tmp_path / "job")) == 2
+    error = capsys.readouterr().err
+    assert "its recipe cannot be read, perhaps of another version" in error
+    assert error.count("\n") == 1

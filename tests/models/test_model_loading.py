@@ -111,6 +111,13 @@ def test_weights_without_permission(tiny_flux_folder: Path, monkeypatch) -> None
     assert str(weights) in str(caught.value)
 
 
+def test_a_link_to_a_blob_that_is_gone(tmp_path: Path) -> None:
+    (tmp_path / "model_index.json").write_text("{}")
+    (tmp_path / "w.safetensors").symlink_to(tmp_path / "blobs" / "none")
+    with pytest.raises(UserError, match=r"w\.safetensors: is a link to what is gone"):
+        check_model_path(str(tmp_path))
+
+
 @pytest.mark.parametrize(
     "name, count, line",
     [

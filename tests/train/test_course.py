@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from ablate2tune import files
+from ablate2tune.errors import UserError
 from ablate2tune.train.course import BestWeights, Course, Validated, course_of
 from ablate2tune.train.training_log import TrainingLog
 
@@ -107,3 +108,13 @@ def test_the_log_warns_once_where_validation_rises(tmp_path: Path):
     resumed.cut(1)
     assert [row["step"] for row in files.read_jsonl(tmp_path / "log.jsonl")] == [0, 1]
     assert resumed.note == "validation 0.126, loss 0.500"
+
+
+def test_a_log_without_the_steps_behind_a_checkpoint_is_one_line(tmp_path: Path):
+    """A log that was deleted left no course to tell, and the same command failed for ever."""
+    path = tmp_path / "log.jsonl"
+    lost: list[list[dict]] = [[], [{"step": 1}], [{"step": 0}, {"step": 2}], [{"step": 0}, {}]]
+    for rows in lost:
+        files.write_jsonl(path, rows)
+        with pytest.raises(UserError, match=r"log\.jsonl: lacks rows of the 1 steps.*`rm -r "):
+            TrainingLog(path, torch.device("cpu")).cut(1)

@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import pytest
 import torch
 from accelerate import Accelerator
 
+from ablate2tune.recipe import load_recipe
 from ablate2tune.seeding import torch_generator
 from ablate2tune.train.train_config import TrainConfig
 from ablate2tune.train.validation import (
@@ -82,3 +85,11 @@ def test_costs_by_hand():
     config = TrainConfig(steps=1000, batch_size=4, validate_every=100, sample_every=200)
     line = "on top of training: validation 70 % (5,632 forward passes), samples 13 % (1,008)"
     assert side_costs(config, 512, 6, 28) == line
+
+
+def test_beside_the_recipe_for_flux_validation_costs_little():
+    """It took as long as training: 5,632 forward passes, on top of 8,000."""
+    recipe = load_recipe(Path(__file__).parents[2] / "recipes" / "flux1-dev.yaml")
+    rows = 8 * recipe.train.validation_images
+    told = side_costs(recipe.train, rows, recipe.train.sample_prompts, recipe.compare.steps)
+    assert "validation 8 % (640 forward passes), samples 6 % (504)" in told

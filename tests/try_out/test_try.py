@@ -83,6 +83,17 @@ def test_pictures_side_by_side(tiny_flux_folder: Path, tmp_path: Path):
         (["model.layers.1=mean"], ["w1"], "needs calibrated means"),
     ],
 )
+def test_what_cannot_be_is_refused_before_any_model_is_read(tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    for more, says in (
+        ({"dtype": "int8"}, "--dtype int8: input should be 'float32', 'bfloat16' or 'float16'"),
+        ({"device": "gpu"}, "--device gpu: string should match pattern"),
+        ({"out": tmp_path / "file" / "x.png"}, "file: is a file, not a folder"),
+    ):
+        with pytest.raises(UserError, match=says):
+            run("none", ["model.layers.1"], ["w1"], Heard(), **more)
+
+
 def test_what_is_refused(folder: Path, specs: list[str], prompts: list[str], says: str):
     with pytest.raises(UserError, match=says):
         run(str(folder), specs, prompts, Heard(), device="cpu")

@@ -20,5 +20,7 @@ MODES.add(
         needs=frozenset({"means"}),
         screened=True,
         drawn=True,
+        unbaked="its mean is one for the first token and another for all others, which no weight "
+        "and no bias can hold",
     ),
 )

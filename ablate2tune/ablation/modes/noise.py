@@ -36,5 +36,6 @@ MODES.add(
         noised,
         needs=frozenset({"spreads", "row_seeds"}),
         block_mode="noise",
+        unbaked="it draws noise for each example, which no weight can hold",
     ),
 )

@@ -42,5 +42,6 @@ MODES.add(
         "it, or the row before",
         resampled,
         needs=frozenset({"donors"}),
+        unbaked="it takes activations of other examples, which no weight can hold",
     ),
 )

@@ -20,5 +20,6 @@ MODES.add(
         whole=True,
         screened=True,
         drawn=True,
+        unbaked=None,
     ),
 )

@@ -20,5 +20,6 @@ MODES.add(
         experts=True,
         screened=True,
         drawn=True,
+        unbaked=None,
     ),
 )

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ablate2tune.contrasts.contrast import TEST, TRAINING, Contrast, Contrasts, Role, Span
+from ablate2tune.contrasts.contrast import SPLITS, Contrast, Contrasts, Role, Span
 from ablate2tune.contrasts.reading import MAKERS, Maker
 from ablate2tune.disk.picture_reading import read_picture
 from ablate2tune.disk.user_rows import UserRow, read_user_rows
@@ -81,30 +81,16 @@ def _contrast(row: UserRow, folder: Path) -> Contrast:
                 f"the {key} is the text itself", where=row.where, mend="write a false caption"
             )
     name = Path(str(values["file_name"])).with_suffix("").as_posix()
-    example_id = _name(row, "id", name)
-    split = values.get("split", TRAINING)
-    if split not in (TRAINING, TEST):
-        raise UserError(
-            f"split is {split!r}", where=row.where, mend=f"write {TRAINING!r} or {TEST!r}"
-        )
+    example_id = row.name("id", name)
     return Contrast(
         id=example_id,
-        cluster=_name(row, "group", example_id),
+        cluster=row.name("group", example_id),
         payload=picture,
         texts=texts,
         spans=_spans(row, texts),
-        split=split,
+        split=row.one_of("split", SPLITS),
         foils={"target": folder.resolve().name},
     )
-
-
-def _name(row: UserRow, key: str, default: str) -> str:
-    value = row.values.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-        raise UserError(
-            f"{key} is {value!r}", where=row.where, mend=f"write a name or a number as {key}"
-        )
-    return str(value)
 
 
 def _spans(row: UserRow, texts: Mapping[Role, str]) -> dict[Role, dict[str, Span]]:

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ablate2tune.contrasts.contrast import TEST, TRAINING, Contrast, Contrasts, Role
+from ablate2tune.contrasts.contrast import SPLITS, Contrast, Contrasts, Role
 from ablate2tune.contrasts.makers.captioned_folder import span_of
 from ablate2tune.contrasts.reading import MAKERS, Maker
 from ablate2tune.disk.user_rows import UserRow, read_user_rows
@@ -81,12 +81,7 @@ def _contrast(row: UserRow, capability: str) -> Contrast:
         raise UserError("'foils' is missing", where=row.where, mend=MEND)
     if answer in (*foils, *controls):
         raise UserError("the answer is among its foils", where=row.where, mend="take it out")
-    split = row.values.get("split", TRAINING)
-    if split not in (TRAINING, TEST):
-        raise UserError(
-            f"split is {split!r}", where=row.where, mend=f"write {TRAINING!r} or {TEST!r}"
-        )
-    name = _name(row, "id", row.where.rpartition(":")[2])
+    name = row.name("id", row.where.rpartition(":")[2])
     texts: dict[Role, str] = {"true": prompt + answer, "target": prompt + foils[0]}
     if controls:
         texts["control"] = prompt + controls[0]
@@ -95,14 +90,13 @@ def _contrast(row: UserRow, capability: str) -> Contrast:
         raise UserError("spans is no object", where=row.where, mend='write {"subject": "Ann"}')
     spans = {name: span_of(row, name, phrase, prompt) for name, phrase in given.items()}
     choice = Choice(prompt, answer, foils, controls)
-    cluster = _name(row, "group", name)
     return Contrast(
         id=name,
-        cluster=cluster,
+        cluster=row.name("group", name),
         payload=choice,
         texts=texts,
         spans=dict.fromkeys(texts, spans),
-        split=split,
+        split=row.one_of("split", SPLITS),
         foils={"target": capability},
     )
 
@@ -114,15 +108,6 @@ def _answers(row: UserRow, key: str) -> list[str]:
     if len(set(given)) < len(given):
         raise UserError(f"{key!r} holds a text twice", where=row.where, mend="take one out")
     return given
-
-
-def _name(row: UserRow, key: str, default: str) -> str:
-    value = row.values.get(key, default)
-    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-        raise UserError(
-            f"{key} is {value!r}", where=row.where, mend=f"write a name or a number as {key}"
-        )
-    return str(value)
 
 
 def _knows(path: Path) -> bool:

@@ -12,7 +12,8 @@ from ablate2tune.errors import UserError, did_you_mean
 from ablate2tune.files import read_json, unwritable, write_text
 from ablate2tune.scenes.dataset.caption_rates import FILE as RATES_FILE
 from ablate2tune.scenes.dataset.gallery import write_gallery
-from ablate2tune.scenes.dataset.records import SceneRecord, load_masks, read_dataset
+from ablate2tune.scenes.dataset.records import MEND, SceneRecord, load_masks, read_dataset
+from ablate2tune.scenes.dataset.shards import Member, shards_in
 
 FORMATS = ("webdataset", "coco", "gallery")
 SHARD_SCENES = 1000
@@ -58,31 +59,50 @@ def write_webdataset(
 
     The members of a sample lie side by side and carry no times, so equal sets give equal bytes.
     The set's `dataset.json`, which holds its caption rates, is laid beside the shards.
+
+    Raises:
+        UserError: a file of a scene is missing, or the folder holds shards of another set, which
+            would be read with these.
     """
+    planned: dict[Path, list[SceneRecord]] = {}
+    for split in sorted({record.split for record in records}):
+        rows = [record for record in records if record.split == split]
+        for number, start in enumerate(range(0, len(rows), per_shard)):
+            planned[folder / f"{split}-{number:06d}.tar"] = rows[start : start + per_shard]
+    if others := [path for path in shards_in(folder) if path not in planned]:
+        raise UserError(
+            f"holds shards of another set, {others[0].name} first",
+            where=str(folder),
+            mend="delete them, or name another folder with --out",
+        )
     folder.mkdir(parents=True, exist_ok=True)
     for note in {record.folder / RATES_FILE for record in records}:
         if note.exists() and note.parent != folder:
             (folder / RATES_FILE).write_bytes(note.read_bytes())
-    for split in sorted({record.split for record in records}):
-        rows = [record for record in records if record.split == split]
-        for number, start in enumerate(range(0, len(rows), per_shard)):
-            path = folder / f"{split}-{number:06d}.tar"
-            temporary = path.with_suffix(".tar.tmp")
-            with tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as shard:
-                for record in rows[start : start + per_shard]:
-                    members = {
-                        "png": record.image_path.read_bytes(),
-                        "txt": record.text.encode(),
-                        "json": record.sidecar_path.read_bytes(),
-                        "mask.png": record.mask_path.read_bytes(),
-                        "depth.png": record.depth_path.read_bytes(),
-                    }
-                    for ending, data in members.items():
-                        info = tarfile.TarInfo(f"{record.scene_id}.{ending}")
-                        info.size = len(data)
-                        shard.addfile(info, io.BytesIO(data))
-            temporary.replace(path)
+    for path, rows in planned.items():
+        temporary = path.with_suffix(".tar.tmp")
+        with tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as shard:
+            for record in rows:
+                members = {
+                    "png": _bytes(record.image_path),
+                    "txt": record.text.encode(),
+                    "json": _bytes(record.sidecar_path),
+                    "mask.png": _bytes(record.mask_path),
+                    "depth.png": _bytes(record.depth_path),
+                }
+                for ending, data in members.items():
+                    info = tarfile.TarInfo(f"{record.scene_id}.{ending}")
+                    info.size = len(data)
+                    shard.addfile(info, io.BytesIO(data))
+        temporary.replace(path)
     return folder
+
+
+def _bytes(path: Path | Member) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise UserError("no such file", where=str(path), mend=MEND) from error
 
 
 def write_coco(records: list[SceneRecord], path: Path) -> Path:

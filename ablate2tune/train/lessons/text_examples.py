@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ablate2tune.contrasts.contrast import TEST
+from ablate2tune.contrasts.contrast import SPLITS, TEST
 from ablate2tune.disk.user_rows import UserRow, read_user_rows
 from ablate2tune.errors import UserError
 from ablate2tune.localize.text.sequences import sequences, token_rows
@@ -49,11 +49,12 @@ def read_text(
     probe `perplexity`.
 
     Raises:
-        UserError: what reading raises; a line without an answer or longer than `length` tokens.
+        UserError: what reading raises; a line without an answer, of an unknown split or longer than
+            `length` tokens.
     """
     rows = read_user_rows(path) if path.is_file() and path.suffix == ".jsonl" else []
     if rows and "prompt" in rows[0].values:
-        tests = [row for row in rows if row.values.get("split") == TEST]
+        tests = [row for row in rows if row.one_of("split", SPLITS) == TEST]
         wanted = [row for row in rows if row not in tests] if taught else tests or rows
         return [_answer(model, row, length) for row in wanted]
     found = sequences(model, path, length, SECTION)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ablate2tune.contrasts.contrast import SPLITS
 from ablate2tune.disk.picture_reading import read_picture
 from ablate2tune.disk.user_rows import read_user_rows
 from ablate2tune.errors import UserError
@@ -28,7 +29,7 @@ def read_user_pictures(folder: Path) -> list[SceneRecord]:
 
     Raises:
         UserError: the folder, its metadata.jsonl or a picture is missing or damaged, a row has no
-            text, or a foil says what the text says.
+            text or is of an unknown split, or a foil says what the text says.
     """
     if not folder.is_dir():
         raise UserError("no such folder", where=f"train.data = {folder}")
@@ -56,9 +57,9 @@ def read_user_pictures(folder: Path) -> list[SceneRecord]:
                 foil_object="",
                 pair_text=text,
                 scene_id=f"{number:06d}",
-                group_id=str(row.values.get("group", name)),
+                group_id=row.name("group", name),
                 seed=0,
-                split=str(row.values.get("split", "train")),
+                split=row.one_of("split", SPLITS),
                 folder=folder,
             )
         )

@@ -95,6 +95,17 @@ def test_shards_never_lie_among_the_pictures(folder, monkeypatch):
     assert export(Path("set"), "webdataset") == Path("set-webdataset")
 
 
+def test_shards_of_another_set_are_not_read_with_these(folder, tmp_path):
+    records = read_dataset(folder)
+    write_webdataset(records, tmp_path / "out", per_shard=1)
+    write_webdataset(records, tmp_path / "out", per_shard=1)
+    with pytest.raises(UserError, match=r"out: holds shards of another set, train-000001\.tar"):
+        write_webdataset(records[:1], tmp_path / "out", per_shard=1)
+    records[0].mask_path.unlink()
+    with pytest.raises(UserError, match=r"masks/g000000-a\.png: no such file; render the data"):
+        write_webdataset(records, tmp_path / "new", per_shard=1)
+
+
 def test_webdataset_members_lie_side_by_side(folder, tmp_path):
     records = read_dataset(folder)
     for out in ("one", "two"):

@@ -154,6 +154,7 @@ def test_groups_stay_together():
     ("row", "says"),
     [
         ({"prompt": "w1 w2"}, "'answer' is missing"),
+        ({"prompt": "w1 w2", "answer": " w3", "split": "tset"}, "split is 'tset'"),
         (
             {"prompt": "w1 w2", "answer": " " + "w3 " * 9},
             r"prompt and answer are 13 tokens; set train.length",

@@ -93,6 +93,11 @@ def test_users_captions_are_always_stated_in_full(folder: Path) -> None:
         ({"file_name": "wide.png"}, "'text' is missing"),
         ({"file_name": "gone.png", "text": "a"}, "no such picture"),
         ({"file_name": "../wide.png", "text": "a"}, "leads out"),
+        (
+            {"file_name": "wide.png", "text": "a", "split": "trian"},
+            "split is 'trian'; write 'train'",
+        ),
+        ({"file_name": "wide.png", "text": "a", "group": [1]}, r"group is \[1\]"),
         ({"file_name": "wide.png", "text": "a", "foil": "a"}, "the text itself"),
     ],
 )

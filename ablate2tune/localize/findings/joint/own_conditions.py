@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ablate2tune.ablation import MODES
 from ablate2tune.ablation.specs import read_ablations
 from ablate2tune.components import Catalogue
+from ablate2tune.components.selections import parse
 from ablate2tune.errors import UserError
 from ablate2tune.localize.findings.finding import FINDINGS, Finding, Kind, Ranked
 from ablate2tune.localize.findings.follow_up import FollowUp
@@ -18,7 +20,7 @@ WHERE = "localize.joint.conditions"
 
 
 def read_condition(catalogue: Catalogue, name: str, specs: Sequence[str], mode: str) -> Condition:
-    """The condition of some addresses or patterns: blocks are skipped, parts get `mode`.
+    """The condition of some addresses or patterns: `mode`, or what it gives to blocks.
 
     Raises:
         UserError: nothing is named, a pattern matches nothing, an address brings a mode of its own,
@@ -36,7 +38,9 @@ def read_condition(catalogue: Catalogue, name: str, specs: Sequence[str], mode: 
         what = "blocks and parts of blocks cannot be ablated in one" if modes else "names nothing"
         raise UserError(what, where=where, mend="name blocks alone, or parts alone")
     addresses = tuple(ablation.address for ablation in ablations)
-    return Condition(addresses, "skip" if modes == {"skip"} else mode)
+    first = parse(addresses[0])
+    whole = catalogue[first.path].level == "block" and first.kind is None
+    return Condition(addresses, MODES[mode].block_mode if whole else mode)
 
 
 def find_own(follow_up: FollowUp, conditions: Mapping[str, Condition]) -> Finding:
