@@ -116,3 +116,20 @@ CALIBRATED: frozenset[Need] = frozenset({"means", "spreads", "directions", "dono
 """Needs that are taken from calibration examples."""
 MODES: Registry[Mode] = Registry("ablation mode", "ablate2tune.ablation.modes")
 """All modes by name."""
+
+
+def check_drawn(name: str, where: str) -> None:
+    """Refuse a mode that is not made for sampled pictures.
+
+    The rows of a sampler's batch are other prompts, and each twice where guidance is on.
+
+    Raises:
+        UserError: names those that are.
+    """
+    if not MODES[name].drawn:
+        made = ", ".join(mode for mode in MODES if MODES[mode].drawn)
+        raise UserError(
+            f"mode {name!r} is not made for sampled pictures",
+            where=where,
+            mend=f"use one of {made}",
+        )

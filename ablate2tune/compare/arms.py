@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ablate2tune.ablation.interventions import Ablation, Support, ablated, check_mode
+from ablate2tune.ablation.mode import check_drawn
 from ablate2tune.compare.compare_config import RUN, ArmConfig
 from ablate2tune.components import discover
 from ablate2tune.disk.identity import identity, identity_of
@@ -115,7 +116,7 @@ def check_arms(denoiser: Denoiser, arms: Sequence[Arm]) -> None:
 
     Raises:
         UserError: an adapter belongs to another model, an address is no component, or a mode does
-            not fit it or needs what only `localize` has, such as means.
+            not fit it, is not made for sampling, or needs what only `localize` has, such as means.
     """
     check_files(arms)
     catalogue = discover(denoiser.model)
@@ -127,6 +128,7 @@ def check_arms(denoiser: Denoiser, arms: Sequence[Arm]) -> None:
             )
         for ablation in arm.ablations:
             check_mode(catalogue, ablation, Support())
+            check_drawn(ablation.mode, ablation.address)
 
 
 def doubts(

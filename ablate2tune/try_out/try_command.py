@@ -8,6 +8,7 @@ import numpy as np
 
 from ablate2tune import files
 from ablate2tune.ablation import Ablation, ablated
+from ablate2tune.ablation.mode import check_drawn
 from ablate2tune.ablation.specs import read_ablations
 from ablate2tune.components import discover
 from ablate2tune.disk.new_folder import check_writable
@@ -71,6 +72,8 @@ def run(
     check_model_path(path)
     denoiser = load_denoiser(config)
     ablations = _read(denoiser.model, specs)
+    for ablation in ablations:
+        check_drawn(ablation.mode, ablation.address)
     seeds = [seed + place for place in range(len(prompts))]
     before = denoiser.sample(prompts, seeds, steps)
     with ablated(denoiser.model, ablations):

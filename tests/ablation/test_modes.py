@@ -72,7 +72,7 @@ def test_a_mode_whose_needs_no_sweep_supplies_is_refused(monkeypatch):
 
 
 def test_a_generate_probe_takes_what_can_be_drawn():
-    drawn = {name for name in MODES if MODES[name].drawn and "sublayer" in MODES[name].levels}
-    for name in drawn:
+    swept = [n for n in MODES if "sublayer" in MODES[n].levels and "adapters" not in MODES[n].needs]
+    for name in (name for name in swept if MODES[name].drawn):
         generate = GenerateConfig(pairs=Path("pairs"))
         assert LocalizeConfig(probe="generate", mode=name, generate=generate).mode == name

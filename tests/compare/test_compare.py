@@ -322,6 +322,8 @@ def test_bad_input(comparison, config, tmp_path):
     refused("transformer_blocks.9", arm=Arm("a", None, (Ablation("transformer_blocks.9", "skip"),)))
     needs = Arm("a", None, (Ablation("transformer_blocks.0.attn", "mean"),))
     refused("needs calibrated means", arm=needs)
+    mixes = Arm("a", None, (Ablation("transformer_blocks.0.attn", "resample"),))
+    refused("'resample' is not made for sampled pictures; use one of .*zero", arm=mixes)
 
 
 def test_adapters_that_do_not_fit(comparison, config, tmp_path):

@@ -73,6 +73,12 @@ def test_pictures_side_by_side(tiny_flux_folder: Path, tmp_path: Path):
     picture = Image.open(file)
     assert picture.size == (64, 64)
     assert picture.crop((0, 0, 32, 64)).tobytes() != picture.crop((32, 0, 64, 64)).tobytes()
+    # It would take the activation of another prompt, or of the half without guidance.
+    with pytest.raises(UserError, match="not made for sampled pictures"):
+        run(
+            str(tiny_flux_folder), ["transformer_blocks.0.attn=resample"], ["a cat"], Heard(),
+            out=file, size=32, steps=1, device="cpu",
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ MODES.add(
         block_mode="adapter_off",
         tried=True,
         screened=True,
+        drawn=True,
         taken="part's adapters",
     ),
 )
