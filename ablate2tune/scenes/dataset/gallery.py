@@ -6,11 +6,10 @@ from collections import Counter
 from importlib.resources import files
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from ablate2tune.files import write_text
-from ablate2tune.scenes.dataset.records import SceneRecord
+from ablate2tune.scenes.dataset.records import SceneRecord, load_images, opened
 
 PLACE = "/*SCENES*/null"
 LARGEST = 256
@@ -34,10 +33,9 @@ def write_gallery(records: list[SceneRecord], page: Path) -> Path:
     beside.mkdir(parents=True, exist_ok=True)
     scenes = []
     for record in records:
-        picture = np.asarray(Image.open(io.BytesIO(record.image_path.read_bytes())).convert("RGB"))
-        mask = Image.open(io.BytesIO(record.mask_path.read_bytes()))
+        picture, mask = Image.fromarray(load_images([record])[0]), opened(record.mask_path)
         thumbnails = {
-            "image": (Image.fromarray(picture), "jpg", {"quality": QUALITY}, Image.Resampling.BOX),
+            "image": (picture, "jpg", {"quality": QUALITY}, Image.Resampling.BOX),
             "mask": (mask, "png", {"optimize": True}, Image.Resampling.NEAREST),
         }
         scene = _described(record)

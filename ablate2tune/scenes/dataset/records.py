@@ -226,9 +226,19 @@ def _seen(path: Path | Member) -> np.ndarray:
 
 
 def _read(path: Path | Member) -> np.ndarray:
+    return np.asarray(opened(path))
+
+
+def opened(path: Path | Member) -> Image.Image:
+    """A mask or a depth map as its file has it, palette and all.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
     try:
         with Image.open(io.BytesIO(path.read_bytes())) as image:
-            return np.asarray(image)
+            image.load()
+            return image
     except FileNotFoundError as error:
         raise UserError("no such picture", where=str(path), mend=MEND) from error
     except (OSError, SyntaxError, ValueError) as error:

@@ -141,6 +141,18 @@ def test_gallery_names_thumbnails_beside_it_and_what_it_filters_by(folder, tmp_p
     assert "http" not in page and " src=" not in page.split("<script>")[0]
 
 
+def test_the_gallery_shows_pictures_as_a_person_sees_them(folder):
+    """16-bit grey, which an editor may have left, was white."""
+    path = folder / "images/g000000-a.png"
+    Image.fromarray(np.full((4, 4), 32768, np.uint16)).save(path)
+    export(folder, "gallery")
+    with Image.open(folder / "gallery" / "g000000-a.image.jpg") as shown:
+        assert np.abs(np.asarray(shown).astype(int) - 128).max() < 4
+    (folder / "masks/g000000-b.png").unlink()
+    with pytest.raises(UserError, match=r"masks/g000000-b\.png: no such picture; render the data"):
+        export(folder, "gallery")
+
+
 def test_a_caption_cannot_end_the_script(folder):
     path = folder / "metadata.jsonl"
     rows = [json.loads(line) for line in path.open()]
