@@ -81,14 +81,6 @@ def test_pictures_side_by_side(tiny_flux_folder: Path, tmp_path: Path):
         )  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("specs", "prompts", "says"),
-    [
-        (["model.layers.1"], [], "nothing to say"),
-        ([], ["w1"], "nothing is ablated"),
-        (["model.layers.1=mean"], ["w1"], "needs calibrated means"),
-    ],
-)
 def test_what_cannot_be_is_refused_before_any_model_is_read(tmp_path: Path):
     (tmp_path / "file").write_text("")
     for more, says in (
@@ -100,6 +92,14 @@ def test_what_cannot_be_is_refused_before_any_model_is_read(tmp_path: Path):
             run("none", ["model.layers.1"], ["w1"], Heard(), **more)
 
 
+@pytest.mark.parametrize(
+    ("specs", "prompts", "says"),
+    [
+        (["model.layers.1"], [], "nothing to say"),
+        ([], ["w1"], "nothing is ablated"),
+        (["model.layers.1=mean"], ["w1"], "needs calibrated means"),
+    ],
+)
 def test_what_is_refused(folder: Path, specs: list[str], prompts: list[str], says: str):
     with pytest.raises(UserError, match=says):
         run(str(folder), specs, prompts, Heard(), device="cpu")
