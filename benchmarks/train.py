@@ -8,10 +8,15 @@ Weights are random; modules, rank, batch and size are the same on both sides, on
 the last third of the blocks alone. The script's step is written anew from its description
 (`train_dreambooth_lora_flux.py` with captions of one's own and `--gradient_checkpointing`, as its
 README runs it): it encodes each batch's pictures and captions, and checkpoints every block. Ours
-takes latents and captions from the cache of examples (`train.example_cache`) and computes blocks
-before the first adapted one without a graph, which both have from PyTorch; "checkpointed" is
-`train.checkpointing: on`. Each variant runs in a process of its own: median seconds of a step, what
-autograd keeps for a backward pass, and the process' peak memory (the device's on CUDA).
+encodes all of them before the denoiser is read, frees the encoders, and computes blocks before the
+first adapted one without a graph, which both have from PyTorch; "checkpointed" is
+`train.checkpointing: on`. Each variant runs in a process of its own, which loads the model from a
+folder: median seconds of a step, what autograd keeps for a backward pass, and the process' peak
+memory (the device's on CUDA), with what of it the libraries took before the model was loaded.
+
+    python benchmarks/train.py --width 1024 --encoders 1365 3
+
+has text encoders as large beside the denoiser as FLUX.1's are, and weighs more than the libraries.
 """
 
 import argparse
@@ -22,6 +27,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -33,18 +39,18 @@ from torch.nn import functional as F
 
 from ablate2tune import files
 from ablate2tune.components import discover
-from ablate2tune.models import FluxDenoiser
+from ablate2tune.models import Denoiser, load_denoiser
 from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.testbed.architecture import Sizes, build_pipeline
 from ablate2tune.testbed.text import word_list
 from ablate2tune.train.adapter import inject, trainable
-from ablate2tune.train.checkpointing import cover
-from ablate2tune.train.memory_estimate import MemoryEstimate, kept_by_autograd
+from ablate2tune.train.memory.checkpointing import cover
+from ablate2tune.train.memory.memory_estimate import MemoryEstimate, kept_by_autograd
 
 PARTS = ("all blocks", "last third")
 VARIANTS = tuple(f"{who}, {part}" for part in PARTS for who in ("script", "ours", "checkpointed"))
-PICTURES = 16
-"""Different ones, each with a caption of its own."""
+PICTURES, TOKENS = 16, 64
+"""Different pictures, each with a caption of its own, and the tokens captions are padded to."""
 
 
 def main() -> None:
@@ -52,6 +58,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--blocks", nargs=2, type=int, default=(4, 8), metavar=("DOUBLE", "SINGLE"))
     parser.add_argument("--width", type=int, default=256)
+    parser.add_argument(
+        "--encoders", nargs=2, type=int, default=(256, 4), metavar=("WIDTH", "DEEP")
+    )
     parser.add_argument("--size", type=int, default=64, help="pixels")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--rank", type=int, default=16)
@@ -61,19 +70,34 @@ def main() -> None:
     parser.add_argument("--busy", type=int, default=0, help="processes that compute beside it")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/train.json"))
     parser.add_argument("--variant", help=argparse.SUPPRESS)
+    parser.add_argument("--model", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.variant == "save":
+        save_flux(options)
+        return
     if options.variant:
         print(json.dumps(measured(options.variant, options)))
         return
+    with tempfile.TemporaryDirectory() as folder:
+        compare(options, folder)
+
+
+def compare(options: argparse.Namespace, folder: str) -> None:
+    """All variants, on a model that is saved in a folder."""
+
+    def variant(name: str) -> str:
+        more = ["--variant", name, "--model", folder]
+        command = [sys.executable, __file__, *sys.argv[1:], *more]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    variant("save")
     busy = [multiprocessing.Process(target=spin, daemon=True) for _ in range(options.busy)]
     for process in busy:
         process.start()
     found: dict[str, Any] = {}
-    for variant in VARIANTS:
-        command = [sys.executable, __file__, *sys.argv[1:], "--variant", variant]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-        found[variant] = json.loads(done.stdout.splitlines()[-1])
-        print(f"{variant}: {told(found[variant])}", flush=True)
+    for name in VARIANTS:
+        found[name] = json.loads(variant(name).splitlines()[-1])
+        print(f"{name}: {told(found[name])}", flush=True)
     for process in busy:
         process.terminate()
     for part in PARTS:
@@ -81,14 +105,24 @@ def main() -> None:
             print(f"{who} / script, {part}: {ratio(found, f'{who}, {part}', f'script, {part}')}")
     last = ratio(found, "ours, last third", "ours, all blocks")
     print(f"last third / all blocks, ours: {last}")
-    settings = {k: v for k, v in vars(options).items() if k not in ("out", "variant")}
+    settings = {k: v for k, v in vars(options).items() if k not in ("out", "variant", "model")}
     files.write_json(options.out, {"settings": settings, "machine": machine(), "found": found})
 
 
 def measured(variant: str, options: argparse.Namespace) -> dict[str, float]:
     """Seconds of a step, the sides of the model, and peak memory, of one variant."""
     who, where = variant.split(", ")
-    denoiser = flux(options)
+    libraries = files.peak_memory_gb()
+    config = ModelConfig(
+        path=options.model,
+        device=options.device,
+        height=options.size,
+        width=options.size,
+        dtype=options.dtype,
+        max_sequence_length=TOKENS,
+    )
+    denoiser = load_denoiser(config, encoders_first=who != "script")
+    loss = (script_step if who == "script" else our_step)(denoiser, options)
     blocks = discover(denoiser.model).blocks
     chosen = blocks if where == "all blocks" else blocks[-(len(blocks) // 3) :]
     inject(denoiser.model, [n for b in chosen for n in b.linears], options.rank, seed=0)
@@ -96,9 +130,7 @@ def measured(variant: str, options: argparse.Namespace) -> dict[str, float]:
     optimizer = torch.optim.AdamW(parameters, lr=1e-4)
     if who == "checkpointed":
         cover([denoiser.model.get_submodule(b.address) for b in blocks], "on", no_memory, None)
-    loss = (script_step if who == "script" else our_step)(denoiser, options)
-    modules = (m for m in denoiser.pipe.components.values() if isinstance(m, torch.nn.Module))
-    held = [x for m in modules for x in (*m.parameters(), *m.buffers())]
+    held = [x for m in denoiser.parts.values() for x in (*m.parameters(), *m.buffers())]
     kept = kept_by_autograd(lambda: loss(0), held)
     on_cuda = denoiser.device.type == "cuda"
     if on_cuda:
@@ -120,6 +152,7 @@ def measured(variant: str, options: argparse.Namespace) -> dict[str, float]:
         "seconds": statistics.median(seconds[2:]),
         "kept_gb": kept / 1e9,
         "peak_gb": peak,
+        "libraries_gb": 0.0 if on_cuda else libraries,
         "parameters": sum(parameter.numel() for parameter in parameters),
     }
 
@@ -129,28 +162,21 @@ def no_memory() -> MemoryEstimate:
     raise AssertionError
 
 
-def flux(options: argparse.Namespace) -> FluxDenoiser:
-    """A random FLUX; all weights frozen."""
+def save_flux(options: argparse.Namespace) -> None:
+    """A random FLUX in the folder."""
+    width, layers = options.encoders
     sizes = Sizes(
         double_blocks=options.blocks[0],
         single_blocks=options.blocks[1],
         heads=options.width // 64,
         head_dim=64,
-        text_width=256,
-        text_layers=4,
-        text_tokens=64,
+        text_width=width // 4 * 4,
+        text_layers=layers,
+        text_tokens=TOKENS,
         vae_channels=(32, 64, 128, 128),
         image_size=options.size,
     )
-    config = ModelConfig(
-        path="random",
-        height=options.size,
-        width=options.size,
-        dtype=options.dtype,
-        max_sequence_length=sizes.text_tokens,
-    )
-    pipe = build_pipeline(word_list(), sizes, seed=0)
-    return FluxDenoiser(pipe.to(options.device, getattr(torch, options.dtype)), config)
+    build_pipeline(word_list(), sizes, seed=0).save_pretrained(options.model)
 
 
 def pictures(options: argparse.Namespace) -> tuple[np.ndarray, list[str]]:
@@ -166,10 +192,12 @@ def rows(step: int, options: argparse.Namespace) -> list[int]:
     return [(step * options.batch + i) % PICTURES for i in range(options.batch)]
 
 
-def our_step(denoiser: FluxDenoiser, options: argparse.Namespace) -> Callable[[int], torch.Tensor]:
+def our_step(denoiser: Denoiser, options: argparse.Namespace) -> Callable[[int], torch.Tensor]:
     """Everything encoded once; the family's own loss."""
     images, captions = pictures(options)
     latents, told = denoiser.encode_images(images), denoiser.encode_prompts(captions)
+    denoiser.weights.drop(denoiser.encoders)
+    denoiser.weights.fetch([denoiser.part])
 
     def loss(step: int) -> torch.Tensor:
         places, generator = rows(step, options), torch.Generator().manual_seed(step)
@@ -181,9 +209,7 @@ def our_step(denoiser: FluxDenoiser, options: argparse.Namespace) -> Callable[[i
     return loss
 
 
-def script_step(
-    denoiser: FluxDenoiser, options: argparse.Namespace
-) -> Callable[[int], torch.Tensor]:
+def script_step(denoiser: Denoiser, options: argparse.Namespace) -> Callable[[int], torch.Tensor]:
     """Pictures and captions encoded in every step, every block checkpointed."""
     pipe = denoiser.pipe
     images, captions = pictures(options)
@@ -195,7 +221,7 @@ def script_step(
         places, device = rows(step, options), denoiser.device
         with torch.no_grad():
             embeds, pooled, text_ids = pipe.encode_prompt(
-                [captions[i] for i in places], None, max_sequence_length=64
+                [captions[i] for i in places], None, max_sequence_length=TOKENS
             )
             latents = pipe.vae.encode(pixels[places].to(device)).latent_dist.sample()
         config = pipe.vae.config
@@ -234,7 +260,8 @@ def told(found: dict[str, float]) -> str:
     """A variant's figures."""
     return (
         f"{found['seconds']:.3f} s a step, {1000 * found['kept_gb']:.1f} MB kept for the backward "
-        f"pass, peak {found['peak_gb']:.2f} GB, {found['parameters']:,.0f} parameters trained"
+        f"pass, peak {found['peak_gb']:.2f} GB ({found['libraries_gb']:.2f} before the model), "
+        f"{found['parameters']:,.0f} parameters trained"
     )
 
 

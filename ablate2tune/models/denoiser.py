@@ -18,10 +18,14 @@ from ablate2tune.models.one_step import (
     predict_once,
     told_timesteps,
 )
+from ablate2tune.models.part_weights import PartWeights
 from ablate2tune.models.schedules import Schedule, sampler_shift, schedule_of, squared_error
 from ablate2tune.models.studied import Studied
 from ablate2tune.progress import Progress
 
+MOST_PIXELS, MOST_TOKENS = 2**20, 2**14
+"""Of what is encoded in one pass: a picture of 1024 pixels, 32 prompts of 512 tokens. More would
+need more memory than training does."""
 MOVING = "a picture token's position depends on the prompt's length"
 """A `mean_obstacle`."""
 
@@ -80,6 +84,7 @@ class Denoiser(Studied):
                 module.requires_grad_(False).eval()
         self.schedule: Schedule = schedule_of(pipe.scheduler)
         """How latents are noised and what the model predicts."""
+        self.weights = PartWeights(pipe)  # encoders that were freed come back when they are used
         self._defaults = call_defaults(pipe)
 
     @property
@@ -90,8 +95,12 @@ class Denoiser(Studied):
     @property
     def parts(self) -> dict[str, nn.Module]:
         """The pipeline's modules."""
-        found = sorted(self.pipe.components.items())
-        return {name: part for name, part in found if isinstance(part, nn.Module)}
+        return self.weights.parts
+
+    @property
+    def encoders(self) -> list[str]:
+        """Names of the parts beside the denoiser: text encoders and VAE."""
+        return [name for name in self.parts if name != self.part]
 
     @property
     def carrier(self) -> tuple[Any, str]:
@@ -100,7 +109,7 @@ class Denoiser(Studied):
 
     def to(self, device: torch.device | None) -> None:
         """Move the pipeline to a device."""
-        self.pipe.to(device)
+        self.weights.to(device)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -129,12 +138,14 @@ class Denoiser(Studied):
         """Encode prompts as the pipeline does; equal prompts are encoded once.
 
         Args:
-            batch_size: prompts to a pass of the text encoders.
+            batch_size: prompts to a pass of the text encoders, fewer where they are long.
             among: all prompts that will be joined with these, which some families pad to the
                 longest one; these alone by default.
         """
+        self.weights.fetch(self.encoders)
         unique = list(dict.fromkeys(prompts))
         everything = unique if among is None else list(among)
+        batch_size = max(1, min(batch_size, MOST_TOKENS // self.max_sequence_length))
         parts = [
             self._encode(unique[start : start + batch_size], everything)
             for start in range(0, len(unique), batch_size)
@@ -185,12 +196,15 @@ class Denoiser(Studied):
 
         Args:
             images: uint8, (batch, height, width, 3).
+            batch_size: pictures to a pass of the VAE, fewer where they are large.
 
         Returns:
             As the stock call takes `latents`: (batch, channels, rows, columns), or packed,
             (batch, tokens, channels).
         """
+        self.weights.fetch(self.encoders)
         vae, parts = self.pipe.vae, []
+        batch_size = max(1, min(batch_size, MOST_PIXELS // (images.shape[1] * images.shape[2])))
         for start in range(0, len(images), batch_size):
             pixels = torch.from_numpy(images[start : start + batch_size]).permute(0, 3, 1, 2)
             pixels = (pixels.to(self.device, self.dtype) / 127.5) - 1
@@ -351,12 +365,12 @@ class Denoiser(Studied):
         Raises:
             UserError: a picture is not finite.
         """
+        self.weights.fetch(self.encoders)
         parts = []
         for start in range(0, len(prompts), batch_size):
             chunk = list(prompts[start : start + batch_size])
-            generators = [
-                torch.Generator().manual_seed(seed) for seed in seeds[start : start + batch_size]
-            ]
+            chosen = seeds[start : start + batch_size]
+            generators = [torch.Generator().manual_seed(seed) for seed in chosen]
             true_cfg: dict[str, Any] = {}
             if "true_cfg_scale" in self._defaults:
                 negative = [""] * len(chunk) if true_cfg_scale > 1 else None

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import huggingface_hub
 import torch
 import transformers
 from safetensors import SafetensorError, safe_open
+from torch import nn
 
 from ablate2tune.components.configs import empty_model
 from ablate2tune.errors import UserError, reason
@@ -17,10 +19,15 @@ from ablate2tune.models.denoiser import Denoiser
 from ablate2tune.models.family_registry import FAMILIES
 from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.models.model_hub import INDEX, NOT_GIVEN, ask_hub, check_is_hub_name, hub_error
+from ablate2tune.models.part_weights import PartWeights
 
 
-def load_denoiser(config: ModelConfig) -> Denoiser:
+def load_denoiser(config: ModelConfig, encoders_first: bool = False) -> Denoiser:
     """Load the recipe's pipeline and put it on its device.
+
+    Args:
+        config: says which, and where.
+        encoders_first: leave the denoiser's weights out, until `weights.fetch` is asked for them.
 
     Raises:
         UserError: what `check_model` raises, the weights cannot be loaded, or the recipe's image
@@ -31,18 +38,34 @@ def load_denoiser(config: ModelConfig) -> Denoiser:
     transformers.utils.logging.disable_progress_bar()
     try:
         family = family_of(config)
-        pipe = diffusers.DiffusionPipeline.from_pretrained(
-            config.path,
-            dtype=getattr(torch, config.dtype),
-            trust_remote_code=config.trust_remote_code,
-        )
+        pipe = _read_pipeline(diffusers.DiffusionPipeline, config)
     except (*NOT_GIVEN, ImportError, SafetensorError, AttributeError) as error:
         raise hub_error(config.path, error) or UserError(
             f"cannot load the pipeline ({reason(error)})", where=f"model.path = {config.path}"
         ) from error
-    denoiser = family(pipe.to(resolve_device(config.device)), config)
+    denoiser = family(pipe, config)
+
+    def read(names: Collection[str]) -> Mapping[str, nn.Module]:
+        rest = {name: part for name, part in pipe.components.items() if name not in names}
+        fresh = _read_pipeline(type(pipe), config, **rest)
+        return {name: getattr(fresh, name) for name in names}
+
+    denoiser.weights = PartWeights(pipe, read)
+    if encoders_first:
+        denoiser.weights.drop([denoiser.part])
+    denoiser.to(resolve_device(config.device))
     check_size(denoiser)
     return denoiser
+
+
+def _read_pipeline(kind: Any, config: ModelConfig, **parts: Any) -> Any:
+    """The recipe's pipeline in the recipe's dtype; the parts that are given are not read."""
+    return kind.from_pretrained(
+        config.path,
+        dtype=getattr(torch, config.dtype),
+        trust_remote_code=config.trust_remote_code,
+        **parts,
+    )
 
 
 def shell_of(config: ModelConfig) -> Denoiser | None:

@@ -17,6 +17,7 @@ from torch import nn
 from ablate2tune.errors import UserError, did_you_mean
 from ablate2tune.models.adapter_files import NAME, attach
 from ablate2tune.seeding import torch_generator
+from ablate2tune.train.memory.narrow_inputs import keep_narrow
 
 
 class ParameterCount(NamedTuple):
@@ -154,7 +155,8 @@ def inject(
             **more,
         ),
     )
-    layers = [name for name, m in model.named_modules() if isinstance(m, LoraLayer)]
+    adapted = {name: m for name, m in model.named_modules() if isinstance(m, LoraLayer)}
+    layers = list(adapted)
     if set(layers) != set(names):
         missing, extra = sorted(set(names) - set(layers)), sorted(set(layers) - set(names))
         raise AssertionError(f"injected modules differ: missing {missing}, not requested {extra}")
@@ -165,6 +167,7 @@ def inject(
         drawn = torch.rand(down.shape, generator=torch_generator(seed, f"adapter {name}"))
         down.data = (drawn * 2 * bound - bound).to(down.device)
         up.data = torch.zeros_like(up, dtype=torch.float32)
+        keep_narrow(adapted[name])
     return layers
 
 

@@ -173,7 +173,8 @@ def lessons_of(recipe: Recipe) -> Lessons:
         return TextLessons(load_language_model(recipe.model), recipe.train.text)
     users = read_user_pictures(recipe.train.data) if recipe.train.data else []
     records = read_dataset(recipe.data_folder) if sees_scenes(recipe) else []
-    return PictureLessons(load_denoiser(recipe.model), records, recipe.compare.steps, users)
+    denoiser = load_denoiser(recipe.model, encoders_first=True)
+    return PictureLessons(denoiser, records, recipe.compare.steps, users)
 
 
 def sees_scenes(recipe: Recipe) -> bool:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from ablate2tune.settings import Fraction, Mark, Positive, Settings, YamlWord
-from ablate2tune.train.checkpointing import Checkpointing
+from ablate2tune.train.memory.checkpointing import Checkpointing
 from ablate2tune.train.noise_levels import Density
 
 PICTURES = frozenset(

@@ -31,11 +31,11 @@ from ablate2tune.train.adapter import (
     count_parameters,
     trainable,
 )
-from ablate2tune.train.checkpointing import cover
 from ablate2tune.train.course import BestWeights, Course, course_of, judged
 from ablate2tune.train.lessons.lessons import Lessons
 from ablate2tune.train.lessons.picture_lessons import PictureLessons
-from ablate2tune.train.memory_estimate import device_memory
+from ablate2tune.train.memory.checkpointing import cover
+from ablate2tune.train.memory.memory_estimate import device_memory
 from ablate2tune.train.methods.adapter_method import METHODS, rank_of
 from ablate2tune.train.train_config import TrainConfig
 from ablate2tune.train.training_log import TrainingLog

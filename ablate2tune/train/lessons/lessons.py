@@ -10,7 +10,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from ablate2tune.models import Studied
-from ablate2tune.train.memory_estimate import MemoryEstimate
+from ablate2tune.train.memory.memory_estimate import MemoryEstimate
 from ablate2tune.train.train_config import TrainConfig
 
 VALIDATION_ROWS = 8

@@ -20,7 +20,7 @@ from ablate2tune.train.example_cache import ExampleCache, data_key, encode_examp
 from ablate2tune.train.lessons.lessons import VALIDATION_ROWS, Lessons
 from ablate2tune.train.lessons.sample_grid import sample_grid
 from ablate2tune.train.lessons.user_pictures import HELD_OUT, enlarged, is_users
-from ablate2tune.train.memory_estimate import MemoryEstimate, device_memory, estimate_memory
+from ablate2tune.train.memory.memory_estimate import MemoryEstimate, device_memory, estimate_memory
 from ablate2tune.train.noise_levels import bin_shares
 from ablate2tune.train.objective import margins
 from ablate2tune.train.objective.step_loss import Backward
@@ -81,6 +81,8 @@ class PictureLessons(Lessons):
         encoded = shared or folder / "cache"
         if main:
             encode_examples(denoiser, everything, captions, self._data, encoded)
+        denoiser.weights.drop(denoiser.encoders)
+        denoiser.weights.fetch([denoiser.part])
         accelerator.wait_for_everyone()
         self._cache = ExampleCache(encoded)
         schedule = denoiser.schedule
@@ -184,5 +186,6 @@ class PictureLessons(Lessons):
             return
         seeds = [seed_for(self._seed, "train sample", i) for i in range(len(self._prompts))]
         pictures = self._denoiser.sample(self._prompts, seeds, self._sample_steps)
+        self._denoiser.weights.drop(self._denoiser.encoders)
         grid = sample_grid(pictures, self._prompts)
         files.write_bytes(self._folder / "samples" / f"step-{step:06d}.png", grid)

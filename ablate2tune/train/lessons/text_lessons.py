@@ -21,7 +21,7 @@ from ablate2tune.train import step_plan
 from ablate2tune.train.adapter import trainable
 from ablate2tune.train.lessons.lessons import VALIDATION_ROWS, Lessons
 from ablate2tune.train.lessons.text_examples import TextExample, read_text, split_text
-from ablate2tune.train.memory_estimate import MemoryEstimate, device_memory, estimate_memory
+from ablate2tune.train.memory.memory_estimate import MemoryEstimate, device_memory, estimate_memory
 from ablate2tune.train.train_config import TrainConfig
 
 CONTINUED = 32

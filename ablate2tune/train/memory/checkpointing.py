@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ablate2tune.train.memory_estimate import MemoryEstimate
+from ablate2tune.train.memory.memory_estimate import MemoryEstimate
 
 Checkpointing = Literal["auto", "on", "off"]
 COVERED = "_ablate2tune_covered"

@@ -20,7 +20,7 @@ class MemoryEstimate(NamedTuple):
     """Bytes that are held at the end of a step's forward pass, by what they are for."""
 
     weights: int
-    """All modules of the pipeline."""
+    """All modules of the pipeline that are in memory."""
     adapter: int
     """The trained weights with their gradients and moments."""
     activations: int
@@ -64,7 +64,7 @@ def estimate_memory(
     """
     held = list(weights)
     return MemoryEstimate(
-        weights=sum(tensor.nbytes for tensor in held),
+        weights=sum(min(x.nbytes, x.untyped_storage().nbytes()) for x in held),
         adapter=OPTIMIZER * sum(tensor.nbytes for tensor in trained),
         activations=kept_by_autograd(forward, held),
         pictures=pictures,

@@ -7,7 +7,11 @@ from torch import nn
 
 from ablate2tune.components import discover
 from ablate2tune.train.adapter import inject, trainable
-from ablate2tune.train.memory_estimate import MemoryEstimate, estimate_memory, kept_by_autograd
+from ablate2tune.train.memory.memory_estimate import (
+    MemoryEstimate,
+    estimate_memory,
+    kept_by_autograd,
+)
 
 
 def test_kept_tensors_by_hand():

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ablate2tune.train.checkpointing import cover
-from ablate2tune.train.memory_estimate import MemoryEstimate, kept_by_autograd
+from ablate2tune.train.memory.checkpointing import cover
+from ablate2tune.train.memory.memory_estimate import MemoryEstimate, kept_by_autograd
 
 
 class Block(nn.Module):

@@ -1,0 +1,67 @@
+"""Parts of a pipeline whose weights are not in memory all the time.
+
+Text encoders and VAE serve while examples are encoded and pictures drawn, the denoiser while it is
+trained: what is needed at most is the larger of the two, not both.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+Read = Callable[[Collection[str]], Mapping[str, nn.Module]]
+"""Parts of these names, from the pipeline's files."""
+
+
+class PartWeights:
+    """Which parts of a pipeline hold their weights.
+
+    The others keep their shapes, dtypes and device, and are NaN, so that nothing comes of using
+    them unnoticed.
+    """
+
+    def __init__(self, pipe: Any, read: Read | None = None):
+        """All are there; without `read` they stay."""
+        self._pipe, self._read = pipe, read
+        self._away: set[str] = set()
+
+    @property
+    def parts(self) -> dict[str, nn.Module]:
+        """The pipeline's modules."""
+        found = sorted(self._pipe.components.items())
+        return {name: part for name, part in found if isinstance(part, nn.Module)}
+
+    def drop(self, names: Iterable[str]) -> None:
+        """Free the weights of parts, where they can be read again."""
+        if self._read is None:
+            return
+        for name in names:
+            _hollow(self.parts[name], None)
+            self._away.add(name)
+
+    def fetch(self, names: Iterable[str]) -> None:
+        """Read the weights of those parts again that were freed, onto the device they were on."""
+        missing = sorted(self._away & set(names))
+        if not missing or self._read is None:
+            return
+        fresh = self._read(missing)
+        for name in missing:
+            weights = dict(fresh[name].named_parameters())
+            for key, parameter in self.parts[name].named_parameters():
+                parameter.data = weights.pop(key).data.to(parameter.device)
+        self._away -= set(missing)
+
+    def to(self, device: torch.device | None) -> None:
+        """Move all parts to a device; what was freed stays free."""
+        for name, part in self.parts.items():
+            if name in self._away:
+                _hollow(part, device)
+            part.to(device)
+
+
+def _hollow(module: nn.Module, device: torch.device | None) -> None:
+    """Replace every parameter by one number that stands for all of its own."""
+    for parameter in module.parameters():
+        kind = {"dtype": parameter.dtype, "device": device or parameter.device}
+        parameter.data = torch.full((), torch.nan, **kind).expand(parameter.shape)
