@@ -80,3 +80,23 @@ def test_a_killed_run_ends_the_same_bit_for_bit(
     assert start([], tiny_flux_folder, scenes_folder, killed, settings).returncode == 0
     assert (killed / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
     assert rows_of(killed) == rows_of(whole)
+
+
+def test_thirty_kills_at_random_moments_change_nothing(
+    tiny_flux_folder: Path, scenes_folder: Path, config: TrainConfig, tmp_path: Path
+):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    often = {"steps": 80, "checkpoint_every": 1, "validate_every": 5, "sample_every": 10}
+    settings = config.model_copy(update=often).model_dump_json()
+    assert start([], tiny_flux_folder, scenes_folder, whole, settings).returncode == 0
+    done = start([], tiny_flux_folder, scenes_folder, killed, settings, "kills=30")
+    assert done.returncode == 0, done.stderr[-2000:]
+    told = [line.split() for line in done.stdout.splitlines()]
+    assert [line[0] for line in told] == ["killed"] * 30 + ["ended"] and told[-1][1] == "0"
+    # They came at many places: before the first step of a process, and after different ones.
+    assert len({line[1] for line in told[:-1] if len(line) > 1}) > 10
+    assert any(len(line) == 1 for line in told[:-1])
+    assert (killed / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
+    assert rows_of(killed) == rows_of(whole)
+    for grid in (whole / "samples").iterdir():
+        assert (killed / "samples" / grid.name).read_bytes() == grid.read_bytes()
