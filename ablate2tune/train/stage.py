@@ -47,13 +47,7 @@ def check(recipe: Recipe) -> None:
     """Refuse a model that is not there or cannot be trained, modules that it cannot have, and an
     unknown way to adapt.
     """
-    method = METHODS[recipe.train.method]
-    if recipe.train.ranks == "impact" and not method.takes_ranks:
-        raise UserError(
-            f"{recipe.train.method} gives ranks of its own",
-            where="train.ranks = impact",
-            mend="set train.method=lora",
-        )
+    METHODS[recipe.train.method].check_config(recipe.train)
     if teaches_text(recipe):
         check_text(recipe)
     else:

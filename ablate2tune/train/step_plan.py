@@ -58,6 +58,8 @@ class Batch(NamedTuple):
     """(batch,), float32."""
     noise: Tensor
     """(batch, tokens, channels), float32."""
+    drops: Sequence[int] = ()
+    """Seeds of what each picture's dropout leaves out; none without it."""
 
     def part(self, index: int, count: int) -> "Batch":
         """The slice of process `index` out of `count`; the slices partition the batch."""
@@ -73,6 +75,7 @@ class Batch(NamedTuple):
             self.kept[rows],
             self.sigma[rows],
             self.noise[rows],
+            self.drops[rows],
         )
 
 
@@ -235,7 +238,14 @@ def batch_at(
         kept = [away or not said.states_relation for said, away in zip(captions, low, strict=True)]
     generator = torch_generator(seed, "train noise", step)
     noise = torch.randn(size, *latent_shape, generator=generator)
-    return Batch(examples, [said.text for said in captions], foils, kept, sigma, noise)
+    texts, drops = [said.text for said in captions], drop_seeds(seed, step, config)
+    return Batch(examples, texts, foils, kept, sigma, noise, drops)
+
+
+def drop_seeds(seed: int, step: int, config: TrainConfig) -> list[int]:
+    """Seeds of the dropout of each picture or text of a step; none without dropout."""
+    rows = range(config.batch_size if config.dropout else 0)
+    return [seed_for(seed, "train dropout", step, row) for row in rows]
 
 
 def learning_rate_at(step: int, config: TrainConfig) -> float:

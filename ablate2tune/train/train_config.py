@@ -55,6 +55,9 @@ class TrainConfig(Settings):
     alpha: Annotated[float, Field(gt=0)] | None = None
     """The adapter is scaled by alpha / rank while it is trained, as a learning rate would scale it;
     None: alpha = rank. The scale is folded into what is written."""
+    dropout: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Share of what each adapted layer is given that its adapter does not see in a training step,
+    drawn anew for each picture and step; None: it sees all of it."""
     method: str = "lora"
     """How the adapter begins and grows: lora, rslora, dora, eva, adalora, lokr, oft; full, which
     trains the modules themselves; or what an extension adds (docs/train.md)."""

@@ -22,6 +22,7 @@ from ablate2tune.train.adapter import trainable
 from ablate2tune.train.lessons.lessons import VALIDATION_ROWS, Lessons
 from ablate2tune.train.lessons.text_examples import TextExample, read_text, split_text
 from ablate2tune.train.memory.memory_estimate import MemoryEstimate, device_memory, estimate_memory
+from ablate2tune.train.row_dropout import dropping
 from ablate2tune.train.train_config import TrainConfig
 
 CONTINUED = 32
@@ -80,15 +81,19 @@ class TextLessons(Lessons):
     def backward(self, step: int, optimizer: torch.optim.Optimizer) -> Tensor:
         """The mean loss of the batch's scored tokens, in nats; in as many parts as memory asks."""
         batch = self._batch_at(step)
-        tokens, mine = sum(e.scored for e in batch), batch[self._mine(len(batch))]
+        share = self._mine(len(batch))
+        tokens, mine = sum(e.scored for e in batch), batch[share]
+        drops = step_plan.drop_seeds(self._seed, step, self._config)[share]
 
         def run(rows: int) -> Tensor:
             self._rows = rows
             optimizer.zero_grad(set_to_none=True)  # what a part that did not fit has left
             total = torch.zeros((), device=self._model.device)
             for start in range(0, len(mine), rows):
-                loss = self._loss(mine[start : start + rows]) / tokens
-                loss.backward()
+                those = slice(start, start + rows)
+                with dropping(self._model.model, drops[those]):
+                    loss = self._loss(mine[those]) / tokens
+                    loss.backward()
                 total += loss.detach()
             return total
 

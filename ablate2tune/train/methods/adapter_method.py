@@ -13,9 +13,11 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ablate2tune.errors import UserError
 from ablate2tune.models.adapter_files import NAME
 from ablate2tune.registry import Registry
 from ablate2tune.train.adapter import check_rank, inject, sides
+from ablate2tune.train.row_dropout import put_dropout
 from ablate2tune.train.train_config import TrainConfig
 
 OnBatch = Callable[[int], None]
@@ -27,6 +29,7 @@ class AdapterMethod:
 
     takes_ranks: ClassVar[bool] = True
     """Whether modules may have ranks of their own."""
+    takes_dropout: ClassVar[bool] = True
     ranks: Mapping[str, int] = {}
     """Those of modules that have one of their own."""
 
@@ -43,8 +46,28 @@ class AdapterMethod:
         """
         check_rank(self.model, [n for n in names if n not in self.ranks], self.config.rank)
 
+    @classmethod
+    def check_config(cls, config: TrainConfig) -> None:
+        """Refuse what the method has no word for.
+
+        Raises:
+            UserError: it gives ranks of its own, or takes no dropout.
+        """
+        mend = "set train.method=lora"
+        if config.ranks == "impact" and not cls.takes_ranks:
+            what = f"{config.method} gives ranks of its own"
+            raise UserError(what, where="train.ranks = impact", mend=mend)
+        if config.dropout and not cls.takes_dropout:
+            where = f"train.dropout = {config.dropout:g}"
+            raise UserError(f"{config.method} takes no dropout", where=where, mend=mend)
+
     def __init__(self, model: nn.Module, config: TrainConfig, seed: int):
-        """Nothing is done yet; `seed` fixes the initial weights."""
+        """Nothing is done yet; `seed` fixes the initial weights.
+
+        Raises:
+            UserError: what `check_config` raises.
+        """
+        self.check_config(config)
         self.model, self.config, self.seed = model, config, seed
 
     def inject(self, names: Sequence[str], run: OnBatch) -> list[str]:
@@ -63,7 +86,10 @@ class AdapterMethod:
         """LoRA with options of PEFT's `LoraConfig`."""
         rank, alpha = self.config.rank, self.config.alpha
         scale = 1.0 if alpha is None else alpha / rank
-        return inject(self.model, names, rank, self.seed, self.ranks, scale, **more)
+        injected = inject(self.model, names, rank, self.seed, self.ranks, scale, **more)
+        if self.config.dropout:
+            put_dropout(self.model, self.config.dropout)
+        return injected
 
     def add_gradients(self) -> None:
         """Add to the gradients what the method asks for beside the loss."""

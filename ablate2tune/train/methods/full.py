@@ -19,6 +19,7 @@ class Full(AdapterMethod):
     """Every weight of the modules."""
 
     takes_ranks = False
+    takes_dropout = False
 
     @staticmethod
     def cost(model: nn.Module, name: str, rank: int) -> int:

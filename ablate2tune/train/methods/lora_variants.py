@@ -24,6 +24,8 @@ class Dora(AdapterMethod):
     diffusers and PEFT load it; the other formats have no exact word for it.
     """
 
+    takes_dropout = False
+
     @staticmethod
     def cost(model: nn.Module, name: str, rank: int) -> int:
         """LoRA's and the magnitudes."""

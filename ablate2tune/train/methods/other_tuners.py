@@ -24,6 +24,7 @@ class OtherTuner(AdapterMethod):
     """An adapter that PEFT merges into a weight."""
 
     takes_ranks = False
+    takes_dropout = False
 
     @abstractmethod
     def tuner(self, pattern: str) -> PeftConfig:

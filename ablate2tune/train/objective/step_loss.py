@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from ablate2tune.models import Conditioning, Denoiser
 from ablate2tune.models.out_of_memory import within_memory
 from ablate2tune.train.example_cache import ExampleCache
+from ablate2tune.train.row_dropout import dropping
 from ablate2tune.train.step_plan import Batch
 from ablate2tune.train.train_config import TrainConfig
 
@@ -38,7 +39,7 @@ def step_loss(denoiser: Denoiser, cache: ExampleCache, batch: Batch, config: Tra
 
     Both captions of a picture share a forward pass, its noise and its noise level.
     """
-    paired = [place for place, foil in enumerate(batch.foils) if foil is not None]
+    paired = paired_in(batch)
     foils = [foil for foil in batch.foils if foil is not None]
     kept = torch.tensor(batch.kept)
     losses = denoiser.denoising_loss(
@@ -57,6 +58,11 @@ def step_loss(denoiser: Denoiser, cache: ExampleCache, batch: Batch, config: Tra
             * contrast_term(own[paired], under_foil, config.contrast_sharpness).sum()
         )
     return total
+
+
+def paired_in(batch: Batch) -> list[int]:
+    """The places of the pictures that are seen under their foil too."""
+    return [place for place, foil in enumerate(batch.foils) if foil is not None]
 
 
 def _rows(
@@ -91,9 +97,11 @@ class Backward:
             total = torch.zeros((), device=self._denoiser.device)
             for start in range(0, len(batch.examples), pictures):
                 part = batch.rows(slice(start, start + pictures))
-                loss = step_loss(self._denoiser, self._cache, part, self._config)
-                loss = loss / self._config.batch_size
-                loss.backward()
+                drops = [*part.drops, *(part.drops[p] for p in paired_in(part) if part.drops)]
+                with dropping(self._denoiser.model, drops):
+                    loss = step_loss(self._denoiser, self._cache, part, self._config)
+                    loss = loss / self._config.batch_size
+                    loss.backward()
                 total += loss.detach()
             return total
 

@@ -116,3 +116,13 @@ def test_full_trains_every_weight_of_the_modules_and_no_other(tiny_flux) -> None
 def test_an_unknown_way_is_one_line() -> None:
     with pytest.raises(UserError, match="no way to adapt 'evaa'; did you mean 'eva'"):
         METHODS["evaa"]
+
+
+@pytest.mark.parametrize("method, takes", [("eva", True), ("dora", False), ("full", False)])
+def test_methods_without_dropout_say_so(config: TrainConfig, method: str, takes: bool) -> None:
+    settings = config.model_copy(update={"method": method, "dropout": 0.1})
+    if takes:
+        METHODS[method].check_config(settings)
+        return
+    with pytest.raises(UserError, match=f"{method} takes no dropout"):
+        METHODS[method].check_config(settings)
