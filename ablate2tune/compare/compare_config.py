@@ -1,7 +1,7 @@
 """The section `compare`."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
@@ -9,6 +9,7 @@ from ablate2tune.compare.judges import AnyJudge, read_settings
 from ablate2tune.errors import did_you_mean
 from ablate2tune.settings import Mark, Positive, Settings, YamlWord
 from ablate2tune.statistics.resampling import check_resamples
+from ablate2tune.tracking.wandb_run import Wanted
 
 RUN = "run"
 """Instead of an adapter's folder: what this run trains."""
@@ -75,8 +76,9 @@ class CompareConfig(Settings):
     """Mass of the intervals."""
     wandb_project: Annotated[str, Mark.PRESENTS] = "ablate2tune"
     """Where the run is shown."""
-    wandb: Annotated[Literal["auto", "offline", "off"], YamlWord, Mark.PRESENTS] = "auto"
-    """auto: online when logged in, else offline."""
+    wandb: Annotated[Wanted, YamlWord, Mark.PRESENTS] = "auto"
+    """auto: online when logged in, else offline. A training shows itself while it runs where it is
+    online, and where `offline` is written here."""
 
     @model_validator(mode="after")
     def _check_reference(self) -> "CompareConfig":

@@ -15,7 +15,7 @@ from ablate2tune.compare.prompts import plain_prompts, relation_prompts
 from ablate2tune.compare.scores import FILE, derive_scores, read_scores
 from ablate2tune.compare.scores_table import scores_table
 from ablate2tune.compare.shown import ABOUT, Shown, read_shown
-from ablate2tune.compare.tracking import Labels, track, tracking_mode
+from ablate2tune.compare.tracking import track
 from ablate2tune.disk.identity import identity
 from ablate2tune.files import content_hash, read_json
 from ablate2tune.models import check_fit, check_trainable, load_denoiser, shell_of
@@ -24,6 +24,7 @@ from ablate2tune.run_dir import RunDir
 from ablate2tune.scenes.dataset.records import data_identity, read_dataset
 from ablate2tune.stage import Job, Stage
 from ablate2tune.statistics.resampling import Resampling
+from ablate2tune.tracking.wandb_run import Labels, tracking_mode
 
 UNJUDGED = (
     "compare: no judge is set, so the pictures are not scored; for figures, set compare.judge "

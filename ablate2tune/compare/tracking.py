@@ -1,10 +1,9 @@
 """Weights & Biases, built from the local result files alone; it can never fail the job."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, astuple
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -15,38 +14,13 @@ from ablate2tune.compare.scores import DRAWN, Scores, read_scores
 from ablate2tune.compare.scores import FILE as SCORES
 from ablate2tune.compare.shown import Shown, read_shown
 from ablate2tune.errors import reason
+from ablate2tune.tracking.training_run import define_curves, log_row
+from ablate2tune.tracking.wandb_run import Labels, Mode, TrackResult, finish_run, start_run
 
-INIT_TIMEOUT, FINISH_TIMEOUT = 30.0, 300.0
-"""Seconds to wait for the server before the run is kept offline, and for the upload at the end."""
 AT_ONCE = 100
 """Pictures under one key; W&B shows 108 of them at most."""
-TAG = 64
-"""Characters of a tag, at most."""
-Mode = Literal["online", "offline", "off"]
 Table = tuple[list[Any], list[Any]]
 """Columns and rows."""
-
-
-class Labels(NamedTuple):
-    """By what the run is found."""
-
-    project: str
-    name: str
-    group: str
-    tags: Sequence[str]
-    config: dict[str, Any]
-    """The resolved recipe, and what each adapter was trained on."""
-
-
-class TrackResult(NamedTuple):
-    """How the run was tracked."""
-
-    mode: str
-    """online, offline, off, or failed."""
-    line: str | None
-    """The one line to print: where the run is, how to sync it, or what went wrong."""
-    folder: Path | None = None
-    """The run's folder, for `wandb sync`."""
 
 
 def track(folder: Path, training: Path | None, labels: Labels, mode: Mode) -> TrackResult:
@@ -75,104 +49,27 @@ def track(folder: Path, training: Path | None, labels: Labels, mode: Mode) -> Tr
         )
 
 
-def tracking_mode(wanted: Literal["auto", "offline", "off"]) -> Mode:
-    """How a run is tracked: as the recipe and `WANDB_MODE` want it, online only when logged in.
-
-    The API key is looked for in the environment, W&B's settings and netrc, and never asked for.
-    """
-    if wanted == "off":
-        return "off"
-    by_environment = os.environ.get("WANDB_MODE", "")
-    if by_environment == "disabled":
-        return "off"
-    if wanted == "offline" or by_environment in ("dryrun", "offline"):
-        return "offline"
-    return "online" if logged_in() else "offline"
-
-
-def logged_in() -> bool:
-    """Whether W&B would find credentials for its server, without asking for them."""
-    import wandb
-    from wandb.errors import AuthenticationError
-    from wandb.sdk.lib import wbauth
-
-    try:
-        found = wbauth.authenticate_session(
-            host=wandb.setup().settings.base_url,
-            source="ablate2tune",
-            prompt=False,
-            update_session=False,
-        )
-    except AuthenticationError:  # a malformed key is no login
-        return False
-    return found is not None
-
-
 def _log(folder: Path, training: Path | None, labels: Labels, mode: Mode) -> TrackResult:
     arms = read_shown(folder)
     path = folder / SCORES
     scores = read_scores(path) if path.exists() else None
-    run, trouble = _start(folder, labels, mode)
+    run, trouble = start_run(folder, labels, mode, "compare")
     try:
         _log_training(run, training)
         _log_comparison(run, folder, arms, scores)
     finally:
-        online, run_folder = run.settings.mode == "online", Path(run.dir).parent
-        url = run.url if online else None  # asked for offline, W&B prints a warning of its own
-        run.finish()
-    if url:
-        return TrackResult("online", f"W&B: {url}", run_folder)
-    return TrackResult("offline", f"{trouble}W&B, offline: wandb sync {run_folder}", run_folder)
-
-
-def _start(folder: Path, labels: Labels, mode: Mode) -> tuple[Any, str]:
-    """A run, and what to say if the server could not be reached and it is offline instead."""
-    import wandb
-    from wandb.errors import CommError
-
-    settings = wandb.Settings(
-        silent=True, console="off", init_timeout=INIT_TIMEOUT, finish_timeout=FINISH_TIMEOUT
-    )
-
-    def start(mode: Mode) -> Any:
-        return wandb.init(
-            **labels._replace(tags=[tag[:TAG] for tag in labels.tags])._asdict(),
-            job_type="compare",
-            dir=str(folder),
-            mode=mode,  # pyright: ignore[reportArgumentType]
-            settings=settings,
-        )
-
-    if mode == "offline":
-        return start("offline"), ""
-    try:
-        return start("online"), ""
-    except CommError as error:  # no network, a refused key, ...
-        return start("offline"), f"warning: W&B could not be reached ({reason(error)}). "
+        result = finish_run(run, trouble)
+    return result
 
 
 def _log_training(run: Any, training: Path | None) -> None:
     """Losses by step, and the sample grids where there are some."""
-    import wandb
-
     rows = files.read_jsonl(training / "log.jsonl") if training else []
-    run.define_metric("train/step", hidden=True)
-    run.define_metric("train/*", step_metric="train/step")
+    define_curves(run)
     for row in rows:
         assert training is not None
-        held_out = row.get("validation", {})
-        values = {
-            "loss": row["loss"],
-            "gradient norm": row.get("grad_norm"),
-            "learning rate": row["lr"],
-            "validation": held_out.get("as_trained"),
-            **{f"validation at {sigma}": x for sigma, x in held_out.get("by_sigma", {}).items()},
-        }
-        told = {f"train/{name}": value for name, value in values.items() if value is not None}
         grid = training / "samples" / f"step-{row['step']:06d}.png"
-        if grid.exists():
-            told["train/samples"] = wandb.Image(str(grid), caption=f"step {row['step']}")
-        run.log({"train/step": row["step"], **told})
+        log_row(run, row, grid if grid.exists() else None)
 
 
 def _log_comparison(

@@ -24,6 +24,8 @@ from ablate2tune.run_dir import RunDir
 from ablate2tune.scenes.dataset.caption_rates import kept_rates, read_rates
 from ablate2tune.scenes.dataset.records import data_identity, read_dataset
 from ablate2tune.stage import Job, Stage
+from ablate2tune.tracking.training_run import RUN, TrainingRun, live_mode
+from ablate2tune.tracking.wandb_run import Labels
 from ablate2tune.train.lessons.lessons import Lessons
 from ablate2tune.train.lessons.picture_lessons import PictureLessons
 from ablate2tune.train.lessons.text_lessons import TextLessons
@@ -133,18 +135,35 @@ def work(job: Job) -> None:
     for doubt in doubts(ranking, chosen) if recipe.train.targets == "top" else []:
         job.terminal.say(f"warning: {doubt}")
     _say_unlike(job)
-    with job.terminal.bar("train") as progress:
-        teach(
-            lessons,
-            targets,
-            recipe.train,
-            recipe.seed,
-            job.folder,
-            ranks=ranks,
-            ranking_rows=rows,
-            on_progress=progress,
-            on_message=job.terminal.say,
-        )
+    tracked = TrainingRun(job.folder, _labels(recipe), live_mode(recipe.compare.wandb))
+    adapter = None
+    try:
+        with job.terminal.bar("train") as progress:
+            adapter = teach(
+                lessons,
+                targets,
+                recipe.train,
+                recipe.seed,
+                job.folder,
+                ranks=ranks,
+                ranking_rows=rows,
+                on_progress=progress,
+                on_message=job.terminal.say,
+                on_step=tracked.log,
+            ).adapter
+    finally:
+        if line := tracked.finish(adapter):
+            job.terminal.say(line)
+
+
+def _labels(recipe: Recipe) -> Labels:
+    return Labels(
+        project=recipe.compare.wandb_project,
+        name=f"{recipe.name}-seed{recipe.seed}-train",
+        group=recipe.name,
+        tags=[Path(recipe.model.path).name, f"targets {recipe.train.targets}"],
+        config=recipe.model_dump(mode="json"),
+    )
 
 
 def _say_unlike(job: Job) -> None:
@@ -228,5 +247,5 @@ STAGE = Stage(
     several_processes=True,
     results=("checkpoint/*", "adapter/*"),
     keyed=("cache",),
-    scratch=("cache", "checkpoint"),
+    scratch=("cache", "checkpoint", "wandb", RUN),
 )

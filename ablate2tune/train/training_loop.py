@@ -47,6 +47,8 @@ MAX_GRADIENT_NORM = 1.0
 away is shortened."""
 OnProgress = Callable[[int, int, str], None]
 """Called with steps done, steps in all, and the losses now."""
+OnStep = Callable[[Mapping[str, Any], Path | None], None]
+"""Called with the row of a step, step 0 among them, and the file of samples where there is one."""
 
 
 class TrainSummary(NamedTuple):
@@ -100,6 +102,7 @@ def teach(
     ranking_rows: Sequence[dict[str, Any]] = (),
     on_progress: OnProgress | None = None,
     on_message: Callable[[str], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> TrainSummary:
     """Train LoRA on `targets` alone, or go on from the checkpoint in `folder`.
 
@@ -122,6 +125,7 @@ def teach(
         on_progress: called with steps done, steps in all, and the losses now.
         on_message: called with lines: the count of trainable parameters, what memory and
             validation will cost, warnings, and the losses at the end.
+        on_step: called with each step's row of the log, and its samples.
 
     Raises:
         UserError: no examples, a target that is no linear layer or too small for the rank, a folder
@@ -197,7 +201,9 @@ def teach(
         values = {"loss": None, "validation": validate(0)}
         if main:
             log.write(0, **values, lr=0.0, seconds=0.0)
-            lessons.show(0)
+            shown = lessons.show(0)
+            if on_step:
+                on_step({"step": 0, "lr": 0.0, **values}, shown)
     if main and on_progress:
         on_progress(start, config.steps, log.note)
 
@@ -225,8 +231,11 @@ def teach(
             say(log.write(step, **values, lr=rate, seconds=round(seconds, 4)))
             if "validation" in values:
                 best.offer(step, judged(values["validation"]))
+        shown = None
         if main and (last or step % config.sample_every == 0):
-            lessons.show(step)
+            shown = lessons.show(step)
+        if main and on_step:
+            on_step({"step": step, "lr": optimizer.param_groups[0]["lr"], **values}, shown)
         if main and (last or step % config.checkpoint_every == 0):
             checkpoint.save(step)
         if main and on_progress:

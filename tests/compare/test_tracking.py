@@ -1,7 +1,5 @@
 import json
 import shutil
-import struct
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,13 +8,14 @@ import pytest
 import wandb
 from PIL import Image
 from showing import shown
-from wandb.proto import wandb_internal_pb2 as records
+from wandb_files import items, records_of
 
 from ablate2tune.compare.scores import Scores, score
 from ablate2tune.compare.shown import Shown, write_shown
-from ablate2tune.compare.tracking import Labels, logged_in, track, tracking_mode
+from ablate2tune.compare.tracking import track
 from ablate2tune.files import write_json, write_jsonl
 from ablate2tune.statistics.resampling import Resampling
+from ablate2tune.tracking.wandb_run import Labels, logged_in, tracking_mode
 
 LABELS = Labels("ablate2tune", "demo-seed3", "demo", ["testbed", "t" * 80], {"train": {"rank": 4}})
 
@@ -71,40 +70,6 @@ def run_folder(tmp_path) -> Path:
 
 def tracked(run_folder: Path, labels: Labels = LABELS, mode="offline"):
     return track(run_folder / "compare", run_folder / "train", labels, mode)
-
-
-def read_wandb(path: Path) -> list:
-    """Records of a .wandb file: LevelDB's log format (32 KiB blocks) after a 7-byte header."""
-    data, parts, found, at = path.read_bytes(), b"", [], 7
-    while at + 7 <= len(data):
-        left = 32768 - at % 32768
-        if left < 7:
-            at += left
-            continue
-        length, kind = struct.unpack("<HB", data[at + 4 : at + 7])
-        parts += data[at + 7 : at + 7 + length]
-        at += 7 + length
-        if kind in (1, 4):  # whole, or the last of several
-            record = records.Record()
-            record.ParseFromString(parts)
-            found.append(record)
-            parts = b""
-    return found
-
-
-def items(listed) -> dict:
-    return {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in listed}
-
-
-def records_of(run: Path, rows: int) -> list:
-    """What an offline run holds, once W&B's own process has written its last row of history."""
-    (log,) = run.glob("*.wandb")
-    deadline = time.monotonic() + 60
-    while True:
-        logged = read_wandb(log)
-        if sum(r.HasField("history") for r in logged) >= rows or time.monotonic() > deadline:
-            return logged
-        time.sleep(0.5)
 
 
 def table(files: Path, told: dict, key: str) -> list[dict]:

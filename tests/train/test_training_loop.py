@@ -43,6 +43,8 @@ class Whole(NamedTuple):
     config: TrainConfig
     lines: list[str]
     notes: list[tuple[int, int, str]]
+    steps: list[tuple[int, str | None]]
+    """What came with each step: its number, and the name of its samples."""
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +63,7 @@ def whole_run(tmp_path_factory, tiny_flux_config: ModelConfig, records: list[Sce
         sample_prompts=2,
         checkpoint_every=2,
     )
-    denoiser, lines, notes = load_denoiser(tiny_flux_config), [], []
+    denoiser, lines, notes, steps = load_denoiser(tiny_flux_config), [], [], []
     rows = [{"address": TARGETS[0], "rank": 1}]
     summary = train(
         denoiser,
@@ -74,8 +76,9 @@ def whole_run(tmp_path_factory, tiny_flux_config: ModelConfig, records: list[Sce
         sample_steps=2,
         on_message=lines.append,
         on_progress=lambda done, total, note: notes.append((done, total, note)),
+        on_step=lambda row, shown: steps.append((row["step"], shown and shown.name)),
     )
-    return Whole(denoiser, folder, summary, config, lines, notes)
+    return Whole(denoiser, folder, summary, config, lines, notes, steps)
 
 
 def test_only_the_adapter_changes(whole_run, tiny_flux: FluxDenoiser):
@@ -151,6 +154,8 @@ def test_files(whole_run):
     assert summary.course.last == (6, rows[6]["validation"]["as_trained"])
     names = [p.name for p in sorted((folder / "samples").iterdir())]
     assert names == [f"step-{step:06d}.png" for step in (0, 4, 6)]
+    told = {0: names[0], 4: names[1], 6: names[2]}
+    assert whole_run.steps == [(step, told.get(step)) for step in range(7)]
     with Image.open(folder / "samples" / names[0]) as grid:
         # Two 32-pixel pictures enlarged six times, side by side, with prompts underneath.
         assert grid.width == 2 * 192 + 3 * 8 and grid.height > 192 + 16

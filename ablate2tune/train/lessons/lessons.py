@@ -68,5 +68,5 @@ class Lessons(ABC):
         """Lines about the memory and the time that a run will take."""
 
     @abstractmethod
-    def show(self, step: int) -> None:
-        """Write what the model makes now, for people to look at."""
+    def show(self, step: int) -> Path | None:
+        """Write what the model makes now, for people to look at; the file, if there is one."""

@@ -180,12 +180,14 @@ class PictureLessons(Lessons):
             config.most_rows * math.ceil(config.batch_size / processes),
         )
 
-    def show(self, step: int) -> None:
+    def show(self, step: int) -> Path | None:
         """A grid of pictures."""
         if not self._prompts:
-            return
+            return None
         seeds = [seed_for(self._seed, "train sample", i) for i in range(len(self._prompts))]
         pictures = self._denoiser.sample(self._prompts, seeds, self._sample_steps)
         self._denoiser.weights.drop(self._denoiser.encoders)
         grid = sample_grid(pictures, self._prompts)
-        files.write_bytes(self._folder / "samples" / f"step-{step:06d}.png", grid)
+        path = self._folder / "samples" / f"step-{step:06d}.png"
+        files.write_bytes(path, grid)
+        return path

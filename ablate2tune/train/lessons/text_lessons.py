@@ -133,7 +133,7 @@ class TextLessons(Lessons):
             f"{len(self._split.validation):,} of {held:,} for validation"
         )
 
-    def show(self, step: int) -> None:
+    def show(self, step: int) -> Path | None:
         """Greedy continuations of validation's prompts, or of the beginnings of its sequences."""
         told = []
         for example in self._split.validation[: self._config.sample_prompts]:
@@ -143,5 +143,6 @@ class TextLessons(Lessons):
             prompt = self._model.tokenizer.decode(example.ids[first:end])
             (text,) = self._model.generate([prompt], CONTINUED)
             told.append(f"> {prompt}\n{text}\n")
-        name = f"step-{step:06d}.txt"
-        files.write_bytes(self._folder / "samples" / name, "\n".join(told).encode())
+        path = self._folder / "samples" / f"step-{step:06d}.txt"
+        files.write_bytes(path, "\n".join(told).encode())
+        return path
