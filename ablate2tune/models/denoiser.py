@@ -24,8 +24,7 @@ from ablate2tune.models.studied import Studied
 from ablate2tune.progress import Progress
 
 MOST_PIXELS, MOST_TOKENS = 2**20, 2**14
-"""Of what is encoded in one pass: a picture of 1024 pixels, 32 prompts of 512 tokens. More would
-need more memory than training does."""
+"""Of what is encoded in one pass: more would need more memory than training does."""
 MOVING = "a picture token's position depends on the prompt's length"
 """A `mean_obstacle`."""
 
@@ -79,12 +78,11 @@ class Denoiser(Studied):
         """Wrap a loaded pipeline; its modules are put in eval mode and frozen."""
         self.pipe, self.config = pipe, config
         self.pipe.set_progress_bar_config(disable=True)
-        for module in pipe.components.values():
-            if isinstance(module, nn.Module):
-                module.requires_grad_(False).eval()
         self.schedule: Schedule = schedule_of(pipe.scheduler)
         """How latents are noised and what the model predicts."""
         self.weights = PartWeights(pipe)  # encoders that were freed come back when they are used
+        for part in self.parts.values():
+            part.requires_grad_(False).eval()
         self._defaults = call_defaults(pipe)
 
     @property
@@ -168,9 +166,8 @@ class Denoiser(Studied):
         """
         tokens = self._tokenised(prompt)
         padding = {"padding": "max_length"} if tokens.padded else {}
-        encoding = tokens.tokenizer(
-            tokens.text, truncation=True, max_length=tokens.limit, **padding
-        )
+        cut = {"truncation": True, "max_length": tokens.limit}
+        encoding = tokens.tokenizer(tokens.text, **cut, **padding)
         before = tokens.text.rindex(prompt)
         first = encoding.char_to_token(before + start)
         last = encoding.char_to_token(before + end - 1)

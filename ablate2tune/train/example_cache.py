@@ -6,7 +6,6 @@ that neither takes more memory than one file, however large the set is.
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from ablate2tune.errors import UserError
 from ablate2tune.models import Conditioning, Denoiser
 from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.train.lessons.user_pictures import load_pictures
+from ablate2tune.train.size_buckets import Size, at_size
 
 SHARD = 64
 """Pictures or captions that are encoded together and share a file."""
@@ -38,20 +38,32 @@ class ExampleCache:
             UserError: the index or a file of rows is missing or damaged.
         """
         self._folder = folder
-        self._rows = {
-            caption: row
-            for row, caption in enumerate(files.read_json(folder / "index.json")["captions"])
-        }
+        index = files.read_json(folder / "index.json")
+        self._rows = {caption: row for row, caption in enumerate(index["captions"])}
+        self._sizes: list[Size] = [(rows, columns) for rows, columns in index.get("sizes", [])]
+        self._places = {e: row for _, those in _by_size(self._sizes) for row, e in enumerate(those)}
+        self._shapes: dict[Size | None, torch.Size] = {}
         self._open: dict[Path, Any] = {}
 
-    @cached_property
-    def latent_shape(self) -> torch.Size:
-        """Of one example's latents."""
-        return self.latents([0]).shape[1:]
+    def size_of(self, example: int) -> Size | None:
+        """The size of an example's picture; None: all are of the model's own."""
+        return self._sizes[example] if self._sizes else None
+
+    def together(self, examples: Sequence[int]) -> list[list[int]]:
+        """The places of examples of one size each: the rows of a forward pass."""
+        return [those for _, those in _by_size([self.size_of(example) for example in examples])]
+
+    def latent_shape(self, example: int) -> torch.Size:
+        """Of an example's latents."""
+        size = self.size_of(example)
+        if size not in self._shapes:
+            self._shapes[size] = self.latents([example]).shape[1:]
+        return self._shapes[size]
 
     def latents(self, examples: Sequence[int]) -> Tensor:
-        """The clean latents of examples, (examples, ...), numbered in the order of the records."""
-        return self._read("latents", examples)["latents"]
+        """The clean latents of examples of one size, (examples, ...), numbered as the records."""
+        kind = _kind(self.size_of(examples[0]))
+        return self._read(kind, [self._places.get(e, e) for e in examples])["latents"]
 
     def captions(self, captions: Sequence[str]) -> Conditioning:
         """The conditioning of these captions, one row each."""
@@ -82,11 +94,12 @@ def encode_examples(
     captions: Sequence[str],
     data: str,
     folder: Path,
+    sizes: Sequence[Size] = (),
 ) -> None:
     """Encode pictures and captions into files of `SHARD` rows, but for those that are there.
 
     The latents are in the order of the records; captions that come again are encoded once. The
-    files belong to `data`, the `data_key` of both.
+    files belong to `data`, the `data_key` of both. `sizes` are the records', where they differ.
 
     Raises:
         UserError: a file cannot be written.
@@ -96,11 +109,15 @@ def encode_examples(
     if not index.exists() or files.read_json(index)["key"] != key:
         for path in folder.glob("*.safetensors"):
             path.unlink()
-        files.write_json(index, {"key": key, "captions": distinct})
-    for path, rows in _missing(folder, "latents", len(records)):
-        size = denoiser.config.height, denoiser.config.width
-        images = load_pictures(records[rows], *size)
-        save_state(path, {"latents": denoiser.encode_images(images)}, {})
+        files.write_json(
+            index, {"key": key, "captions": distinct, **({"sizes": sizes} if sizes else {})}
+        )
+    for size, those in _by_size(sizes or [None] * len(records)):
+        for path, rows in _missing(folder, _kind(size), len(those)):
+            with at_size(denoiser, size):
+                own = denoiser.config.height, denoiser.config.width
+                images = load_pictures([records[place] for place in those[rows]], *own)
+                save_state(path, {"latents": denoiser.encode_images(images)}, {})
     for path, rows in _missing(folder, "captions", len(distinct)):
         # Some families pad every prompt to the longest one, of all and not of a shard alone.
         save_state(path, denoiser.encode_prompts(distinct[rows], among=distinct).arguments(), {})
@@ -112,8 +129,10 @@ def encodings_key(denoiser: Denoiser, data: str) -> str:
     return files.content_hash(data, identity(denoiser.config.path), settings)
 
 
-def data_key(records: Sequence[SceneRecord], captions: Sequence[str]) -> str:
-    """Hash of the pictures and captions.
+def data_key(
+    records: Sequence[SceneRecord], captions: Sequence[str], sizes: Sequence[Size] = ()
+) -> str:
+    """Hash of the pictures and captions, and of the pictures' sizes where they differ.
 
     Raises:
         UserError: a picture cannot be read.
@@ -129,7 +148,19 @@ def data_key(records: Sequence[SceneRecord], captions: Sequence[str]) -> str:
             where=str(error.filename),
             mend="render the data set again",
         ) from error
-    return files.content_hash(pictures, list(captions))
+    return files.content_hash(pictures, list(captions), *([list(sizes)] if sizes else []))
+
+
+def _by_size(sizes: Sequence[Size | None]) -> list[tuple[Size | None, list[int]]]:
+    """The places of each size, in the order in which sizes come first."""
+    found: dict[Size | None, list[int]] = {}
+    for place, size in enumerate(sizes):
+        found.setdefault(size, []).append(place)
+    return list(found.items())
+
+
+def _kind(size: Size | None) -> str:
+    return "latents" if size is None else f"latents-{size[0]}x{size[1]}"
 
 
 def _missing(folder: Path, kind: str, count: int) -> Iterator[tuple[Path, slice]]:

@@ -16,11 +16,14 @@ from torch import Tensor
 Density = Literal["flux_shift", "logit_normal", "uniform"]
 
 
-def sample_sigmas(count: int, density: Density, shift: float, generator: torch.Generator) -> Tensor:
+def sample_sigmas(
+    count: int, density: Density, shift: float | Tensor, generator: torch.Generator
+) -> Tensor:
     """Noise levels to train at, (count,), float32 on the CPU.
 
     Densities: "uniform" on [0, 1); "logit_normal", sigmoid(N(0, 1)); "flux_shift", the same moved
-    to s * sigma / (1 + (s - 1) * sigma) by the shift s, as FLUX's sampler moves its levels.
+    to s * sigma / (1 + (s - 1) * sigma) by the shift s, as FLUX's sampler moves its levels, or by
+    one for each, (count,).
     """
     if density == "uniform":
         return torch.rand(count, generator=generator)

@@ -5,9 +5,10 @@ A step draws its whole global batch; processes take slices of it, so their numbe
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from random import Random
+from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -44,6 +45,15 @@ class Caption(NamedTuple):
     """The same words with the opposite relation; None where it states none that is true."""
 
 
+class Sized(NamedTuple):
+    """What differs for pictures of another size than the model's."""
+
+    latents: torch.Size
+    """Shape of one picture's."""
+    shift: float
+    """As for `sample_sigmas`."""
+
+
 class Batch(NamedTuple):
     """One global batch, or a process's slice of it."""
 
@@ -56,8 +66,8 @@ class Batch(NamedTuple):
     """Where the base's own prediction is the target."""
     sigma: Tensor
     """(batch,), float32."""
-    noise: Tensor
-    """(batch, tokens, channels), float32."""
+    noise: Tensor | list[Tensor]
+    """(batch, tokens, channels), float32; a list where pictures have several sizes."""
     drops: Sequence[int] = ()
     """Seeds of what each picture's dropout leaves out; none without it."""
 
@@ -77,6 +87,14 @@ class Batch(NamedTuple):
             self.noise[rows],
             self.drops[rows],
         )
+
+    def pick(self, places: Sequence[int]) -> "Batch":
+        """Some of the pictures, of one size."""
+        lists = (self.examples, self.captions, self.foils, self.kept)
+        examples, captions, foils, kept = ([held[p] for p in places] for held in lists)
+        noise = torch.stack([self.noise[place] for place in places])
+        drops = [self.drops[p] for p in places] if self.drops else ()
+        return Batch(examples, captions, foils, kept, self.sigma[list(places)], noise, drops)
 
 
 def held_out(examples: Sequence[T], groups: Sequence[str], count: int) -> tuple[list[T], list[T]]:
@@ -201,13 +219,14 @@ def batch_at(
     config: TrainConfig,
     shift: float,
     rates: CaptionRates = USUAL,
+    sized: Mapping[int, Sized] = MappingProxyType({}),
 ) -> Batch:
     """The global batch of a step, 1 the first, out of the training examples.
 
     Pictures of the user's own stand behind the scenes.
 
     `latent_shape` is (tokens, channels), `shift` as for `sample_sigmas`, `rates` as for
-    `captions_of`.
+    `captions_of`; `sized` are the examples of other sizes.
     """
     size, users = config.batch_size, sum(not record.relation for record in records)
     if 0 < users < len(records):
@@ -224,7 +243,10 @@ def batch_at(
         config.timesteps or "flux_shift",
         torch_generator(seed, "train sigma", step),
     )
-    sigma = sample_sigmas(size, density, shift, generator)
+    usual, sizes = Sized(latent_shape, shift), [sized.get(index) for index in examples]
+    own = [found or usual for found in sizes]
+    moved = torch.tensor([found.shift for found in own]) if any(sizes) else shift
+    sigma = sample_sigmas(size, density, moved, generator)
     low = [False] * size
     if config.high_noise:
         generators = (torch_generator(seed, f"train {what}", step) for what in HIGH_DRAWS)
@@ -237,7 +259,10 @@ def batch_at(
     if config.retention:
         kept = [away or not said.states_relation for said, away in zip(captions, low, strict=True)]
     generator = torch_generator(seed, "train noise", step)
-    noise = torch.randn(size, *latent_shape, generator=generator)
+    if any(sizes):
+        noise = [torch.randn(found.latents, generator=generator) for found in own]
+    else:
+        noise = torch.randn(size, *latent_shape, generator=generator)
     texts, drops = [said.text for said in captions], drop_seeds(seed, step, config)
     return Batch(examples, texts, foils, kept, sigma, noise, drops)
 

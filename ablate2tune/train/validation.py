@@ -12,6 +12,7 @@ from torch import Tensor
 from ablate2tune.models import Denoiser
 from ablate2tune.seeding import torch_generator
 from ablate2tune.train.example_cache import ExampleCache
+from ablate2tune.train.size_buckets import at_size
 from ablate2tune.train.train_config import TrainConfig
 
 LEVELS = 8
@@ -59,12 +60,20 @@ class HeldOut:
         index, processes = self.accelerator.process_index, self.accelerator.num_processes
         end = (index + 1) * len(rows) // processes
         for start in range(index * len(rows) // processes, end, self.batch_size):
-            part = slice(start, min(start + self.batch_size, end))
-            places, levels, captions = zip(*rows[part], strict=True)
-            latents = self.cache.latents([self.examples[place] for place in places])
-            generators = (torch_generator(self.seed, "validation", place) for place in places)
-            noise = torch.stack([torch.randn(latents.shape[1:], generator=g) for g in generators])
-            losses[part] = self.denoiser.denoising_loss(
+            part = list(range(start, min(start + self.batch_size, end)))
+            for those in self.cache.together([self.examples[rows[i].place] for i in part]):
+                chosen = [part[i] for i in those]
+                losses[chosen] = self._of_one_size([rows[i] for i in chosen], kept)
+        total: Tensor = self.accelerator.reduce(losses, reduction="sum")  # pyright: ignore
+        return total.double()
+
+    def _of_one_size(self, rows: Sequence[Row], kept: bool) -> Tensor:
+        places, levels, captions = zip(*rows, strict=True)
+        latents = self.cache.latents([self.examples[place] for place in places])
+        generators = (torch_generator(self.seed, "validation", place) for place in places)
+        noise = torch.stack([torch.randn(latents.shape[1:], generator=g) for g in generators])
+        with at_size(self.denoiser, self.cache.size_of(self.examples[places[0]])):
+            return self.denoiser.denoising_loss(
                 latents,
                 noise,
                 torch.tensor(levels),
@@ -72,8 +81,6 @@ class HeldOut:
                 self.guidance,
                 **({"kept": torch.ones(len(places), dtype=torch.bool)} if kept else {}),
             )
-        total: Tensor = self.accelerator.reduce(losses, reduction="sum")  # pyright: ignore
-        return total.double()
 
 
 def validation_losses(held_out: HeldOut, captions: Sequence[str]) -> list[float]:

@@ -1,6 +1,7 @@
 """Captioned pictures as lessons for a denoiser: the family's own loss at drawn noise levels."""
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,12 @@ from ablate2tune.train.adapter import trainable
 from ablate2tune.train.example_cache import ExampleCache, data_key, encode_examples, encodings_key
 from ablate2tune.train.lessons.lessons import VALIDATION_ROWS, Lessons
 from ablate2tune.train.lessons.sample_grid import sample_grid
-from ablate2tune.train.lessons.user_pictures import HELD_OUT, enlarged, is_users
+from ablate2tune.train.lessons.user_pictures import HELD_OUT, enlarged, is_users, sizes_of
 from ablate2tune.train.memory.memory_estimate import MemoryEstimate, device_memory, estimate_memory
 from ablate2tune.train.noise_levels import bin_shares
 from ablate2tune.train.objective import margins
 from ablate2tune.train.objective.step_loss import Backward
+from ablate2tune.train.size_buckets import at_size
 from ablate2tune.train.train_config import TrainConfig
 from ablate2tune.train.validation import LEVELS, SIGMAS, HeldOut, side_costs, validation_losses
 
@@ -73,14 +75,15 @@ class PictureLessons(Lessons):
         captions = [
             text for r in everything for text in step_plan.captions_of(r, config, self._rates)
         ]
-        self._caption, self._data = captions[0], data_key(everything, captions)
+        self._caption, self._sizes = captions[0], sizes_of(everything, denoiser)
+        self._data = data_key(everything, captions, self._sizes)
         scenes = [record for record in everything if not is_users(record)]
         told = [t for r in scenes for t in step_plan.captions_of(r, config, self._rates)]
         check_fit(denoiser, [record.image_path for record in scenes], told)
         shared = config.cache and config.cache / encodings_key(denoiser, self._data)
         encoded = shared or folder / "cache"
         if main:
-            encode_examples(denoiser, everything, captions, self._data, encoded)
+            encode_examples(denoiser, everything, captions, self._data, encoded, self._sizes)
         denoiser.weights.drop(denoiser.encoders)
         denoiser.weights.fetch([denoiser.part])
         accelerator.wait_for_everyone()
@@ -88,6 +91,7 @@ class PictureLessons(Lessons):
         schedule = denoiser.schedule
         density = config.timesteps or schedule.density
         self._shift = config.shift or denoiser.sigma_shift
+        self._sized = self._other_sizes()
         self._drawn = config.model_copy(update={"timesteps": density})
         often = density, self._shift, config.high_noise, config.high_shift
         self._shares = bin_shares(LEVELS, *often, schedule.time_of)
@@ -109,19 +113,41 @@ class PictureLessons(Lessons):
         """Hash of pictures and captions."""
         return self._data
 
+    def _other_sizes(self) -> dict[int, step_plan.Sized]:
+        """The training examples of another size than the model's."""
+        denoiser, found = self._denoiser, {}
+        own = denoiser.config.height, denoiser.config.width
+        for example, size in enumerate(self._sizes[: len(self._split.train)]):
+            if size != own:
+                with at_size(denoiser, size):
+                    shift = self._config.shift or denoiser.sigma_shift
+                found[example] = step_plan.Sized(self._cache.latent_shape(example), shift)
+        return found
+
     def _batch_at(self, step: int) -> step_plan.Batch:
-        shape, records = self._cache.latent_shape, self._split.train
+        records = self._split.train
+        usual = next((e for e in range(len(records)) if e not in self._sized), 0)
         batch = step_plan.batch_at(
-            self._seed, step, records, shape, self._drawn, self._shift, self._rates
+            self._seed,
+            step,
+            records,
+            self._cache.latent_shape(usual),
+            self._drawn,
+            self._shift,
+            self._rates,
+            self._sized,
         )
         return batch._replace(sigma=self._denoiser.schedule.level_at(batch.sigma))
 
     def run(self, step: int) -> None:
         """The loss of a step's pictures under their captions."""
-        batch = self._batch_at(step)
-        rows = self._cache.latents(batch.examples), batch.noise, batch.sigma
-        captions = self._cache.captions(batch.captions)
-        self._denoiser.denoising_loss(*rows, captions, self._config.guidance)
+        whole = self._batch_at(step)
+        for places in self._cache.together(whole.examples):
+            batch = whole.pick(places)
+            rows = self._cache.latents(batch.examples), torch.as_tensor(batch.noise), batch.sigma
+            captions = self._cache.captions(batch.captions)
+            with at_size(self._denoiser, self._cache.size_of(batch.examples[0])):
+                self._denoiser.denoising_loss(*rows, captions, self._config.guidance)
 
     def backward(self, step: int, optimizer: torch.optim.Optimizer) -> Tensor:
         """The loss of `objective.step_loss`."""
@@ -155,30 +181,37 @@ class PictureLessons(Lessons):
     def _of_users(self) -> str | None:
         """What became of the user's own pictures; None where there are none."""
         everything = (*self._split.train, *self._split.validation)
-        users = [record for record in everything if is_users(record) and not record.mirrored]
+        own = self._denoiser.config.height, self._denoiser.config.width
+        sized = zip(everything, self._sizes or [own] * len(everything), strict=True)
+        pairs = [(record, size) for record, size in sized if is_users(record)]
+        users = [record for record, _ in pairs if not record.mirrored]
         if not users:
             return None
-        size = self._denoiser.config.height, self._denoiser.config.width
+        taken = [size for record, size in pairs if not record.mirrored]
+        often = [f"{w} x {h}: {count}" for (h, w), count in Counter(taken).most_common()]
         counts = [self._denoiser.token_count(record.text) for record in users]
         cut = sum(count > limit for count, limit in counts)
         return (
-            f"own pictures: {len(users)}, brought to {size[1]} x {size[0]} pixels "
-            f"({enlarged(users, *size)} of them enlarged); captions that are cut: {cut}"
+            f"own pictures: {len(users)}, {enlarged(users, taken)} of them enlarged; "
+            f"brought to {', '.join(often)}; captions that are cut: {cut}"
         )
 
     def memory(self) -> MemoryEstimate:
         """What a step will hold, by a look at one picture."""
-        latents, denoiser, config = self._cache.latents([0]), self._denoiser, self._config
+        sizes = self._sizes or [(0, 0)]
+        largest = max(range(len(sizes)), key=lambda place: math.prod(sizes[place]))
+        latents, denoiser, config = self._cache.latents([largest]), self._denoiser, self._config
         captions = self._cache.captions([self._caption])
         row = latents, torch.zeros_like(latents), torch.tensor([0.5]), captions
         held = [part for part in denoiser.pipe.components.values() if isinstance(part, nn.Module)]
         processes = self._accelerator.num_processes
-        return estimate_memory(
-            lambda: denoiser.denoising_loss(*row, config.guidance),
-            [x for module in held for x in (*module.parameters(), *module.buffers())],
-            trainable(denoiser.model).values(),
-            config.most_rows * math.ceil(config.batch_size / processes),
-        )
+        with at_size(denoiser, self._cache.size_of(largest)):
+            return estimate_memory(
+                lambda: denoiser.denoising_loss(*row, config.guidance),
+                [x for module in held for x in (*module.parameters(), *module.buffers())],
+                trainable(denoiser.model).values(),
+                config.most_rows * math.ceil(config.batch_size / processes),
+            )
 
     def show(self, step: int) -> Path | None:
         """A grid of pictures."""

@@ -16,7 +16,9 @@ from ablate2tune.contrasts.contrast import SPLITS
 from ablate2tune.disk.picture_reading import read_picture
 from ablate2tune.disk.user_rows import read_user_rows
 from ablate2tune.errors import UserError
+from ablate2tune.models import Denoiser
 from ablate2tune.scenes.dataset.records import SceneRecord, load_images
+from ablate2tune.train.size_buckets import Size, bucket_sizes, nearest
 
 FILE = "metadata.jsonl"
 MEND = 'write {"file_name": "1.jpg", "text": "..."} in each line of metadata.jsonl'
@@ -105,8 +107,22 @@ def load_pictures(records: Sequence[SceneRecord], height: int, width: int) -> np
     return np.stack(found)
 
 
-def enlarged(records: Sequence[SceneRecord], height: int, width: int) -> int:
-    """How many of the user's pictures are smaller than a size, and were enlarged to cover it."""
-    users = [record for record in records if is_users(record)]
-    shapes = (read_picture(record.image_path).shape for record in users)
-    return sum(shape[0] < height or shape[1] < width for shape in shapes)
+def sizes_of(records: Sequence[SceneRecord], denoiser: Denoiser) -> list[Size]:
+    """The size that each picture is brought to: scenes to the model's own, the user's to the
+    nearest in shape; none where all are of the model's own.
+    """
+    own = denoiser.config.height, denoiser.config.width
+    sizes = bucket_sizes(*own, denoiser.size_multiple)
+    found = [nearest(_shape(r), sizes) if is_users(r) else own for r in records]
+    return [] if set(found) == {own} else found
+
+
+def enlarged(records: Sequence[SceneRecord], sizes: Sequence[Size]) -> int:
+    """How many pictures are smaller than their sizes, and were enlarged to cover them."""
+    shapes = [(_shape(record), size) for record, size in zip(records, sizes, strict=True)]
+    return sum(shape[0] < size[0] or shape[1] < size[1] for shape, size in shapes)
+
+
+def _shape(record: SceneRecord) -> Size:
+    rows, columns, _ = read_picture(record.image_path).shape
+    return rows, columns

@@ -16,6 +16,7 @@ from ablate2tune.models import Conditioning, Denoiser
 from ablate2tune.models.out_of_memory import within_memory
 from ablate2tune.train.example_cache import ExampleCache
 from ablate2tune.train.row_dropout import dropping
+from ablate2tune.train.size_buckets import at_size
 from ablate2tune.train.step_plan import Batch
 from ablate2tune.train.train_config import TrainConfig
 
@@ -35,18 +36,19 @@ def contrast_term(true: Tensor, foil: Tensor, sharpness: float) -> Tensor:
 
 
 def step_loss(denoiser: Denoiser, cache: ExampleCache, batch: Batch, config: TrainConfig) -> Tensor:
-    """The sum over a batch's pictures of what each adds to the step's loss, a scalar.
+    """The sum over a batch's pictures, of one size, of what each adds to the step's loss, a scalar.
 
     Both captions of a picture share a forward pass, its noise and its noise level.
     """
     paired = paired_in(batch)
     foils = [foil for foil in batch.foils if foil is not None]
     kept = torch.tensor(batch.kept)
-    losses = denoiser.denoising_loss(
-        *_rows(cache, batch, [*range(len(batch.examples)), *paired], [*batch.captions, *foils]),
-        config.guidance,
-        **({"kept": torch.cat([kept, kept.new_zeros(len(paired))])} if kept.any() else {}),
-    )
+    with at_size(denoiser, cache.size_of(batch.examples[0])):
+        losses = denoiser.denoising_loss(
+            *_rows(cache, batch, [*range(len(batch.examples)), *paired], [*batch.captions, *foils]),
+            config.guidance,
+            **({"kept": torch.cat([kept, kept.new_zeros(len(paired))])} if kept.any() else {}),
+        )
     own, under_foil = losses[: len(kept)], losses[len(kept) :]
     weighted = torch.where(kept.to(own.device), config.retention * own, own) if kept.any() else own
     counts = denoiser.schedule.weight(batch.sigma, config.min_snr)
@@ -97,12 +99,16 @@ class Backward:
             total = torch.zeros((), device=self._denoiser.device)
             for start in range(0, len(batch.examples), pictures):
                 part = batch.rows(slice(start, start + pictures))
-                drops = [*part.drops, *(part.drops[p] for p in paired_in(part) if part.drops)]
-                with dropping(self._denoiser.model, drops):
-                    loss = step_loss(self._denoiser, self._cache, part, self._config)
-                    loss = loss / self._config.batch_size
-                    loss.backward()
-                total += loss.detach()
+                for places in self._cache.together(part.examples):
+                    total += self._of_one_size(part.pick(places))
             return total
 
         return within_memory(run, self._pictures, "train")
+
+    def _of_one_size(self, part: Batch) -> Tensor:
+        drops = [*part.drops, *(part.drops[p] for p in paired_in(part) if part.drops)]
+        with dropping(self._denoiser.model, drops):
+            loss = step_loss(self._denoiser, self._cache, part, self._config)
+            loss = loss / self._config.batch_size
+            loss.backward()
+        return loss.detach()

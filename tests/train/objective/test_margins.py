@@ -18,6 +18,12 @@ class Told:
     def captions(self, captions):
         return torch.tensor([float(caption) for caption in captions])
 
+    def size_of(self, example):
+        return None
+
+    def together(self, examples):
+        return [list(range(len(examples)))]
+
 
 class Denoiser:
     """Loses sigma * (example + caption), and a tenth of that against the base's prediction."""

@@ -34,12 +34,19 @@ class Told:
     def captions(self, captions):
         return torch.tensor([float(caption) for caption in captions])
 
+    def size_of(self, example):
+        return None
+
+    def together(self, examples):
+        return [list(range(len(examples)))]
+
 
 class Denoiser:
     """Loses weight * (example + 10 * caption); remembers its rows."""
 
     device = torch.device("cpu")
     schedule = FlowMatching()
+    model = torch.nn.Module()
 
     def __init__(self, most: int = 100):
         self.weight = torch.nn.Parameter(torch.ones(()))
