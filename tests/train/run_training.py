@@ -51,7 +51,7 @@ def killed_at_random(kills: int) -> None:
 
     Children are forked, so that the libraries are read but once. How far each came is printed.
     """
-    rng, took = random.Random(11), 0.05
+    rng, took, seen = random.Random(11), 0.05, list[bytes]()
     while True:
         readable, writable = os.pipe()
         child = os.fork()
@@ -61,7 +61,8 @@ def killed_at_random(kills: int) -> None:
             os._exit(0)
         os.close(writable)
         if kills:
-            seen, clock = [], 0.0
+            seen.clear()
+            clock = 0.0
             for _ in range(rng.randrange(4)):
                 clock = time.perf_counter()
                 seen.append(os.read(readable, 1))
@@ -69,7 +70,7 @@ def killed_at_random(kills: int) -> None:
             time.sleep(rng.random() * took)
             os.kill(child, signal.SIGKILL)
         # What the child had told before it died, and how it died.
-        told = b"".join(seen if kills else []) + os.fdopen(readable, "rb").read()
+        told = b"".join(seen) + os.fdopen(readable, "rb").read()
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         print("killed" if status == -signal.SIGKILL else f"ended {status}", *told[-1:], flush=True)
         if not kills:
