@@ -1,5 +1,6 @@
 """A training in Weights & Biases: its curves and samples, while it runs or afterwards."""
 
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,8 @@ class TrainingRun:
             labels: by what the run is found.
             mode: as `live_mode` says.
         """
-        self._folder, self._labels, self._mode = folder, labels, mode
+        self._folder, self._labels = folder, labels
+        self._mode: Mode = mode
         self._run: Any = None
         self._trouble: str | None = None
         self._said = ""
@@ -99,11 +101,9 @@ class TrainingRun:
         return None
 
     def _begin(self, fresh: bool) -> None:
-        import wandb
-
         path = self._folder / RUN
         if fresh or not path.exists():
-            files.write_json(path, {"id": wandb.util.generate_id()})
+            files.write_json(path, {"id": uuid.uuid4().hex[:8]})
         name = files.read_json(path)["id"]
         self._run, self._said = start_run(
             self._folder, self._labels, self._mode, "train", id=name, resume="allow"

@@ -90,11 +90,15 @@ class Batch(NamedTuple):
 
     def pick(self, places: Sequence[int]) -> "Batch":
         """Some of the pictures, of one size."""
-        lists = (self.examples, self.captions, self.foils, self.kept)
-        examples, captions, foils, kept = ([held[p] for p in places] for held in lists)
-        noise = torch.stack([self.noise[place] for place in places])
-        drops = [self.drops[p] for p in places] if self.drops else ()
-        return Batch(examples, captions, foils, kept, self.sigma[list(places)], noise, drops)
+        return Batch(
+            [self.examples[p] for p in places],
+            [self.captions[p] for p in places],
+            [self.foils[p] for p in places],
+            [self.kept[p] for p in places],
+            self.sigma[list(places)],
+            torch.stack([self.noise[p] for p in places]),
+            [self.drops[p] for p in places] if self.drops else (),
+        )
 
 
 def held_out(examples: Sequence[T], groups: Sequence[str], count: int) -> tuple[list[T], list[T]]:

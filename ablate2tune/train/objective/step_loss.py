@@ -72,7 +72,7 @@ def _rows(
 ) -> tuple[Tensor, Tensor, Tensor, Conditioning]:
     return (
         cache.latents([batch.examples[place] for place in places]),
-        batch.noise[places],
+        torch.stack([batch.noise[place] for place in places]),
         batch.sigma[places],
         cache.captions(captions),
     )
