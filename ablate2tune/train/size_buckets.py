@@ -13,16 +13,15 @@ from ablate2tune.models import Denoiser
 
 Size = tuple[int, int]
 """Height and width in pixels."""
-STEP, FINEST = 64, 8
-"""Sides differ by this many pixels; models whose side has less than eight of these take an eighth
-of it."""
+STEP = 64
+"""Sides are multiples of it, in pixels: what every family's pipeline takes."""
 
 
 def bucket_sizes(height: int, width: int, multiple: int) -> list[Size]:
     """The sizes that pictures may take, the model's own first.
 
-    >>> bucket_sizes(256, 256, 16)[:4]
-    [(256, 256), (128, 512), (160, 384), (192, 320)]
+    >>> bucket_sizes(256, 256, 16)[:5]
+    [(256, 256), (128, 384), (128, 448), (128, 512), (192, 320)]
 
     Args:
         height: of the model's pictures, in pixels.
@@ -30,7 +29,7 @@ def bucket_sizes(height: int, width: int, multiple: int) -> list[Size]:
         multiple: of which both sides are a multiple.
     """
     area, side = height * width, math.isqrt(height * width)
-    step = max(1, min(STEP, side // FINEST) // multiple) * multiple
+    step = math.lcm(STEP, multiple)
     found = [(height, width)]
     for rows in range(-(-side // 2 // step) * step, 2 * side + 1, step):
         columns = area // rows // step * step
