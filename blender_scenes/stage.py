@@ -81,7 +81,7 @@ class Stage:
             ground, face = (_taken(part, look.get(name, 0)) for part, name in
                             ((world.grounds, "ground"), (world.walls, "wall")))  # fmt: skip
             if world.skies:
-                self._sky.show_gradient(*_taken(world.skies, look.get("sky", 0)))
+                self._sky.show_gradient(*_taken(world.skies, look.get("sky", 0))[:2])
             else:
                 self._sky.show_colour(PLAIN_SKY)
         else:

@@ -22,7 +22,13 @@ from ablate2tune.compare.judge_error import (
     read_scenes,
 )
 from ablate2tune.compare.judges import JUDGED_AT_ONCE, Judge, check_label, load_judge
-from ablate2tune.compare.prompts import Prompt, plain_prompts, relation_prompts, trained_pairs
+from ablate2tune.compare.prompts import (
+    JUDGED,
+    Prompt,
+    plain_prompts,
+    relation_prompts,
+    trained_pairs,
+)
 from ablate2tune.compare.shown import ABOUT, Shown, detection_row, read_shown, write_shown
 from ablate2tune.compare.shown import FILE as VERDICTS
 from ablate2tune.compare.verdicts import give_verdict
@@ -32,6 +38,7 @@ from ablate2tune.models import Denoiser, check_fit
 from ablate2tune.pictures import read_images
 from ablate2tune.progress import Progress
 from ablate2tune.scenes.dataset.records import SceneRecord, load_images
+from ablate2tune.scenes.samplers import things
 from ablate2tune.scenes.scenes_config import ScenesConfig
 
 
@@ -72,7 +79,11 @@ def compare(
     trained = trained_pairs(records)
     relational = relation_prompts(scenes, config.prompts, seed, trained)
     plain = plain_prompts(scenes, config.plain_prompts, seed, trained)
-    tests = [record for record in records if config.judge and record.split == "test"]
+    tests = [
+        record
+        for record in records
+        if config.judge and record.split == "test" and record.relation in JUDGED
+    ]
     texts = [prompt.text for prompt in (*relational, *plain)]
     check_fit(denoiser, [record.image_path for record in tests], texts)
 
@@ -82,7 +93,7 @@ def compare(
     # 1. What the judge's word is worth.
     judge, known = None, None
     if config.judge is not None:
-        labels = [f"{colour} {kind}" for colour in scenes.colours for kind in scenes.objects]
+        labels = [" ".join(thing) for thing in things(scenes)]
         judge, known = _judge(config, denoiser, labels, [*relational, *plain])
         drawn = calibration_sample(tests, config.calibration_images, seed)
         _calibrate(judge, known, drawn, folder / CALIBRATION, CALIBRATION in whole)

@@ -5,9 +5,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ablate2tune.errors import UserError
+from ablate2tune.scenes.captions import compose, thing
 from ablate2tune.scenes.dataset.records import SceneRecord
+from ablate2tune.scenes.samplers import kind_pairs, things
 from ablate2tune.scenes.scenes_config import ScenesConfig
-from ablate2tune.scenes.vocabulary import RELATIONS, caption, is_holdout
+from ablate2tune.scenes.vocabulary import RELATIONS, is_holdout
 from ablate2tune.seeding import numpy_generator
 
 JUDGED = RELATIONS
@@ -54,49 +56,57 @@ def relation_prompts(
 ) -> list[Prompt]:
     """Unique relation prompts ("a red ball left of a blue cube") over held-out pairs.
 
-    The relations take turns over the shuffled pairs, so their numbers differ by one at most; the
-    list is in seeded order. `trained` is what training shows whatever the hold-out says
-    (`trained_pairs`).
+    The relations that can be judged take turns over their shuffled pairs, so their numbers differ
+    by one at most; the list is in seeded order. `trained` is what
+    training shows whatever the hold-out says (`trained_pairs`).
 
     Raises:
-        UserError: a relation cannot be judged, or there are not enough held-out pairs for `count`
+        UserError: no relation can be judged, or there are not enough held-out pairs for `count`
             unique prompts.
     """
-    check_judged(scenes)
+    relations = judged_relations(scenes)
+    shown = kind_pairs(scenes)
     pairs = held_out_pairs(scenes, trained)
-    relations = scenes.relations
-    _check_count("compare.prompts", count, len(pairs), len(relations), scenes)
+    by_relation = [_of_kinds(pairs, shown.get(relation, ())) for relation in relations]
+    _check_count("compare.prompts", count, min(map(len, by_relation)), len(relations), scenes)
     drawn: list[tuple[Thing, Thing, str]] = []
-    for number, relation in enumerate(relations):
+    for number, (relation, of) in enumerate(zip(relations, by_relation, strict=True)):
         quota = count // len(relations) + (number < count % len(relations))
-        order = numpy_generator(seed, "relation prompts", number).permutation(len(pairs))[:quota]
-        drawn += [(*pairs[int(i)], relation) for i in order]
+        order = numpy_generator(seed, "relation prompts", number).permutation(len(of))[:quota]
+        drawn += [(*of[int(i)], relation) for i in order]
     order = numpy_generator(seed, "relation prompt order").permutation(count)
-    return [_prompt(*drawn[int(i)], index) for index, i in enumerate(order)]
+    return [_prompt(scenes, *drawn[int(i)], index) for index, i in enumerate(order)]
 
 
-def check_judged(scenes: ScenesConfig) -> None:
-    """Whether arms can be compared on these scenes.
+def judged_relations(scenes: ScenesConfig) -> list[str]:
+    """The relations of these scenes that arms are compared on; the others cannot be judged.
 
     Raises:
-        UserError: a relation cannot be read from one image, or the objects are not the plain
-            coloured kinds that judges name.
+        UserError: there is none, or they are meant by an object's own front.
     """
     mend = "run render-data, localize and train one by one, and look at train/samples"
-    unread = [relation for relation in scenes.relations if relation not in JUDGED]
-    if unread:
+    if scenes.frame != "camera":
         raise UserError(
-            f"compare cannot judge {', '.join(unread)}: from one image it reads "
+            "compare reads relations as the viewer sees them alone",
+            where=f"scenes.frame = {scenes.frame}",
+            mend=mend,
+        )
+    shown = list(kind_pairs(scenes)) if scenes.prompts else scenes.relations
+    judged = [relation for relation in shown if relation in JUDGED]
+    if not judged:
+        raise UserError(
+            f"compare cannot judge {', '.join(shown)}: from one image it reads "
             f"{', '.join(JUDGED)} alone",
-            where="scenes.relations",
+            where="scenes.prompts" if scenes.prompts else "scenes.relations",
             mend=mend,
         )
-    if scenes.world != "plain":
-        raise UserError(
-            f"compare has no prompts and no judge for scenes.world = {scenes.world}",
-            where="scenes.world",
-            mend=mend,
-        )
+    return judged
+
+
+def unjudged_relations(scenes: ScenesConfig) -> list[str]:
+    """The relations that scenes show and no prompt of `compare` asks for."""
+    shown = kind_pairs(scenes) if scenes.prompts else scenes.relations
+    return [relation for relation in shown if relation not in JUDGED]
 
 
 def plain_prompts(
@@ -107,10 +117,12 @@ def plain_prompts(
     Raises:
         UserError: there are not enough held-out pairs for `count` unique prompts.
     """
-    pairs = held_out_pairs(scenes, trained)
+    shown = kind_pairs(scenes)
+    kinds = [pair for relation in judged_relations(scenes) for pair in shown.get(relation, ())]
+    pairs = _of_kinds(held_out_pairs(scenes, trained), kinds)
     _check_count("compare.plain_prompts", count, len(pairs), 1, scenes)
     order = numpy_generator(seed, "plain prompts").permutation(len(pairs))[:count]
-    return [_prompt(*pairs[int(i)], None, index) for index, i in enumerate(order)]
+    return [_prompt(scenes, *pairs[int(i)], None, index) for index, i in enumerate(order)]
 
 
 def trained_pairs(records: Sequence[SceneRecord]) -> set[Pair]:
@@ -130,19 +142,28 @@ def held_out_pairs(
     What was rendered counts, not what the recipe says now: its hold-out may be another one than
     that of the data set.
     """
-    things = list(itertools.product(scenes.colours, scenes.objects))
     return [
         (a, b)
-        for a, b in itertools.permutations(things, 2)
+        for a, b in itertools.permutations(things(scenes), 2)
         if a[0] != b[0]
         and is_holdout(" ".join(a), " ".join(b), scenes.holdout)
         and frozenset((" ".join(a), " ".join(b))) not in trained
     ]
 
 
-def _prompt(subject: Thing, object_: Thing, relation: str | None, index: int) -> Prompt:
+def _of_kinds(
+    pairs: list[tuple[Thing, Thing]], kinds: Sequence[tuple[str, str]]
+) -> list[tuple[Thing, Thing]]:
+    known = set(kinds)
+    return [(a, b) for a, b in pairs if (a[1], b[1]) in known]
+
+
+def _prompt(
+    scenes: ScenesConfig, subject: Thing, object_: Thing, relation: str | None, index: int
+) -> Prompt:
     (colour, kind), (other_colour, other_kind) = subject, object_
-    text = caption(colour, kind, relation, other_colour, other_kind)
+    named = [thing(kind, colour, "", scenes.assets) for colour, kind in (subject, object_)]
+    text = compose(relation, named)
     return Prompt(text, relation, kind, colour, other_kind, other_colour, index)
 
 

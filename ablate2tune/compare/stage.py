@@ -11,7 +11,7 @@ from ablate2tune.compare.grid.changes import Changes, changes
 from ablate2tune.compare.grid.grid_page import choose_rows, draw_grid
 from ablate2tune.compare.judge_error import large_error
 from ablate2tune.compare.judges import check_judge
-from ablate2tune.compare.prompts import plain_prompts, relation_prompts
+from ablate2tune.compare.prompts import plain_prompts, relation_prompts, unjudged_relations
 from ablate2tune.compare.scores import FILE, derive_scores, read_scores
 from ablate2tune.compare.scores_table import scores_table
 from ablate2tune.compare.shown import ABOUT, Shown, read_shown
@@ -30,7 +30,9 @@ UNJUDGED = (
     "compare: no judge is set, so the pictures are not scored; for figures, set compare.judge "
     "(docs/judges.md) and run compare again, which keeps the pictures"
 )
-DRAWN_FROM = ("objects", "colours", "relations", "holdout", "world")
+DRAWN_FROM = (
+    "objects", "colours", "relations", "holdout", "world", "prompts", "sizes", "assets", "frame"
+)  # fmt: skip
 """Keys of `scenes` that decide the prompts."""
 
 
@@ -134,6 +136,9 @@ def tell(job: Job) -> None:
         error = large_error(scores.judge["calibration"]) if scores.judge else None
         if error:
             terminal.say(f"warning: {error}; take the figures above as rough")
+    unjudged = unjudged_relations(job.recipe.scenes)
+    if unjudged:
+        terminal.say(f"no prompt asks for {', '.join(unjudged)}, which no judge reads")
     if job.recipe.compare.judge is None:
         terminal.say(UNJUDGED)
     _say_doubts(job)

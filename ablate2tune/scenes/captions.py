@@ -15,7 +15,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from ablate2tune.scenes.assets.asset_catalogue import assets_module, find_asset
+from ablate2tune.scenes.assets.asset_catalogue import assets_module, catalogue, find_asset
 from ablate2tune.scenes.vocabulary import CONTRAST, DIRECTIONS, SYMMETRIC, with_article
 
 TEMPLATES = (
@@ -77,6 +77,16 @@ def thing(
     asset = find_asset(kind, folder)
     second = assets_module().second_colour(asset, colour, variant)
     return Thing(kind, colour, pose if len(asset.poses) > 1 else "", asset.wording, second)
+
+
+def spoken(label: str) -> str:
+    """A coloured kind as captions say it; of a kind that is not in the catalogue, with its article.
+
+    >>> spoken("red ball"), spoken("red person"), spoken("orange melon")
+    ('a red ball', 'a person in red', 'an orange melon')
+    """
+    colour, _, kind = label.partition(" ")
+    return thing(kind, colour, "").phrase() if kind in catalogue() else with_article(label)
 
 
 def things_of(row: Mapping[str, Any]) -> list[Thing]:

@@ -1,9 +1,11 @@
 """Which way a recipe's contrast groups are drawn."""
 
+import itertools
 from typing import Any
 
-from ablate2tune.scenes.layouts import natural, scene_sampling
-from ablate2tune.scenes.prompts import prompted
+from ablate2tune.scenes.assets.asset_catalogue import catalogue
+from ablate2tune.scenes.layouts import natural, natural_objects, scene_sampling
+from ablate2tune.scenes.prompts import prompt_plans, prompted
 from ablate2tune.scenes.scenes_config import ScenesConfig
 
 
@@ -24,3 +26,35 @@ def relation_of(config: ScenesConfig, index: int) -> str:
     if config.prompts:
         return prompted.prompt_relation(config, index)
     return scene_sampling.relation_of(config, index)
+
+
+def kind_pairs(config: ScenesConfig) -> dict[str, list[tuple[str, str]]]:
+    """By relation, the kinds of subject and object that a recipe's scenes may show in it.
+
+    Raises:
+        UserError: none of the recipe's sentences can be shown.
+    """
+    if config.world == "plain":
+        pairs = list(itertools.product(config.objects, repeat=2))
+        return dict.fromkeys(config.relations, pairs)
+    return (prompt_plans if config.prompts else natural_objects).kind_pairs(config)
+
+
+def things(config: ScenesConfig) -> list[tuple[str, str]]:
+    """The coloured kinds that a recipe's scenes may name: ("red", "ball").
+
+    Raises:
+        UserError: none of the recipe's sentences can be shown.
+    """
+    if config.world == "plain":
+        return list(itertools.product(config.colours, config.objects))
+    named = sorted(
+        {kind for pairs in kind_pairs(config).values() for pair in pairs for kind in pair}
+    )
+    known = catalogue(config.assets)
+    return [
+        (colour, kind)
+        for colour in config.colours
+        for kind in named
+        if colour in known[kind].colours
+    ]

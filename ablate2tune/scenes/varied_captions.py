@@ -1,4 +1,4 @@
-"""Captions as people write them: other words, the other way round, with the place and what else.
+"""Captions as people write them: other words, the other way round, with place, light and what else.
 
 A scene has `FORMS` of them for each claim, which follow from its id, so that a cache of embeddings
 stays small.
@@ -30,8 +30,8 @@ STATEMENTS = (
 PAIRWISE = STATEMENTS[:-1]
 """Those that also read well when the second phrase names two things."""
 PAIRS = ("{things}", "there is {things}", "{things} together")
-OTHER_WORD, TURNED, PLACED, ALSO = 0.5, 0.3, 0.4, 0.4
-"""How often another noun, the converse, the place and what else is there are said."""
+OTHER_WORD, TURNED, PLACED, LIT, ALSO = 0.5, 0.3, 0.4, 0.3, 0.4
+"""How often another noun, the converse, the place, the light and what else is there are said."""
 THE = 0.3
 """How often the second thing has "the"."""
 
@@ -50,7 +50,7 @@ def varied(
     """
     # Of the scene and the form alone, so that a foil has the words of its true caption.
     rng = Random(seed_for(0, f"varied caption {row.get('scene_id', '')}", form))
-    draws = {name: rng.random() for name in ("turned", "placed", "also")}
+    draws = {name: rng.random() for name in ("turned", "placed", "lit", "also")}
     phrases = [_phrase(rng, row, named, bare) for named in things]
     if relation is None:
         *before, last = phrases
@@ -69,6 +69,9 @@ def varied(
     places = world.words if world else ()
     if places and draws["placed"] < PLACED:
         text = f"{text} {rng.choice(places)}"
+    light = row.get("light", "")
+    if light and draws["lit"] < LIT:
+        text = f"{text} {rng.choice(light.split('; '))}"
     also = row.get("also", "")
     if also and draws["also"] < ALSO:
         other = rng.choice(also.split("; "))

@@ -59,7 +59,8 @@ class Asset:
     variant, `colours` the colours it may have, `wording` how a colour is said ("{colour} {name}"),
     `has_front` whether its front faces -y, `one_sided` whether that front shows from ahead only,
     `faceless` the variants whose front and back look alike, `holds` the variants that things fit
-    into, `solid_top` whether things can stand on it, `shelters` the free height (metres) below a
+    into, `solid_top` whether things can stand on it, `grounded` whether it is never put onto low
+    things of its own accord (furniture, trees, cars), `shelters` the free height (metres) below a
     variant, `floats` whether it may hang in the air, `flies` in which poses it needs no ground,
     `plain` the mesh of the variant "plain", if there is one. `synonyms` are other nouns for it,
     each with the variants that it fits (none: every one), `places` where it belongs ("indoors",
@@ -78,6 +79,7 @@ class Asset:
     faceless: tuple[str, ...] = ()
     holds: tuple[str, ...] = ()
     solid_top: bool = False
+    grounded: bool = False
     shelters: Mapping[str, float] = field(default_factory=dict)
     floats: bool = False
     flies: tuple[str, ...] = ()

@@ -60,5 +60,6 @@ ASSET = Asset(
     has_front=True,
     faceless=("plain", "stone"),
     shelters={"park": 0.36, "plain": 0.36, "stone": 0.35, "garden": 0.36},
+    grounded=True,
     places=("outdoors",),
 )  # fmt: skip

@@ -138,5 +138,6 @@ ASSET = Asset(
         "pickup": ("pick-up",),
         "truck": ("pick-up",),
     },
+    grounded=True,
     places=("outdoors",),
 )

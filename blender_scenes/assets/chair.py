@@ -85,5 +85,6 @@ ASSET = Asset(
     shelters={"ladder": 0.40, "panel": 0.40, "spindle": 0.40},
     plain=plain,
     synonyms={"armchair": ("armchair",), "seat": ()},
+    grounded=True,
     places=("indoors",),
 )  # fmt: skip

@@ -131,5 +131,6 @@ ASSET = Asset(
     one_sided=True,
     solid_top=True,
     synonyms={"hearth": ()},
+    grounded=True,
     places=("indoors",),
 )

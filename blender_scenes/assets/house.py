@@ -88,5 +88,6 @@ ASSET = Asset(
     has_front=True,
     one_sided=True,
     synonyms={"building": (), "home": (), "cottage": ("cottage",), "barn": ("barn",)},
+    grounded=True,
     places=("outdoors",),
 )  # fmt: skip

@@ -70,5 +70,6 @@ ASSET = Asset(
     shelters={"rack": 0.40},
     synonyms={"bookshelf": ("bookcase", "low", "narrow"), "bookcase": ("bookcase", "narrow"),
               "rack": ("rack",)},
+    grounded=True,
     places=("indoors",),
 )  # fmt: skip

@@ -63,5 +63,6 @@ ASSET = Asset(
     shelters={"dining": 0.58, "painted": 0.52},
     plain=plain,
     synonyms={"desk": ("dining", "painted"), "dining table": ("dining",)},
+    grounded=True,
     places=("indoors",),
 )  # fmt: skip

@@ -78,5 +78,6 @@ ASSET = Asset(
      "young": Tree(2.2, 0.7, "round", 12)},
     colours=("green", "orange", "yellow", "red"),
     synonyms={"palm tree": ("palm",), "palm": ("palm",), "fir tree": ("fir",), "fir": ("fir",)},
+    grounded=True,
     places=("outdoors",),
 )  # fmt: skip

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 from rendered_set import RECIPE, SMALL, write_rendered
+from tiny_detectors import save_depth, save_detector, save_masks
 
 from ablate2tune.cli import main
+from ablate2tune.compare.stage import check
 from ablate2tune.recipe import load_recipe
 
 
@@ -112,3 +114,21 @@ def test_tracking_is_made_good_for(run, folder, monkeypatch):
 def test_a_judge_is_never_measured_at_another_size(run):
     said = run("model.height=64", "compare.arms={base: null}", code=2)
     assert "32 x 32 pixels, but the model runs at 32 x 64" in said
+
+
+@pytest.mark.parametrize("name", ["flux1-dev", "flux2-klein", "sdxl"])
+def test_the_recipes_of_real_models_are_refused_nothing_before_they_begin(
+    name, tmp_path, tiny_flux_folder
+):
+    """Prompts of their natural worlds, and their judge; a tiny model stands in for theirs."""
+    recipe = load_recipe(
+        RECIPE.with_name(f"{name}.yaml"),
+        [
+            f"model.path={tiny_flux_folder}", "model.max_sequence_length=512",
+            f"compare.judge.detector={save_detector(tmp_path / 'detector', ['red ball'])}",
+            f"compare.judge.depth={save_depth(tmp_path / 'depth')}",
+            f"compare.judge.masks={save_masks(tmp_path / 'masks')}",
+        ],
+    )  # fmt: skip
+    assert recipe.scenes.world == "natural"
+    check(recipe)

@@ -5,10 +5,10 @@ from placing import place
 
 from ablate2tune.compare.prompts import (
     JUDGED,
-    check_judged,
     plain_prompts,
     relation_prompts,
     trained_pairs,
+    unjudged_relations,
 )
 from ablate2tune.compare.relation_reading import read_relation
 from ablate2tune.errors import UserError
@@ -81,18 +81,46 @@ def test_no_held_out_pair_at_all():
         relation_prompts(ScenesConfig(holdout=0.0), 6, 0)
 
 
-def test_a_relation_that_no_image_tells_is_refused():
-    natural = ScenesConfig(
-        world="natural", objects=["cat", "box"], relations=["left of", "right of", "inside",
-        "next to"], colours=["black", "white"],
-    )  # fmt: skip
+def natural(**changes) -> ScenesConfig:
+    usual = {
+        "world": "natural", "objects": ["cat", "person", "table", "tree", "house"],
+        "relations": ["left of", "right of", "on top of", "underneath"],
+        "colours": ["black", "white", "red", "green", "brown"], "holdout": 0.5,
+    }  # fmt: skip
+    return ScenesConfig.model_validate({**usual, **changes})
+
+
+def test_prompts_of_a_natural_world_ask_for_what_its_scenes_may_show():
+    prompts = relation_prompts(natural(), 32, 0)
+    assert Counter(p.relation for p in prompts) == dict.fromkeys(natural().relations, 8)
+    # A cat fits onto and under a table; nothing else of these does.
+    stacked = {(p.subject, p.object) for p in prompts if p.relation in ("on top of", "underneath")}
+    assert stacked == {("cat", "table")}
+    texts = {p.text for p in prompts} | {p.text for p in plain_prompts(natural(), 40, 0)}
+    people = [text for text in texts if "person" in text]
+    assert people and all("person in " in text for text in people), "as captions say it"
+    for prompt in prompts:
+        assert "brown house" not in prompt.labels and "red cat" not in prompt.labels
+        assert is_holdout(*prompt.labels, 0.5)
+
+
+def test_prompts_of_sentences_ask_for_their_things_in_other_colours():
+    asked = natural(prompts=["a cat under a table", "a bird in a bowl"], objects=["all"])
+    prompts = relation_prompts(asked, 5, 0)
+    assert {(p.subject, p.relation, p.object) for p in prompts} == {("cat", "underneath", "table")}
+    assert unjudged_relations(asked) == ["inside"]
+
+
+def test_a_relation_that_no_image_tells_is_left_out_and_alone_refused():
+    some = natural(relations=["left of", "right of", "inside", "next to"])
+    assert {p.relation for p in relation_prompts(some, 8, 0)} == {"left of", "right of"}
+    assert unjudged_relations(some) == ["inside", "next to"]
+    none = natural(relations=["inside", "next to"])
     message = r"scenes.relations: compare cannot judge inside, next to: .* it reads left of, .*"
     with pytest.raises(UserError, match=message):
-        relation_prompts(natural, 4, 0)
-    readable = natural.model_copy(update={"relations": ["left of", "right of"]})
-    with pytest.raises(UserError, match=r"no judge for scenes\.world = natural"):
-        check_judged(readable)
-    check_judged(ScenesConfig())
+        relation_prompts(none, 4, 0)
+    with pytest.raises(UserError, match=r"scenes\.frame = both: compare reads .* viewer"):
+        relation_prompts(natural(frame="both"), 4, 0)
 
 
 def test_every_relation_that_counts_as_judged_is_read():

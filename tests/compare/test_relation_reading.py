@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from placing import place
 
@@ -40,3 +42,27 @@ def test_depth_alone_tells_behind_from_on_top():
 )
 def test_ambiguous_scenes_have_no_relation(case, a, b):
     assert read_relation(place("p", *a), place("q", *b)) is None, case
+
+
+def spread(detection, amount: float):
+    """The same with a spread, its depth in no known unit."""
+    return replace(detection, depth=7 * detection.depth - 40, spread=7 * amount)
+
+
+def test_depths_without_a_unit_are_read_by_the_objects_own_spread():
+    for relation, ((*one, near), (*other, far)) in SCENES.items():
+        # In depth 1.3 apart, of spreads 0.6 and 1.0: 1.6 of their mean.
+        first, second = spread(place("p", *one, near), 0.6), spread(place("q", *other, far), 1.0)
+        assert read_relation(first, second) == relation
+        assert read_relation(second, first) == OPPOSITE[relation]
+    deep = spread(place("q", 26, 10, 44, 32, 5.3), 2.0)  # 1.0 of their mean: they may touch
+    assert read_relation(spread(place("p", 20, 28, 46, 58, 4.0), 0.6), deep) == "underneath"
+
+
+def test_the_nearer_one_may_stand_on_something_and_end_higher():
+    low = spread(place("q", 22, 30, 44, 58, 6.0), 0.5)
+    assert read_relation(spread(place("p", 24, 14, 42, 44, 5.2), 0.5), low) == "in front of"
+    assert read_relation(spread(place("p", 24, 14, 42, 34, 5.2), 0.5), low) == "on top of", "rows"
+    assert read_relation(spread(place("p", 24, 14, 42, 44, 5.6), 0.5), low) == "on top of", "near"
+    nothing = spread(place("p", 24, 14, 42, 44, float("nan")), float("nan"))
+    assert read_relation(nothing, low) is None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from rendered_set import RECIPE, SMALL, write_rendered  # type: ignore[import-not-found]
-from tiny_detectors import save_depth, save_detector
+from tiny_detectors import save_depth, save_detector, save_masks
 
 from ablate2tune.cli import main
 from ablate2tune.recipe import load_recipe
@@ -26,6 +26,7 @@ def test_run_without_a_judge_and_then_with_one(
     judge = [
         f"compare.judge.detector={save_detector(tmp_path / 'detector', labels)}",
         f"compare.judge.depth={save_depth(tmp_path / 'depth')}",
+        f"compare.judge.masks={save_masks(tmp_path / 'masks')}",
         "compare.judge.threshold=0.05",
     ]
     compared = tmp_path / "runs" / "tiny" / "compare"

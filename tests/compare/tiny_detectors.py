@@ -1,5 +1,5 @@
-"""OWLv2 and Depth Anything at a tiny size, saved as their hub folders are: random ones, and ones
-whose weights are set so that what they say of a picture is known by hand."""
+"""OWLv2, Depth Anything and Segment Anything at a tiny size, saved as their hub folders are: random
+ones, and ones whose weights are set so that what they say of a picture is known by hand."""
 
 from collections.abc import Sequence
 from math import log
@@ -17,6 +17,12 @@ from transformers import (
     Owlv2ForObjectDetection,
     Owlv2ImageProcessorPil,
     PreTrainedTokenizerFast,
+    SamConfig,
+    SamImageProcessorPil,
+    SamMaskDecoderConfig,
+    SamModel,
+    SamPromptEncoderConfig,
+    SamVisionConfig,
 )
 
 from ablate2tune.compare.judges.zero_shot import ZeroShotConfig
@@ -66,6 +72,36 @@ def save_knowing_detector(folder: Path, colours: dict[str, tuple[int, int, int]]
 def save_depth(folder: Path, kind: str = "relative", seed: int = 0) -> Path:
     """A random Depth Anything."""
     _save_depth(_depth_anything(kind, seed), folder)
+    return folder
+
+
+def save_masks(folder: Path, seed: int = 0) -> Path:
+    """A random Segment Anything."""
+    torch.manual_seed(seed)
+    vision = SamVisionConfig(
+        hidden_size=16, output_channels=16, num_hidden_layers=1, num_attention_heads=1,
+        image_size=PIXELS, patch_size=8, window_size=2, global_attn_indexes=[0], num_pos_feats=8,
+        mlp_dim=8, initializer_range=0.5,
+    )  # fmt: skip
+    asked = SamPromptEncoderConfig(
+        hidden_size=16, image_size=PIXELS, patch_size=8, mask_input_channels=4
+    )
+    decoder = SamMaskDecoderConfig(
+        hidden_size=16, mlp_dim=8, num_hidden_layers=1, num_attention_heads=2, iou_head_hidden_dim=8
+    )
+    SamModel(
+        SamConfig(
+            vision_config=vision,
+            prompt_encoder_config=asked,
+            mask_decoder_config=decoder,
+            initializer_range=0.5,
+        )
+    ).save_pretrained(folder)
+    side, low = {"height": PIXELS, "width": PIXELS}, {"height": 16, "width": 16}
+    SamImageProcessorPil(
+        size={"longest_edge": PIXELS}, pad_size=side, mask_size={"longest_edge": 16},
+        mask_pad_size=low,
+    ).save_pretrained(folder)  # fmt: skip
     return folder
 
 

@@ -18,6 +18,7 @@ ROW = {
     "subject": "cat", "subject_colour": "black", "subject_pose": "sitting",
     "subject_variant": "kitten", "object": "car", "object_colour": "blue",
     "object_variant": "van", "also": "a red ball; a green bench",
+    "light": "in the evening; with long shadows",
 }  # fmt: skip
 NOUNS = "cat|kitten|kitty", r"car\b|van|automobile"
 
@@ -57,6 +58,8 @@ def test_one_scene_is_said_in_many_ways():
         "behind a black",
         "the ",
         "in a street",
+        "in the evening",
+        "with long shadows",
         "There is also a red ball.",
         "There is also a green bench.",
     ):

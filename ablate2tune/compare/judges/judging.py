@@ -9,6 +9,7 @@ import torch
 from ablate2tune import files
 from ablate2tune.compare.judge_error import Calibration, calibrate, calibration_sample
 from ablate2tune.compare.judges import JUDGED_AT_ONCE, AnyJudge, Judge, load_judge
+from ablate2tune.compare.prompts import JUDGED
 from ablate2tune.scenes.dataset.records import SceneRecord, load_images
 from ablate2tune.statistics.resampling import Resampling
 
@@ -62,7 +63,7 @@ def judging(
     labels = {f"{r.subject_colour} {r.subject}" for r in records}
     labels |= {f"{r.object_colour} {r.object}" for r in records}
     judge = load_judge(chosen, device, sorted(labels))
-    test = [record for record in records if record.split == "test"]
+    test = [one for one in records if one.split == "test" and one.relation in JUDGED]
     drawn = calibration_sample(test, images, how.seed)
     error = calibrate(judge, drawn, load_images(drawn), how, JUDGED_AT_ONCE) if drawn else None
     return Judging(judge, error, chosen.decisive() if chosen else None)

@@ -1,9 +1,9 @@
 """A judge that was trained on no scene: an open-vocabulary detector and monocular depth.
 
 OWLv2 (Minderer et al. 2023) is asked for every coloured kind in words; Depth Anything V2 (Yang et
-al. 2024) gives the depth of what it finds. Both run through transformers with their published
-preprocessing. What such a judge is worth on a recipe's objects is not known beforehand: its
-calibration on rendered scenes says it.
+al. 2024) gives the depth of what it finds, and Segment Anything, where the settings name it, the
+pixels. They run through transformers with their published preprocessing. What such a judge is worth
+on a recipe's objects is not known beforehand: its calibration on rendered scenes says it.
 """
 
 from collections.abc import Sequence
@@ -23,16 +23,19 @@ from transformers import (
     DPTImageProcessorPil,
     Owlv2ForObjectDetection,
     Owlv2ImageProcessorPil,
+    SamImageProcessorPil,
+    SamModel,
 )
 
+from ablate2tune.compare.judges.box_masks import box_masks
 from ablate2tune.compare.judges.boxes import choose, own_pixels, relative_depth
 from ablate2tune.compare.judges.judge_interface import JUDGED_AT_ONCE, JUDGES, JudgeConfig
 from ablate2tune.compare.relation_reading import Detection
 from ablate2tune.errors import UserError, did_you_mean, reason
-from ablate2tune.scenes.captions import with_article
+from ablate2tune.scenes.captions import spoken
 from ablate2tune.settings import Fraction, Mark, Positive
 
-MODEL_TYPES = {"detector": "owlv2", "depth": "depth_anything"}
+MODEL_TYPES = {"detector": "owlv2", "depth": "depth_anything", "masks": "sam"}
 """`model_type` of the configuration that each part must have."""
 CANDIDATES = 100
 """Boxes per picture, the best by score, that compete (as many as COCO's evaluation counts)."""
@@ -49,6 +52,10 @@ class ZeroShotConfig(JudgeConfig):
     """An OWLv2 model: a local folder or a hub name."""
     depth: Annotated[str, Mark.CONTENT] = "depth-anything/Depth-Anything-V2-Small-hf"
     """A Depth Anything model, of relative or metric depth: a local folder or a hub name."""
+    masks: Annotated[str | None, Mark.CONTENT] = None
+    """A Segment Anything model for the pixels of each box: a local folder or a hub name. Needed
+    where pictures have backgrounds of their own; without one, an object is what its box alone
+    covers."""
     query: str = "a photo of {}"
     """What the detector is asked; {} stands for the object with its article ("a red ball")."""
     threshold: Fraction = 0.2
@@ -58,7 +65,8 @@ class ZeroShotConfig(JudgeConfig):
     min_area: Fraction = 0.01
     """Smallest box, as a fraction of the picture."""
     depth_range: Annotated[float, Field(gt=0)] = 3.0
-    """Metres that the picture's range of inverse depth (2nd to 98th percentile) stands for."""
+    """Metres that the picture's range of inverse depth (2nd to 98th percentile) stands for; without
+    meaning beside `masks`."""
     batch_size: Annotated[Positive, Mark.STEERS] = 4
     """Pictures per forward pass."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -85,8 +93,9 @@ class _Seen(NamedTuple):
 class ZeroShotJudge:
     """OWLv2 for the objects, Depth Anything for their depth; a `Judge`.
 
-    A detection's depth is relative to its picture (`boxes.relative_depth`), its mask the part of
-    its box that no other detection covers, its score the detector's.
+    A detection's depth is relative to its picture (`boxes.relative_depth`), its score the
+    detector's. Its mask is that of Segment Anything, and then `spread` is known, or else the part
+    of its box that no other detection covers.
     """
 
     settings_type: ClassVar[type[JudgeConfig]] = ZeroShotConfig
@@ -94,7 +103,7 @@ class ZeroShotJudge:
     def __init__(
         self, settings: ZeroShotConfig, labels: Sequence[str], device: torch.device | str = "cpu"
     ):
-        """Load both models and embed the labels, a colour and a kind each ("red ball").
+        """Load the models and embed the labels, a colour and a kind each ("red ball").
 
         Raises:
             UserError: a model is missing, damaged, of another kind, or lacks weights or files; a
@@ -111,19 +120,24 @@ class ZeroShotJudge:
         self._detector_images = _part(Owlv2ImageProcessorPil, settings.detector, "detector")
         self._depth = self._load(DepthAnythingForDepthEstimation, "depth")
         self._depth_images = _part(DPTImageProcessorPil, settings.depth, "depth")
+        if settings.masks:
+            self._masks = self._load(SamModel, "masks")
+            self._mask_images = _part(SamImageProcessorPil, settings.masks, "masks")
         self._queries = self._embed(
             _part(AutoTokenizer, settings.detector, "detector", trust_remote_code=False)
         )
 
     @staticmethod
     def check(settings: ZeroShotConfig, labels: Sequence[str]) -> None:
-        """Whether both models are there and of the right kind, from their configurations alone.
+        """Whether the models are there and of the right kind, from their configurations alone.
 
         Raises:
             UserError: a folder or hub name cannot be read, or holds a model of another kind.
         """
         for key, wanted in MODEL_TYPES.items():
             name = getattr(settings, key)
+            if name is None:
+                continue
             _check_name(name, key)
             held = _part(AutoConfig, name, key, trust_remote_code=False).model_type
             if held != wanted:
@@ -147,12 +161,13 @@ class ZeroShotJudge:
         step = min(batch_size, self.config.batch_size)
         found = []
         for start in range(0, len(images), step):
-            seen = self._look(images[start : start + step])
-            found += [self._detections(*picture) for picture in zip(*seen, strict=True)]
+            pictures = images[start : start + step]
+            seen = self._look(pictures)
+            found += [self._detections(*one) for one in zip(pictures, *seen, strict=True)]
         return found
 
     def _detections(
-        self, boxes: np.ndarray, scores: np.ndarray, inverse_depth: np.ndarray
+        self, picture: np.ndarray, boxes: np.ndarray, scores: np.ndarray, inverse_depth: np.ndarray
     ) -> list[Detection]:
         height, width = inverse_depth.shape
         config = self.config
@@ -160,12 +175,18 @@ class ZeroShotJudge:
         smallest = config.min_area * height * width
         chosen = choose(boxes[best], scores[best], config.threshold, config.overlap, smallest)
         depth = relative_depth(inverse_depth, config.depth_range)
-        masks = own_pixels([choice.box for choice in chosen], height, width)
+        places = [choice.box for choice in chosen]
+        own = own_pixels(places, height, width)
+        masks = own
+        if config.masks:
+            seen = box_masks(self._masks, self._mask_images, picture, places)
+            masks = [mask if mask.any() else box for mask, box in zip(seen, own, strict=True)]
         found = []
         for (box, label, score, second), mask in zip(chosen, masks, strict=True):
-            metres = float(np.median(depth[mask]))
+            low, middle, high = (float(d) for d in np.percentile(depth[mask], (10, 50, 90)))
+            spread = high - low if config.masks else None
             other = (self.labels[second[0]], second[1]) if second else None
-            found.append(Detection(self.labels[label], box, mask, metres, score, other))
+            found.append(Detection(self.labels[label], box, mask, middle, score, other, spread))
         return sorted(found, key=lambda d: -(d.box[2] - d.box[0]) * (d.box[3] - d.box[1]))
 
     @torch.no_grad()
@@ -195,7 +216,7 @@ class ZeroShotJudge:
     @torch.no_grad()
     def _embed(self, tokenizer: Any) -> Tensor:
         """The labels' embeddings, (1, labels, width)."""
-        texts = [self.config.query.format(with_article(label)) for label in self.labels]
+        texts = [self.config.query.format(spoken(label)) for label in self.labels]
         limit = self._detector.config.text_config.max_position_embeddings
         longest = max(texts, key=lambda text: len(tokenizer(text)["input_ids"]))
         if len(tokenizer(longest)["input_ids"]) > limit:

@@ -3,6 +3,7 @@
 Lengths are metres in the asset's own frame at natural size.
 """
 
+import math
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,17 +20,26 @@ FLAT = 0.9
 """Fraction of a thing's footprint that must lie on the place it stands on."""
 COVERED = 0.8
 """Fraction of a thing's footprint that must have something above it."""
+LEVELS = 32
+"""Heights at which the lower part of a thing is measured."""
 
 
 class HeightMap(NamedTuple):
     """Highest and lowest surface over each cell of the ground, (rows along y, columns along x).
 
-    Cells without a surface hold -inf and +inf.
+    Cells without a surface hold -inf and +inf. `lower` holds the half extents (x, y) of what lies
+    below each of `LEVELS` parts of the whole height.
     """
 
     top: np.ndarray
     bottom: np.ndarray
     cell: float
+    lower: np.ndarray
+
+    def below(self, part: float) -> tuple[float, float]:
+        """Half extents (x, y) of what lies below a part of the whole height: a tree's stem."""
+        x, y = self.lower[min(LEVELS, max(1, math.ceil(part * LEVELS))) - 1]
+        return float(x), float(y)
 
     def place(self, row: int, column: int) -> tuple[float, float]:
         """The middle of a cell (x, y)."""
@@ -92,12 +102,15 @@ def height_map(kind: str, variant: str, pose: str, folder: Path | None = None) -
     cell = 2 * half.max() / CELLS
     columns, rows = (max(1, int(np.ceil(2 * h / cell))) for h in half)
     top, bottom = np.full((rows, columns), -np.inf), np.full((rows, columns), np.inf)
+    lower, height = np.zeros((LEVELS, 2)), max(float(triangles[..., 2].max()), 1e-9)
     for points in _sampled(triangles, cell):
+        level = np.clip((points[:, 2] / height * LEVELS).astype(int), 0, LEVELS - 1)
+        np.maximum.at(lower, level, np.abs(points[:, :2]))
         column = np.clip((points[:, 0] / cell + columns / 2).astype(int), 0, columns - 1)
         row = np.clip((points[:, 1] / cell + rows / 2).astype(int), 0, rows - 1)
         np.maximum.at(top, (row, column), points[:, 2])
         np.minimum.at(bottom, (row, column), points[:, 2])
-    return HeightMap(top, bottom, float(cell))
+    return HeightMap(top, bottom, float(cell), np.maximum.accumulate(lower))
 
 
 def _sampled(triangles: np.ndarray, cell: float):

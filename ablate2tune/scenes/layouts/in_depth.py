@@ -85,8 +85,8 @@ class Depth:
 
 
 def may_stand(shape: Shape) -> bool:
-    """Whether it is small enough to stand on something."""
-    return 2 * max(shape.half) <= WIDEST
+    """Whether it may stand on something, and is small enough for it."""
+    return not shape.grounded and 2 * max(shape.half) <= WIDEST
 
 
 def edge_of(rng: random.Random) -> float:

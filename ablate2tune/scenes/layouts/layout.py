@@ -71,6 +71,8 @@ class Shape:
     """Its pose is one for the air."""
     bears_things: bool = False
     """Things can stand on it somewhere, if only on its seat."""
+    grounded: bool = False
+    """It is not put onto other things."""
     yaw: float = 0.0
 
     @property
@@ -159,7 +161,7 @@ def shape(name: str, variant: str, pose: str, exponent: float, folder: Path | No
         asset.name, variant, pose, scale, (x * scale, y * scale), z * scale, asset.has_front,
         variant in asset.holds, asset.shelters.get(variant, 0.0) * scale, asset.solid_top,
         asset.floats and (not asset.flies or pose in asset.flies), pose in asset.flies,
-        asset.solid_top or bool(asset.shelters),
+        asset.solid_top or bool(asset.shelters), asset.grounded,
     )  # fmt: skip
 
 

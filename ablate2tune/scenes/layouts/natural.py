@@ -29,6 +29,7 @@ from ablate2tune.scenes.layouts.scene_sampling import POSES_PER_PAIR, SCHEMA, re
 from ablate2tune.scenes.layouts.surroundings import (
     belongs,
     fitting_environment,
+    light_words,
     look_of,
     walled,
 )
@@ -164,7 +165,7 @@ def sample_natural_group(
         spots = [p for twin in twins for p in twin["places"].values()]
         rear = max(p["y"] for p in spots)
     share = WIDE_AREA_SHARE if relation in WIDE else AREA_SHARE
-    return {
+    group = {
         "schema": SCHEMA,
         "group_id": group_id,
         "attempt": attempt,
@@ -189,6 +190,10 @@ def sample_natural_group(
         "min_area": max(config.min_area * share, LEAST_PIXELS / config.size**2),
         "render_seed": rng.randrange(2**31),
     }
+    light = light_words(environment, group["look"], group["light"]["sun_elevation"])
+    for twin in twins:
+        twin["record"]["light"] = light
+    return group
 
 
 def _limit(camera: dict[str, Any], wide: float) -> None:

@@ -51,7 +51,20 @@ def _suits(config: ScenesConfig, asked: str, own: bool, shapes: list[Shape]) -> 
 _PAIRS: dict[str, dict[str, KindPairs]] = {}
 
 
-def _kind_pairs(config: ScenesConfig, own: bool) -> dict[str, KindPairs]:
+def kind_pairs(config: ScenesConfig) -> dict[str, list[tuple[str, str]]]:
+    """By relation, the kinds of subject and object that scenes may show in it.
+
+    The camera's frame alone; third objects of "between" are left out.
+    """
+    drawn = _even_pairs(config, False)
+    found = {name: drawn[name].pairs for name in config.relations if name in drawn}
+    for name in IN_DEPTH:
+        if name in config.relations and RAISED in drawn:
+            found[name] = list(dict.fromkeys([*found.get(name, []), *drawn[RAISED].pairs]))
+    return found
+
+
+def _even_pairs(config: ScenesConfig, own: bool) -> dict[str, KindPairs]:
     """The pairs of kinds of every relation of a recipe, drawn so that kinds are named evenly."""
     key = repr((kinds(config), config.relations, config.sizes, config.assets, own))
     if key not in _PAIRS:
@@ -81,7 +94,7 @@ def draw_objects(
     names = kinds(config)
     known = catalogue(config.assets)
     count = 3 if relation == "between" else 2
-    pairs = _kind_pairs(config, own).get(asked)
+    pairs = _even_pairs(config, own).get(asked)
     for _ in range(DRAWS if pairs and len(names) >= count else 0):
         drawn = [*pairs.draw(rng)] if pairs else []
         if count > 2:

@@ -8,6 +8,7 @@ a building. Like any layout it only proposes; the camera's view decides.
 import math
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from ablate2tune.scenes.layouts.height_maps import HeightMap, height_map
@@ -25,8 +26,8 @@ SHELTERED = 0.3
 """Fraction of its footprint that must have free height for a thing to stand over others."""
 LIKE_WIDTH = 0.6
 """From this width and height on, as a fraction of the rear thing's, the one in front hides it."""
-HIDDEN = 0.6
-"""A thing lower and narrower than so much of a solid one is not seen behind it."""
+SHARED = (0.52, 0.78)
+"""Part of the narrower one's width that the two share then, so that what is behind looks out."""
 LEAST_RESIZED = 0.55
 """What is put into another may be made so much smaller than in life."""
 ROW_RATIO = 2.6
@@ -108,15 +109,16 @@ def _next_to(rng: random.Random, a: Shape, b: Shape, folder: Path | None) -> Mad
 def _in_front_of(rng: random.Random, a: Shape, b: Shape, folder: Path | None) -> Made:
     """One line of sight, in which enough of the rear one is seen."""
     gap = rng.uniform(0.2, 1.1) * min(a.size, b.size)
-    narrow, wide = sorted((a.across, b.across))
-    if b.height < HIDDEN * a.height and b.across < HIDDEN * a.across and not a.clearance:
-        return f"{with_article(a.kind)} hides {with_article(b.kind)} that is behind it"
+    # Of a tree, what is before a cat is its stem.
+    part = _map_of(a, folder).below(b.height / a.height)
+    before = replace(a, half=(part[0] * a.scale, part[1] * a.scale)).across
+    narrow, wide = sorted((before, b.across))
     seen_through = a.clearance > SEEN_THROUGH * a.height
-    hides = a.across > LIKE_WIDTH * b.across and a.height > LIKE_WIDTH * b.height
+    hides = before > LIKE_WIDTH * b.across and a.height > LIKE_WIDTH * b.height
     if seen_through or not hides:
         aside = rng.uniform(-1, 1) * max(0.0, wide - narrow + 0.5 * narrow)
     else:
-        aside = rng.choice((-1, 1)) * (wide + narrow - 2 * narrow * rng.uniform(0.52, 0.78))
+        aside = rng.choice((-1, 1)) * (wide + narrow - 2 * narrow * rng.uniform(*SHARED))
     front: Spot = (aside, -(a.along + b.along + gap), None, 0.0)
     return [a, b], {"a": front, "b": (0.0, 0.0, None, 0.0)}
 

@@ -14,6 +14,8 @@ BLUR = (0.004, 0.02)
 """How far a point at infinity spreads, as a fraction of the frame ..."""
 BLURRED = 0.4
 """... in so many of the scenes."""
+LOW_SUN = 40.0
+"""Below this angle (degrees) shadows are longer than things are high; above, it is no evening."""
 LOOKS = 1000
 """Numbers by which the looks of a world are told; any larger than the looks there are."""
 WINDOWS = 3.0, 2.2
@@ -70,3 +72,18 @@ def look_of(rng: random.Random, environment: str) -> dict[str, Any]:
         "exposure": round(exposure, 3),
         **({"blur": round(blur, 5)} if blurred else {}),
     }
+
+
+def light_words(environment: str, look: dict[str, int], sun: float) -> str:
+    """How captions say a scene's light, by "; ": its sky, and shadows that are seen to be long.
+
+    `look` is that of `look_of`, `sun` the angle of the sun (degrees). Nothing is said of light that
+    comes through windows or from an environment map.
+    """
+    world = worlds().get(environment)
+    if world is None or not world.skies:
+        return ""
+    words = world.skies[look["sky"] % len(world.skies)].words
+    evening = words.endswith("evening")
+    low = ["with long shadows"] if sun < LOW_SUN else []
+    return "; ".join([*([] if evening and not low else [words]), *low])

@@ -126,3 +126,16 @@ def plans_of(config: ScenesConfig) -> tuple[list[Plan], dict[str, str]]:
         told = "; ".join(f"{text!r}: {why}" for text, why in refused.items())
         raise UserError(f"none of the sentences can be shown: {told}", where="scenes.prompts")
     return plans, refused
+
+
+def kind_pairs(config: ScenesConfig) -> dict[str, list[tuple[str, str]]]:
+    """By relation, the kinds of subject and object of a recipe's sentences.
+
+    Raises:
+        UserError: none of them can be shown.
+    """
+    found: dict[str, dict[tuple[str, str], None]] = {}
+    for made in plans_of(config)[0]:
+        subject, object_ = (thing.kind for thing in made.prompt.things[:2])
+        found.setdefault(made.relation, {})[subject, object_] = None
+    return {relation: list(pairs) for relation, pairs in found.items()}

@@ -15,7 +15,12 @@ from ablate2tune.scenes.layouts.layout import Shape, Spot
 from ablate2tune.scenes.layouts.natural import FILL, LEAST_PIXELS, WITHIN, sky_turn
 from ablate2tune.scenes.layouts.proposals import Places, propose
 from ablate2tune.scenes.layouts.scene_sampling import POSES_PER_PAIR, SCHEMA
-from ablate2tune.scenes.layouts.surroundings import fitting_environment, look_of, walled
+from ablate2tune.scenes.layouts.surroundings import (
+    fitting_environment,
+    light_words,
+    look_of,
+    walled,
+)
 from ablate2tune.scenes.prompts.prompt_plans import Plan, draw_shapes, plans_of
 from ablate2tune.scenes.scenes_config import ScenesConfig
 from ablate2tune.scenes.vocabulary import CONTRAST, is_holdout
@@ -41,6 +46,8 @@ SMALLER_FILLS = 4.5
 """Such a frame is at least this many times as wide as the smaller thing ..."""
 LARGER_SHOWS = 0.65
 """... and as this much of the larger one."""
+LOOKS_OUT = 1.1
+"""It reaches to so much of the distance between the middles of the two."""
 WIDE = ("near", "far from", "between")
 """Relations whose frame holds everything whole."""
 AREA_SHARE = 0.1
@@ -93,7 +100,7 @@ def sample_prompt_group(
             "contrast": other,
             **roles,
             "places": {k: _turned(spot, azimuth) for k, spot in arranged[letter].items()},
-            "camera": _camera(rng, relation, azimuth, shapes),
+            "camera": _camera(rng, relation, azimuth, shapes, arranged[letter]),
             "record": {
                 "file_name": f"images/{scene_id}.png",
                 "relation": relation,
@@ -110,7 +117,7 @@ def sample_prompt_group(
     spots = [spot for places in arranged.values() for spot in places.values()]
     rear = max(math.hypot(x, y) for x, y, *_ in spots) + max(s.reach for s in shapes)
     wide = {plan.relation, shown} & set(WIDE)
-    return {
+    group = {
         "schema": SCHEMA,
         "group_id": group_id,
         "attempt": attempt,
@@ -137,6 +144,10 @@ def sample_prompt_group(
         ),
         "render_seed": rng.randrange(2**31),
     }
+    light = light_words(environment, group["look"], group["light"]["sun_elevation"])
+    for twin in twins:
+        twin["record"]["light"] = light
+    return group
 
 
 def plan_of(config: ScenesConfig, index: int) -> Plan:
@@ -210,7 +221,7 @@ def _colours(rng: random.Random, config: ScenesConfig, plan: Plan, split: str) -
 
 
 def _camera(
-    rng: random.Random, relation: str, azimuth: float, shapes: list[Shape]
+    rng: random.Random, relation: str, azimuth: float, shapes: list[Shape], places: Places
 ) -> dict[str, Any]:
     low, high = ELEVATION.get(relation, USUAL_ELEVATION)
     fill = _draw(rng, *FILL)
@@ -225,7 +236,10 @@ def _camera(
     sizes = [shape.size for shape in shapes]
     small, large = min(sizes), max(sizes)
     if large >= FOCUS_RATIO * small and relation not in WIDE:
-        margin = (max(SMALLER_FILLS * small, LARGER_SHOWS * large) - small) / 2
+        # What looks out behind a corner of the larger one needs the middle of that one, too.
+        apart = abs(places["a"][0] - places["b"][0])
+        wide = max(SMALLER_FILLS * small, LARGER_SHOWS * large, LOOKS_OUT * 2 * apart)
+        margin = (wide - small) / 2
         camera["focus"] = {"on": "abc"[sizes.index(small)], "margin": round(margin, 4)}
     return camera
 

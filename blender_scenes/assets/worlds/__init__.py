@@ -16,16 +16,26 @@ from __future__ import annotations
 import importlib
 import os
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from .._surfaces import Rgb, Surface
 
-__all__ = ["Rgb", "Surface", "World", "worlds"]
+__all__ = ["Rgb", "Sky", "Surface", "World", "worlds"]
 
-DAY: tuple[Rgb, Rgb] = ((0.75, 0.86, 1.0), (0.28, 0.5, 0.95))
-HAZE: tuple[Rgb, Rgb] = ((0.9, 0.9, 0.88), (0.6, 0.68, 0.78))
-EVENING: tuple[Rgb, Rgb] = ((1.0, 0.78, 0.55), (0.42, 0.5, 0.8))
+
+class Sky(NamedTuple):
+    """Colours at the horizon and overhead, and how captions say what light it is."""
+
+    horizon: Rgb
+    overhead: Rgb
+    words: str = ""
+
+
+DAY = Sky((0.75, 0.86, 1.0), (0.28, 0.5, 0.95), "on a clear day")
+HAZE = Sky((0.9, 0.9, 0.88), (0.6, 0.68, 0.78), "on a hazy day")
+EVENING = Sky((1.0, 0.78, 0.55), (0.42, 0.5, 0.8), "in the evening")
 SKIES = (DAY, HAZE, EVENING)
-"""Colours at the horizon and overhead, for outdoors."""
+"""Outdoors."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +53,7 @@ class World:
     words: tuple[str, ...]
     grounds: tuple[Surface | None, ...] = (None,)
     walls: tuple[Surface, ...] = ()
-    skies: tuple[tuple[Rgb, Rgb], ...] = ()
+    skies: tuple[Sky, ...] = ()
     windows: bool = False
     largest: float = float("inf")
 

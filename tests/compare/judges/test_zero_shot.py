@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_detectors import save_knowing_depth, save_knowing_detector, tiny_judge
+from tiny_detectors import save_knowing_depth, save_knowing_detector, save_masks, tiny_judge
 from transformers import AutoTokenizer, Owlv2ForObjectDetection, Owlv2ImageProcessorPil
 
 from ablate2tune.compare.judges import check_judge, load_judge
@@ -126,6 +126,22 @@ def test_batches_do_not_change_what_is_found(random):
         for a, b in zip(one, other, strict=True):
             assert a.box == pytest.approx(b.box, abs=1e-3)
             assert a.depth == pytest.approx(b.depth, abs=1e-3, nan_ok=True)
+
+
+def test_with_the_pixels_of_each_box_the_spread_of_its_depth_is_known(random, tmp_path):
+    masked = random.model_copy(update={"masks": str(save_masks(tmp_path / "masks"))})
+    picture = np.random.default_rng(1).integers(0, 256, (1, 32, 48, 3), dtype=np.uint8)
+    (plain,), (found,) = (ZeroShotJudge(c, LABELS).detect(picture) for c in (random, masked))
+    assert [d.box for d in plain] == [d.box for d in found] and found
+    assert all(d.spread is None for d in plain)
+    for detection in found:
+        left, top, right, bottom = (round(edge) for edge in detection.box)
+        outside = detection.mask.copy()
+        outside[top:bottom, left:right] = False
+        assert detection.mask.any() and not outside.any()
+        assert detection.spread is not None and detection.spread >= 0
+    with pytest.raises(UserError, match=r"judge\.masks = .*'owlv2', where 'sam' is needed"):
+        check_judge(random.model_copy(update={"masks": random.detector}))
 
 
 def test_description_and_labels(random):

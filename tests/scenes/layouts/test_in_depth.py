@@ -58,3 +58,4 @@ def test_what_is_enlarged_against_perspective():
 
 def test_a_car_stands_on_nothing():
     assert not may_stand(shape("car", "saloon", "standing", 1.0)) and may_stand(things()[0])
+    assert not may_stand(shape("chair", "ladder", "standing", 1.0)), "small, but furniture"

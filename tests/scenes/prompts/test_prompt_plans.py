@@ -35,6 +35,9 @@ def config(**changes):
         ("a ball underneath a table", "underneath", {"on top of"}),
         ("a bird flying over a house", "above", set()),
         ("a cat left of a chair", "left of", {"right of"}),
+        # Beside the stem, and beside the corner.
+        ("a cat behind a tree", "behind", {"in front of"}),
+        ("a dog behind a house", "behind", {"in front of"}),
     ],
 )
 def test_a_contrast_is_the_usual_one_if_it_is_possible(text, relation, contrasts):

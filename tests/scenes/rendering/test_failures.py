@@ -1,6 +1,8 @@
 """Groups that fail: a worker in plain Python crashes, hangs or refuses where it is told to."""
 
 import json
+import os
+import signal
 
 import pytest
 from own_files import POST  # type: ignore[import-not-found]
@@ -114,3 +116,23 @@ def test_progress_tells_what_was_rejected(behave, tmp_path):
         render_dataset(CONFIG, 1, tmp_path / "set", lambda *now: told.append(now))
     assert told[0] == (0, 16)
     assert told[-1] == (16, 16, "3 views rejected: outside the frame (3)")
+
+
+def test_ctrl_c_says_what_is_kept_and_the_same_command_goes_on(behave, tmp_path):
+    folder, told = tmp_path / "set", []
+    behave()
+
+    def press(done: int, total: int, note: str = "", /) -> None:
+        if done == 6:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        render_dataset(CONFIG, 1, folder, press, told.append)
+    kept = len(list((folder / "sidecars").iterdir()))
+    assert 6 <= kept < 16
+    assert told[-1] == (
+        f"render-data: {kept} of 16 pictures are kept in {folder}; "
+        "the same command renders the others"
+    )
+    assert render_dataset(CONFIG, 1, folder).rendered_now == 16 - kept
+    assert len(read_dataset(folder)) == 16
