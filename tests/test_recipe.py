@@ -85,6 +85,11 @@ def test_bad_override_is_one_line(tmp_path: Path, override: str, words: list[str
         assert word in message
 
 
+def test_a_word_that_yaml_takes_for_a_truth_value(tmp_path: Path) -> None:
+    recipe = load_recipe(recipe_file(tmp_path), ["scenes.perspective=true"])
+    assert recipe.scenes.perspective == "true"
+
+
 def test_a_judge_is_a_folder_a_mapping_or_nothing(tmp_path: Path) -> None:
     path = recipe_file(tmp_path)
     assert load_recipe(path).compare.judge is None

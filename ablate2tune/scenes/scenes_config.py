@@ -145,6 +145,12 @@ class ScenesConfig(Settings):
             return {"size": size, "samples": samples, **values}
         return values
 
+    @field_validator("perspective", mode="before")
+    @classmethod
+    def _read_perspective(cls, value: Any) -> Any:
+        """YAML reads the word as a truth value."""
+        return "true" if value is True else value
+
     @field_validator("prompts", mode="before")
     @classmethod
     def _read_prompts(cls, value: Any) -> Any:
