@@ -53,8 +53,9 @@ LEAST_PIXELS = 16
 WIDE = ("near", "far from", "between")
 LENS = (35.0, 85.0)
 """Focal lengths (millimetres) ..."""
-DEPTH_LENS = (400.0, 600.0)
-"""... and of two things in depth, whose sizes a shorter lens would change too much ..."""
+DEPTH_LENS = {"corrected": (400.0, 600.0), "true": (800.0, 1200.0)}
+"""... and, by the recipe's perspective, of two things in depth, whose sizes a shorter lens would
+change too much ..."""
 FARTHEST = 45.0
 """... as far as the camera is not farther away (metres): depth maps reach to 65 m."""
 
@@ -82,7 +83,7 @@ def sample_natural_group(
         environment = fitting_environment(
             rng, config, [shape.kind for shape in shapes], max(shape.natural for shape in shapes)
         )
-        camera = _camera(rng, relation, own, environment)
+        camera = _camera(rng, config, relation, own, environment)
         wide = sum(2 * shape.across for shape in shapes)
         _limit(camera, max(wide, *(shape.height for shape in shapes)))
         throw, stand = camera["lens"] / FILM / camera["fill"], None
@@ -247,7 +248,9 @@ def _yaw(rng: random.Random, shape: Shape) -> float:
     return _draw(rng, -55, 55) if shape.has_front else _draw(rng, 0, 360)
 
 
-def _camera(rng: random.Random, relation: str, own: bool, environment: str) -> dict[str, Any]:
+def _camera(
+    rng: random.Random, config: ScenesConfig, relation: str, own: bool, environment: str
+) -> dict[str, Any]:
     """A camera whose frame has room around the objects, which lie anywhere in it.
 
     Where they always lay in the middle, a rim that one relation leaves free would tell it. With
@@ -260,7 +263,8 @@ def _camera(rng: random.Random, relation: str, own: bool, environment: str) -> d
     fill = _draw(rng, *FILL)
     room = (WITHIN - fill) / 2
     turn = 12 if own else TURN if walled(environment) else 180
-    lens = (50, 85) if own else DEPTH_LENS if relation in IN_DEPTH else LENS
+    seen = DEPTH_LENS[config.perspective] if relation in IN_DEPTH else LENS
+    lens = (50, 85) if own else seen
     return {
         "azimuth": _draw(rng, -turn, turn),
         "elevation": _draw(rng, low, high),
