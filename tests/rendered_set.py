@@ -17,7 +17,7 @@ SMALL = [
     "name=tiny", "model.dtype=float32", "model.device=cpu", "model.height=32", "model.width=32",
     "model.max_sequence_length=16", "scenes.images=24", "scenes.test_images=4", "scenes.size=32",
     "scenes.samples=1", "scenes.world=plain", "scenes.environments=[plain]",
-    "scenes.bystanders=0", "scenes.captions.varied=0", "scenes.objects=[ball, cube]",
+    "scenes.bystanders=0", "scenes.captions={}", "scenes.objects=[ball, cube]",
     "scenes.colours=[red, green, blue]",
     "scenes.holdout=0.5", "localize.groups=6", "localize.calibration_groups=3",
     "localize.top_blocks=1", "localize.batch_size=12", "localize.bootstrap=100",
