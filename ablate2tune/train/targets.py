@@ -174,7 +174,9 @@ def _listed(patterns: list[str], catalogue: Catalogue) -> list[str]:
     if not patterns:
         raise UserError("the list is empty", where="train.modules", mend="name at least one module")
     components = [component for pattern in patterns for component in select(catalogue, pattern)]
-    return list(dict.fromkeys(name for part in components for name in part.linears))
+    # A projection without a Linear is a convolution: adapted where it is named itself.
+    named = [(c.address,) if c.level == "projection" else c.linears for c in components]
+    return list(dict.fromkeys(name for names in named for name in names))
 
 
 def _preset(name: str, catalogue: Catalogue) -> list[str]:

@@ -23,7 +23,10 @@ from tiny_parts import TOKENS
 
 from ablate2tune.cli import main
 from ablate2tune.disk.identity import identity
+from ablate2tune.errors import UserError
+from ablate2tune.export.lora_formats import comfyui, natives_of
 from ablate2tune.models import AdapterNote, Denoiser, load_denoiser
+from ablate2tune.models.family_registry import FAMILIES
 from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.models.native_names import unet_name
 from ablate2tune.recipe import Recipe
@@ -317,3 +320,15 @@ def test_a_folder_that_is_no_finished_run_is_one_line(tmp_path, tiny_flux, capsy
     error = capsys.readouterr().err
     assert "its recipe cannot be read, perhaps of another version" in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("kind", ["Lumina2", "Sana", "CogView4", "HunyuanDiT", "CogView3Plus"])
+def test_families_without_names_are_refused_by_name(kind: str, tmp_path) -> None:
+    family = FAMILIES[f"{kind}Pipeline"]
+    model = family.__new__(family)
+    model.pipe = type(f"{kind}Pipeline", (), {})()
+    with pytest.raises(UserError, match=f"modules of {kind}Pipeline"):
+        comfyui(model, tmp_path, tmp_path, {})
+    with pytest.raises(UserError, match=f"layers.0.to_q of {kind}Pipeline"):
+        natives_of(model, ["layers.0.to_q"])
+    assert not list(tmp_path.iterdir())

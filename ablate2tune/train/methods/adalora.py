@@ -39,11 +39,12 @@ class AdaLora(AdapterMethod):
         self.model.requires_grad_(False)
         linears: list[Any] = [self.model.get_submodule(name) for name in wanted]
         most = min(min(layer.in_features, layer.out_features) for layer in linears)
-        begin = min(most, round(BEGINS * self.config.rank))
+        begin, alpha = min(most, round(BEGINS * self.config.rank)), self.config.alpha
+        scale: Any = 1 if alpha is None else alpha / self.config.rank
         config = AdaLoraConfig(
             init_r=begin,
             target_r=min(begin, self.config.rank),
-            lora_alpha=begin,
+            lora_alpha=begin * scale,
             total_step=self.config.steps,
             target_modules=f"(?:{'|'.join(re.escape(name) for name in wanted)})",
         )

@@ -18,6 +18,7 @@ from ablate2tune.models.adapter_files import attach
 from ablate2tune.seeding import seed_for
 from ablate2tune.train.adapter import check_linears, check_targets, trainable
 from ablate2tune.train.methods.adapter_method import METHODS, AdapterMethod, OnBatch, of_one_rank
+from ablate2tune.train.train_config import TrainConfig
 
 
 class OtherTuner(AdapterMethod):
@@ -95,6 +96,18 @@ class LoKr(OtherTuner):
 
 class Oft(OtherTuner):
     """Rotations of each layer's inputs in blocks (Qiu et al. 2023, arXiv:2306.07280)."""
+
+    @classmethod
+    def check_config(cls, config: TrainConfig) -> None:
+        """No alpha either.
+
+        Raises:
+            UserError: one is set, or what every method refuses.
+        """
+        super().check_config(config)
+        if config.alpha is not None:
+            where = f"train.alpha = {config.alpha:g}"
+            raise UserError("rotations have no scale", where=where, mend="leave it out")
 
     def tuner(self, pattern: str) -> PeftConfig:
         """Blocks of `train.rank` inputs."""

@@ -20,6 +20,7 @@ from PIL import Image
 from tiny_parts import drawn
 from tiny_pipelines import FAMILIES, Family
 
+from ablate2tune import files
 from ablate2tune.components import discover
 from ablate2tune.models import Denoiser, load_denoiser
 from ablate2tune.models.model_config import ModelConfig
@@ -205,3 +206,29 @@ def test_the_stock_pipeline_loads_it_and_draws_another_picture(trained: Trained)
     denoiser.merge_adapter()
     assert not any("lora" in name for name in denoiser.model.state_dict())
     torch.testing.assert_close(adapted, predicted(denoiser), rtol=0, atol=1e-5)
+
+
+def test_sd3_goes_on_where_it_was_stopped(
+    trained: Trained, records: list[SceneRecord], own_folder: Path
+) -> None:
+    if str(trained.family) != "StableDiffusion3":
+        pytest.skip("one family stands for the general call")
+
+    def again(on_progress=None) -> None:
+        denoiser = load_denoiser(trained.denoiser.config)
+        lessons = PictureLessons(denoiser, records, 1, read_user_pictures(own_folder))
+        often = CONFIG.model_copy(update={"checkpoint_every": 1})
+        targets = files.read_json(trained.folder / "targets.json")["requested"]
+        teach(lessons, targets, often, SEED, trained.folder / "again", on_progress=on_progress)
+
+    def stop(done: int, total: int, note: str) -> None:
+        if done == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        again(stop)
+    again()
+    weights = "adapter/pytorch_lora_weights.safetensors"
+    folders = trained.folder, trained.folder / "again"
+    whole, stopped = ((folder / weights).read_bytes() for folder in folders)
+    assert whole == stopped

@@ -126,3 +126,29 @@ def test_methods_without_dropout_say_so(config: TrainConfig, method: str, takes:
         return
     with pytest.raises(UserError, match=f"{method} takes no dropout"):
         METHODS[method].check_config(settings)
+
+
+def test_adaloras_alpha_scales_what_it_adds(tiny_flux_config, config: TrainConfig) -> None:
+    found = []
+    for alpha in (None, 8.0):
+        denoiser = load_denoiser(tiny_flux_config)
+        settings = config.model_copy(update={"method": "adalora", "rank": 4, "alpha": alpha})
+        method = METHODS["adalora"](denoiser.model, settings, 3)
+        method.inject(TARGETS, lambda _: None)
+        for name, parameter in trainable(denoiser.model).items():
+            if "lora_E" in name:
+                parameter.data.fill_(0.5)
+        weights = method.weights()
+        up, down = (weights[f"{TARGETS[0]}.lora_{side}.weight"] for side in "BA")
+        layer = denoiser.model.get_submodule(TARGETS[0])
+        x = torch.randn(2, down.shape[1], generator=torch.Generator().manual_seed(0))
+        with torch.no_grad():
+            added = layer(x) - layer.base_layer(x)
+        torch.testing.assert_close(x @ (up @ down).T, added, rtol=1e-4, atol=1e-6)
+        found.append(added)
+    torch.testing.assert_close(found[1], 2 * found[0], rtol=1e-4, atol=1e-6)
+
+
+def test_rotations_have_no_alpha(config: TrainConfig) -> None:
+    with pytest.raises(UserError, match="no scale"):
+        METHODS["oft"].check_config(config.model_copy(update={"method": "oft", "alpha": 2.0}))
