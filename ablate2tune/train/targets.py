@@ -12,6 +12,7 @@ from ablate2tune.errors import UserError
 from ablate2tune.localize.ranking.ranking_file import NO_SKILL
 from ablate2tune.seeding import numpy_generator
 from ablate2tune.train.adapter import check_rank, room
+from ablate2tune.train.placements.head_slices import attention_of
 from ablate2tune.train.placements.placement import PRESETS
 from ablate2tune.train.train_config import TrainConfig
 
@@ -173,7 +174,8 @@ def reasons(ranking: Mapping[str, Any], targets: Sequence[str]) -> list[dict[str
 def _listed(patterns: list[str], catalogue: Catalogue) -> list[str]:
     if not patterns:
         raise UserError("the list is empty", where="train.modules", mend="name at least one module")
-    components = [component for pattern in patterns for component in select(catalogue, pattern)]
+    wanted = [attention_of(pattern) or pattern for pattern in patterns]
+    components = [component for pattern in wanted for component in select(catalogue, pattern)]
     # A projection without a Linear is a convolution: adapted where it is named itself.
     named = [(c.address,) if c.level == "projection" else c.linears for c in components]
     return list(dict.fromkeys(name for names in named for name in names))

@@ -47,7 +47,8 @@ class TrainConfig(Settings):
     preset: str = ""
     """For targets: preset, the placement's name (`train/placements/`)."""
     modules: list[str] = []
-    """Module names or globs (`transformer_blocks.{0..3}.attn.to_*`) for targets: list."""
+    """Module names or globs (`transformer_blocks.{0..3}.attn.to_*`) for targets: list; some heads
+    of an attention as `transformer_blocks.3.attn[heads=3,7]`."""
     draw: int = 0
     """Which random draw, for targets: random."""
     rank: Positive = 16

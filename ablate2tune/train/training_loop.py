@@ -37,6 +37,7 @@ from ablate2tune.train.lessons.picture_lessons import PictureLessons
 from ablate2tune.train.memory.checkpointing import cover
 from ablate2tune.train.memory.memory_estimate import device_memory
 from ablate2tune.train.methods.adapter_method import METHODS, rank_of
+from ablate2tune.train.placements.head_slices import cut, head_slices
 from ablate2tune.train.train_config import TrainConfig
 from ablate2tune.train.training_log import TrainingLog
 from ablate2tune.train.training_state import Checkpoint, put_back, tensors_hash
@@ -148,6 +149,8 @@ def teach(
     if ranks:
         method.ranks = dict(ranks)
     method.check(names)
+    listed = config.modules if config.targets == "list" else ()
+    slices = head_slices(discover(model), model, listed)
     lessons.open(config, seed, accelerator, folder)
 
     # 3. The adapter: everything else is frozen.
@@ -156,6 +159,7 @@ def teach(
     parameters = trainable(model)
     if initial is not None:
         put_back(parameters, initial)
+    cut(model, {name: slices[name] for name in injected if name in slices})
     count = count_parameters(model)
     say(str(count))
     available = device_memory(studied.device)

@@ -31,7 +31,7 @@ class AdaLora(AdapterMethod):
     """LoRA whose ranks are taken away where they matter least."""
 
     takes_ranks = False
-    takes_dropout = False
+    plain = False
 
     def inject(self, names: Sequence[str], run: OnBatch) -> list[str]:
         """Put B diag(E) A on the modules; E is zero, so that the model is as it was."""

@@ -17,6 +17,7 @@ from ablate2tune.errors import UserError
 from ablate2tune.models.adapter_files import NAME
 from ablate2tune.registry import Registry
 from ablate2tune.train.adapter import check_rank, inject, sides
+from ablate2tune.train.placements.head_slices import attention_of
 from ablate2tune.train.row_dropout import put_dropout
 from ablate2tune.train.train_config import TrainConfig
 
@@ -29,7 +30,8 @@ class AdapterMethod:
 
     takes_ranks: ClassVar[bool] = True
     """Whether modules may have ranks of their own."""
-    takes_dropout: ClassVar[bool] = True
+    plain: ClassVar[bool] = True
+    """Whether its A and B are all there is: it takes dropout, and heads of an attention."""
     ranks: Mapping[str, int] = {}
     """Those of modules that have one of their own."""
 
@@ -57,9 +59,13 @@ class AdapterMethod:
         if config.ranks == "impact" and not cls.takes_ranks:
             what = f"{config.method} gives ranks of its own"
             raise UserError(what, where="train.ranks = impact", mend=mend)
-        if config.dropout and not cls.takes_dropout:
+        if config.dropout and not cls.plain:
             where = f"train.dropout = {config.dropout:g}"
             raise UserError(f"{config.method} takes no dropout", where=where, mend=mend)
+        heads = next(filter(attention_of, config.modules), None)
+        if heads and config.targets == "list" and not cls.plain:
+            where = f"train.modules: {heads}"
+            raise UserError(f"{config.method} adapts whole layers", where=where, mend=mend)
 
     def __init__(self, model: nn.Module, config: TrainConfig, seed: int):
         """Nothing is done yet; `seed` fixes the initial weights.

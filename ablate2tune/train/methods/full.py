@@ -19,7 +19,7 @@ class Full(AdapterMethod):
     """Every weight of the modules."""
 
     takes_ranks = False
-    takes_dropout = False
+    plain = False
 
     @staticmethod
     def cost(model: nn.Module, name: str, rank: int) -> int:

@@ -24,7 +24,7 @@ class Dora(AdapterMethod):
     diffusers and PEFT load it; the other formats have no exact word for it.
     """
 
-    takes_dropout = False
+    plain = False
 
     @staticmethod
     def cost(model: nn.Module, name: str, rank: int) -> int:

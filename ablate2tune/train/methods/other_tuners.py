@@ -25,7 +25,7 @@ class OtherTuner(AdapterMethod):
     """An adapter that PEFT merges into a weight."""
 
     takes_ranks = False
-    takes_dropout = False
+    plain = False
 
     @abstractmethod
     def tuner(self, pattern: str) -> PeftConfig:
