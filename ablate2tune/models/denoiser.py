@@ -1,6 +1,7 @@
 """The base of all families: a stock text-to-image pipeline behind one interface."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -8,16 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from ablate2tune.errors import UserError
-from ablate2tune.models import adapter_files
+from ablate2tune.models import adapter_files, one_step
 from ablate2tune.models.conditioning import Conditioning
 from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.models.native_names import Native
-from ablate2tune.models.one_step import (
-    call_defaults,
-    encode_as_called,
-    predict_once,
-    told_timesteps,
-)
 from ablate2tune.models.part_weights import PartWeights
 from ablate2tune.models.schedules import Schedule, sampler_shift, schedule_of, squared_error
 from ablate2tune.models.studied import Studied
@@ -83,7 +78,7 @@ class Denoiser(Studied):
         self.weights = PartWeights(pipe)  # encoders that were freed come back when they are used
         for part in self.parts.values():
             part.requires_grad_(False).eval()
-        self._defaults = call_defaults(pipe)
+        self._defaults = one_step.call_defaults(pipe)
 
     @property
     def model(self) -> nn.Module:
@@ -153,7 +148,9 @@ class Denoiser(Studied):
 
     def _encode(self, prompts: list[str], among: list[str]) -> Conditioning:
         """Encode one batch of the prompts `among` which it is, with equally many tokens each."""
-        tensors = encode_as_called(self.pipe, prompts, max_sequence_length=self.max_sequence_length)
+        tensors = one_step.encode_as_called(
+            self.pipe, prompts, max_sequence_length=self.max_sequence_length
+        )
         return Conditioning.of(
             {name: x for name, x in zip(self.encoded, tensors, strict=False) if name}
         )
@@ -257,6 +254,7 @@ class Denoiser(Studied):
         conditioning: Conditioning,
         guidance: float | None = None,
         kept: Tensor | None = None,
+        same: Sequence[int] | None = None,
     ) -> Tensor:
         """The squared error of the prediction against the family's own target, per row.
 
@@ -268,6 +266,7 @@ class Denoiser(Studied):
             noise: the shape of `latents`.
             sigma, conditioning, guidance: see `predict`.
             kept: bool (batch,), the rows whose target is the prediction without the adapter.
+            same: for each row, the first with the same input, which alone is computed.
 
         Returns:
             (batch,), float32, on the denoiser's device; gradients flow where they are enabled.
@@ -281,8 +280,9 @@ class Denoiser(Studied):
             some = latents[rows], noise[rows], sigma[rows], conditioning[rows]
             with torch.no_grad(), adapter_files.switched_off(self.model):
                 target = target.index_copy(0, rows, self.predict_noised(*some, guidance).float())
-        prediction = self.predict_noised(latents, noise, sigma, conditioning, guidance)
-        return squared_error(prediction, target)
+        asked = latents, noise, sigma, conditioning
+        predict = partial(self.predict_noised, guidance=guidance)
+        return squared_error(one_step.once_each(predict, asked, same), target)
 
     def _told(self, sigma: Tensor) -> Tensor:
         """The noise levels that the denoiser hears of, so that latents are noised to these."""
@@ -301,9 +301,9 @@ class Denoiser(Studied):
             "guidance_scale": self._guidance(guidance, self.unguided),
         }
         if self.single_timestep is None or not timestep.ndim:
-            return predict_once(self.pipe, timestep, arguments)
-        with told_timesteps(self.model, timestep * self.single_timestep):
-            return predict_once(self.pipe, timestep[0], arguments)
+            return one_step.predict_once(self.pipe, timestep, arguments)
+        with one_step.told_timesteps(self.model, timestep * self.single_timestep):
+            return one_step.predict_once(self.pipe, timestep[0], arguments)
 
     def _guidance(self, embedded: float | None, scale: float | None) -> float | None:
         """The call's guidance_scale: an embedding's value, or the scale of guidance."""

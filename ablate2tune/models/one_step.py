@@ -8,7 +8,7 @@ scheduler that hands it the noise level and keeps what it would have stepped alo
 
 import copy
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -133,3 +133,19 @@ def encode_as_called(pipe: Any, prompts: list[str], **given: Any) -> tuple[Any, 
     }
     encoded = pipe.encode_prompt(**{k: v for k, v in arguments.items() if k in known})
     return encoded if isinstance(encoded, tuple) else (encoded,)
+
+
+def once_each(
+    predict: Callable[..., Tensor], rows: Sequence[Any], same: Sequence[int] | None
+) -> Tensor:
+    """Predict rows of which some have the same input; these are computed once.
+
+    Args:
+        predict: takes them, in the order of `rows`.
+        rows: tensors or conditionings, (batch, ...) each.
+        same: for each row, the first with its input; None: no two have the same.
+    """
+    if same is None:
+        return predict(*rows)
+    first, of = torch.tensor(same).unique(return_inverse=True)
+    return predict(*(each[first] for each in rows))[of]

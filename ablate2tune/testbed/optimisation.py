@@ -23,14 +23,16 @@ OPTIMIZER = "optimizer0"
 
 
 def learning_rate(step: int, config: PartConfig) -> float:
-    """Warm-up, plateau, linear decay to zero.
+    """Warm-up, plateau, linear decay to zero, in each of equally long cycles.
 
     The plateau does not depend on the number of steps, so a longer run can be shortened, or a
     shorter one prolonged, before the decay begins.
     """
-    decay_steps = config.decay * config.steps
-    rising = min(1.0, (step + 1) / config.warmup)
-    falling = min(1.0, (config.steps - step) / decay_steps) if decay_steps else 1.0
+    length = config.steps / config.cycles
+    place = step % length
+    decay_steps = config.decay * length
+    rising = min(1.0, (place + 1) / config.warmup)
+    falling = min(1.0, (length - place) / decay_steps) if decay_steps else 1.0
     return config.learning_rate * rising * falling
 
 

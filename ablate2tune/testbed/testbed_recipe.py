@@ -37,7 +37,9 @@ class PartConfig(Settings):
     warmup: Positive = 100
     """Steps of linear warm-up."""
     decay: Fraction = 0.3
-    """Share of the steps, at the end, over which the rate falls to zero."""
+    """Share of the steps of a cycle, at its end, over which the rate falls to zero."""
+    cycles: Positive = 1
+    """So many times the rate rises and falls (warm restarts, Loshchilov and Hutter 2017)."""
     checkpoint_every: Positive = 250
 
 

@@ -70,6 +70,8 @@ class Batch(NamedTuple):
     """(batch, tokens, channels), float32; a list where pictures have several sizes."""
     drops: Sequence[int] = ()
     """Seeds of what each picture's dropout leaves out; none without it."""
+    noises: Sequence[int] = ()
+    """Where pictures share noise, the number of each picture's."""
 
     def part(self, index: int, count: int) -> "Batch":
         """The slice of process `index` out of `count`; the slices partition the batch."""
@@ -86,6 +88,7 @@ class Batch(NamedTuple):
             self.sigma[rows],
             self.noise[rows],
             self.drops[rows],
+            self.noises[rows],
         )
 
     def pick(self, places: Sequence[int]) -> "Batch":
@@ -98,6 +101,7 @@ class Batch(NamedTuple):
             self.sigma[list(places)],
             torch.stack([self.noise[p] for p in places]),
             [self.drops[p] for p in places] if self.drops else (),
+            [self.noises[p] for p in places] if self.noises else (),
         )
 
 
@@ -224,24 +228,31 @@ def batch_at(
     shift: float,
     rates: CaptionRates = USUAL,
     sized: Mapping[int, Sized] = MappingProxyType({}),
+    twins: Sequence[int] = (),
 ) -> Batch:
     """The global batch of a step, 1 the first, out of the training examples.
 
     Pictures of the user's own stand behind the scenes.
 
     `latent_shape` is (tokens, channels), `shift` as for `sample_sigmas`, `rates` as for
-    `captions_of`; `sized` are the examples of other sizes.
+    `captions_of`; `sized` are the examples of other sizes; `twins` are the examples in an order
+    (`twin_order`) in which two and two are taken together, with the same draws of everything.
     """
     size, users = config.batch_size, sum(not record.relation for record in records)
     if 0 < users < len(records):
         scenes = len(records) - users
         examples = mixed_at(seed, step, size, scenes, users, config.data_share)
+    elif twins:
+        pairs = examples_at(seed, step, size // 2, len(twins) // 2)
+        examples = [twins[2 * pair + side] for pair in pairs for side in (0, 1)]
     else:
         examples = examples_at(seed, step, size, len(records))
-    draws = torch.rand(size, generator=torch_generator(seed, "train caption", step)).tolist()
+    alike = torch.arange(size) // 2 * 2 if twins else torch.arange(size)  # whose draws each has
+    draws = torch.rand(size, generator=torch_generator(seed, "train caption", step))
     captions = []
-    for place, (index, draw) in enumerate(zip(examples, draws, strict=True)):
+    for place, index in zip(alike.tolist(), examples, strict=True):
         wording = Random(seed_for(seed, "train wording", step, place))
+        draw = draws[place].item()
         captions.append(choose_caption(records[index], draw, config, rates, wording))
     density, generator = (
         config.timesteps or "flux_shift",
@@ -255,6 +266,8 @@ def batch_at(
     if config.high_noise:
         generators = (torch_generator(seed, f"train {what}", step) for what in HIGH_DRAWS)
         sigma, high = sample_high(sigma, config.high_noise, config.high_shift, *generators)
+        if twins:
+            sigma, high = sigma.masked_fill(high, 1.0)[alike], high[alike]
         low = high.logical_not().tolist()
     foils: list[str | None] = [None] * size
     if config.contrast:
@@ -266,9 +279,10 @@ def batch_at(
     if any(sizes):
         noise = [torch.randn(found.latents, generator=generator) for found in own]
     else:
-        noise = torch.randn(size, *latent_shape, generator=generator)
+        noise = torch.randn(size, *latent_shape, generator=generator)[alike]
     texts, drops = [said.text for said in captions], drop_seeds(seed, step, config)
-    return Batch(examples, texts, foils, kept, sigma, noise, drops)
+    noises = alike.tolist() if twins else ()
+    return Batch(examples, texts, foils, kept, sigma, noise, drops, noises)
 
 
 def drop_seeds(seed: int, step: int, config: TrainConfig) -> list[int]:

@@ -12,7 +12,7 @@ from ablate2tune.train.noise_levels import Density
 PICTURES = frozenset(
     ("data", "data_share", "timesteps", "min_snr", "shift", "high_noise", "high_shift", "mirror")
 ) | {"caption_dropout", "plain_captions", "contrast", "contrast_sharpness", "retention"}
-PICTURES |= {"guidance", "cache"}
+PICTURES |= {"guidance", "cache", "twins"}
 """Keys that say nothing of texts."""
 
 
@@ -85,6 +85,10 @@ class TrainConfig(Settings):
     mirror: bool = False
     """Whether every picture is also seen in a mirror, with left and right exchanged in its captions
     as well: twice the scenes without rendering. Not for pictures with lettering."""
+    twins: bool = False
+    """Whether the two scenes of a group, each of which is what the other's foil says, are taken
+    together, with the same noise; at noise level 1 where it is high. Nothing of a picture is seen
+    there, so that a forward pass serves both: such pictures cost half. For flows."""
     caption_dropout: Fraction = 0.0
     plain_captions: Fraction = 0.2
     """Fraction of training captions that leave the relation out, against forgetting."""
@@ -137,6 +141,11 @@ class TrainConfig(Settings):
             )
         if self.targets not in ("top", "bottom") and (self.share or self.ranks == "impact"):
             raise ValueError("share and ranks: impact take a ranking: set targets to top or bottom")
+        if self.twins and (self.batch_size % 2 or not self.high_noise or self.dropout):
+            raise ValueError(
+                "twins share forward passes at high noise: set high_noise, an even batch_size and "
+                "no dropout, or leave twins out"
+            )
         if self.warmup is not None and self.warmup >= self.steps:
             raise ValueError(
                 f"a warm-up of {self.warmup} steps leaves none of {self.steps} at the full rate; "

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
@@ -72,6 +72,7 @@ class HeldOut:
         latents = self.cache.latents([self.examples[place] for place in places])
         generators = (torch_generator(self.seed, "validation", place) for place in places)
         noise = torch.stack([torch.randn(latents.shape[1:], generator=g) for g in generators])
+        asked: dict[str, Any] = {"kept": torch.ones(len(places), dtype=torch.bool)} if kept else {}
         with at_size(self.denoiser, self.cache.size_of(self.examples[places[0]])):
             return self.denoiser.denoising_loss(
                 latents,
@@ -79,7 +80,7 @@ class HeldOut:
                 torch.tensor(levels),
                 self.cache.captions(captions),
                 self.guidance,
-                **({"kept": torch.ones(len(places), dtype=torch.bool)} if kept else {}),
+                **asked,
             )
 
 

@@ -21,6 +21,12 @@ def test_learning_rate(step: int, rate: float) -> None:
     assert learning_rate(step, CONFIG) == pytest.approx(rate)
 
 
+@pytest.mark.parametrize(("step", "rate"), [(9, 0.25), (10, 0.25), (13, 1.0), (17, 0.75)])
+def test_learning_rate_in_two_cycles(step: int, rate: float) -> None:
+    twice = CONFIG.model_copy(update={"steps": 20, "cycles": 2})
+    assert learning_rate(step, twice) == pytest.approx(rate)
+
+
 def run(work: Path, stop_at: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
     torch.manual_seed(0)
     module, average = torch.nn.Linear(3, 1), torch.nn.Linear(3, 1)

@@ -25,6 +25,7 @@ from ablate2tune.train.memory.memory_estimate import MemoryEstimate, device_memo
 from ablate2tune.train.noise_levels import bin_shares
 from ablate2tune.train.objective import margins
 from ablate2tune.train.objective.step_loss import Backward
+from ablate2tune.train.objective.twins import check_twins, twin_order
 from ablate2tune.train.size_buckets import at_size
 from ablate2tune.train.train_config import TrainConfig
 from ablate2tune.train.validation import LEVELS, SIGMAS, HeldOut, side_costs, validation_losses
@@ -70,6 +71,10 @@ class PictureLessons(Lessons):
             parts.append(split._replace(train=[*split.train, *mirrored]))
         trained, held = ([record for part in parts for record in part[i]] for i in (0, 1))
         self._split = step_plan.Split(trained, held)
+        self._twins = []
+        if config.twins:
+            check_twins(denoiser, trained)
+            self._twins = twin_order(trained)
         everything = self._split.train + self._split.validation
         self._rates = read_rates(everything[0].folder)
         captions = [
@@ -136,6 +141,7 @@ class PictureLessons(Lessons):
             self._shift,
             self._rates,
             self._sized,
+            self._twins,
         )
         return batch._replace(sigma=self._denoiser.schedule.level_at(batch.sigma))
 

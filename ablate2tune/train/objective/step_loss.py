@@ -8,6 +8,8 @@ Per picture, summed over the step and divided by the number of its pictures:
 - where it has a foil: `contrast` times softplus(s * (loss - loss under the foil)) / s.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -15,6 +17,7 @@ from torch.nn import functional as F
 from ablate2tune.models import Conditioning, Denoiser
 from ablate2tune.models.out_of_memory import within_memory
 from ablate2tune.train.example_cache import ExampleCache
+from ablate2tune.train.objective.twins import same_inputs
 from ablate2tune.train.row_dropout import dropping
 from ablate2tune.train.size_buckets import at_size
 from ablate2tune.train.step_plan import Batch
@@ -38,17 +41,21 @@ def contrast_term(true: Tensor, foil: Tensor, sharpness: float) -> Tensor:
 def step_loss(denoiser: Denoiser, cache: ExampleCache, batch: Batch, config: TrainConfig) -> Tensor:
     """The sum over a batch's pictures, of one size, of what each adds to the step's loss, a scalar.
 
-    Both captions of a picture share a forward pass, its noise and its noise level.
+    Both captions of a picture share a forward pass, its noise and its noise level. Rows with the
+    same input (`twins`) are computed once.
     """
     paired = paired_in(batch)
     foils = [foil for foil in batch.foils if foil is not None]
     kept = torch.tensor(batch.kept)
+    rows = [*range(len(batch.examples)), *paired], [*batch.captions, *foils]
+    same = same_inputs(batch, *rows)
+    asked: dict[str, Any] = {}
+    if kept.any():
+        asked["kept"] = torch.cat([kept, kept.new_zeros(len(paired))])
+    if same:
+        asked["same"] = same
     with at_size(denoiser, cache.size_of(batch.examples[0])):
-        losses = denoiser.denoising_loss(
-            *_rows(cache, batch, [*range(len(batch.examples)), *paired], [*batch.captions, *foils]),
-            config.guidance,
-            **({"kept": torch.cat([kept, kept.new_zeros(len(paired))])} if kept.any() else {}),
-        )
+        losses = denoiser.denoising_loss(*_rows(cache, batch, *rows), config.guidance, **asked)
     own, under_foil = losses[: len(kept)], losses[len(kept) :]
     weighted = torch.where(kept.to(own.device), config.retention * own, own) if kept.any() else own
     counts = denoiser.schedule.weight(batch.sigma, config.min_snr)
