@@ -100,10 +100,10 @@ class ScenesConfig(Settings):
     sizes: Literal["life", "even"] = "life"
     """For world: natural. life: objects differ in size about as they do in life. even: a small one
     is shown larger, a large one smaller, so that both are easily seen."""
-    perspective: Literal["true", "corrected"] = "corrected"
-    """For world: natural, of two things in depth. corrected: what is farther is enlarged as
-    perspective makes it smaller, by a few percent, so that sizes never tell what is nearer. true:
-    it looks smaller."""
+    perspective: Literal["true", "corrected"] = "true"
+    """For world: natural, of two things in depth. true: what is farther looks smaller, by little,
+    through a long lens. corrected: it is enlarged by as much as perspective makes it smaller, so
+    that sizes never tell what is nearer, and the lens is half as long."""
     view_transforms: Annotated[list[Literal["Standard", "Filmic", "AgX"]], Field(min_length=1)] = [
         "Standard"
     ]

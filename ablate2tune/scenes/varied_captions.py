@@ -82,7 +82,10 @@ def varied(
 def _phrase(rng: Random, row: Mapping[str, Any], named: Thing, bare: bool) -> str:
     """A thing in its own or another noun that fits its look."""
     draw, which, the = rng.random(), rng.random(), rng.random()
-    role = next((r for r in ("subject", "object", "third") if row.get(r) == named.kind), None)
+    role = next(
+        (r for r in ("subject", "object", "third")
+         if (row.get(r), row.get(f"{r}_colour")) == (named.kind, named.colour)), None,
+    )  # fmt: skip
     variant = row.get(f"{role}_variant", "")
     asset = catalogue().get(named.kind)
     synonyms = asset.synonyms if asset else {}

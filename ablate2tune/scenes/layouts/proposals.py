@@ -126,10 +126,16 @@ def _in_front_of(rng: random.Random, a: Shape, b: Shape, folder: Path | None) ->
 def _on_top_of(rng: random.Random, a: Shape, b: Shape, folder: Path | None) -> Made:
     if not b.bears_things:
         return f"nothing can stand on {with_article(b.kind)}"
-    spots = _map_of(b, folder).tops(_own_half(a, b))
-    if not spots:
+    tops = _map_of(b, folder).tops
+    # A cat fits onto a bench along it.
+    sideways = [a.turned(b.yaw + turn) for turn in rng.sample((-90.0, 90.0), 2)]
+    for turned in (a, *sideways):
+        spots = tops(_own_half(turned, b))
+        if spots:
+            break
+    else:
         return f"{with_article(a.kind)} is too large to stand on {with_article(b.kind)}"
-    return [a, b], {"a": (*_on_ground(rng.choice(spots), b), "b", 0.0), "b": (0, 0, None, 0.0)}
+    return [turned, b], {"a": (*_on_ground(rng.choice(spots), b), "b", 0.0), "b": (0, 0, None, 0.0)}
 
 
 def _underneath(rng: random.Random, a: Shape, b: Shape, folder: Path | None) -> Made:

@@ -1,5 +1,6 @@
 """Which sentences can be shown, and as what: decided from footprints and height maps alone."""
 
+import itertools
 import random
 from collections import Counter
 from collections.abc import Sequence
@@ -35,6 +36,8 @@ ALIKE = {
 }
 """Relations that may hold together, so that neither is the other's contrast."""
 
+ALOFT = ("above", "below")
+"""Relations of what may fly."""
 FRONT = 40.0
 """Largest turn (degrees) away from the camera of what has a front."""
 
@@ -52,14 +55,18 @@ class Plan:
     contrasts: tuple[str, ...]
 
 
-def draw_shapes(rng: random.Random, things: Sequence[Asked], folder: Path | None) -> list[Shape]:
-    """Looks, poses and turns for the things of a sentence."""
-    return [_drawn(rng, thing, folder) for thing in things]
+def draw_shapes(
+    rng: random.Random, things: Sequence[Asked], folder: Path | None, aloft: bool = True
+) -> list[Shape]:
+    """Looks, poses and turns for the things of a sentence; `aloft`: they may fly."""
+    return [_drawn(rng, thing, folder, aloft) for thing in things]
 
 
-def _drawn(rng: random.Random, thing: Asked, folder: Path | None) -> Shape:
+def _drawn(rng: random.Random, thing: Asked, folder: Path | None, aloft: bool) -> Shape:
     asset = catalogue(folder)[thing.kind]
-    poses = [thing.pose] if thing.pose else [*asset.poses]
+    poses = (
+        [thing.pose] if thing.pose else [p for p in asset.poses if aloft or p not in asset.flies]
+    )
     made = layout.shape(thing.kind, rng.choice(thing.variants), rng.choice(poses), 1.0, folder)
     yaw = rng.uniform(-FRONT, FRONT) if made.has_front else rng.uniform(0, 360)
     return made.turned(round(yaw, 4))
@@ -71,7 +78,8 @@ def draw(
     """Shapes and places that show a relation, or the commonest reason why there are none."""
     reasons = Counter[str]()
     for _ in range(TRIES):
-        made = propose(rng, relation, draw_shapes(rng, things, folder), folder)
+        shapes = draw_shapes(rng, things, folder, relation in ALOFT)
+        made = propose(rng, relation, shapes, folder)
         if not isinstance(made, str):
             return made
         reasons[made] += 1
@@ -85,9 +93,10 @@ def plan(text: str, folder: Path | None = None) -> Plan | str:
     if isinstance(prompt, str):
         return prompt
     rng = random.Random(seed_for(0, f"prompt plan {text}"))
-    kinds = [thing.kind for thing in prompt.things]
-    if len(set(kinds)) < len(kinds):
-        return f"two of a kind ({max(kinds, key=kinds.count)}) cannot be told apart"
+    for one, other in itertools.combinations(prompt.things, 2):
+        # A man and a woman have no look in common.
+        if one.kind == other.kind and set(one.variants) & set(other.variants):
+            return f"two of a kind ({one.kind}) cannot be told apart"
     reasons = []
     for relation in prompt.relations:
         made = draw(rng, relation, prompt.things, folder)

@@ -37,6 +37,8 @@ def config(**changes):
         ("a cat left of a chair", "left of", {"right of"}),
         # Beside the stem, and beside the corner.
         ("a cat behind a tree", "behind", {"in front of"}),
+        ("a cat on a bench", "on top of", {"in front of"}),
+        ("a man next to a woman", "next to", {"in front of", "behind"}),
         ("a dog behind a house", "behind", {"in front of"}),
     ],
 )
@@ -59,6 +61,7 @@ def test_a_contrast_is_the_usual_one_if_it_is_possible(text, relation, contrasts
         ("a cup in front of a house", "a cup is .* times smaller than a house"),
         ("a dog above a car", "a dog cannot hang in the air"),
         ("a cat behind a kitten", "two of a kind .cat. cannot be told apart"),
+        ("a bird on a tree", "nothing can stand on a tree"),
         ("a person underneath a chair", "too large to fit below a chair|no room below it"),
     ],
 )
