@@ -35,7 +35,7 @@ def kind_pairs(config: ScenesConfig) -> dict[str, list[tuple[str, str]]]:
         UserError: none of the recipe's sentences can be shown.
     """
     if config.world == "plain":
-        pairs = list(itertools.product(config.objects, repeat=2))
+        pairs = list(itertools.product(config.objects, config.objects))
         return dict.fromkeys(config.relations, pairs)
     return (prompt_plans if config.prompts else natural_objects).kind_pairs(config)
 
