@@ -157,7 +157,7 @@ class ScenesConfig(Settings):
         """The lines of a file without empty ones."""
         if isinstance(value, str | Path):
             try:
-                value = Path(value).read_text("utf-8").splitlines()
+                value = Path(value).expanduser().read_text("utf-8").splitlines()
             except (OSError, UnicodeDecodeError) as error:
                 raise ValueError(f"the file {value} cannot be read ({error})") from error
         if isinstance(value, list):

@@ -67,7 +67,7 @@ def find_blender(executable: str | None) -> list[str]:
         (os.environ.get(ENVIRONMENT), f"environment variable {ENVIRONMENT}"),
     ):
         if named:
-            found = shutil.which(named)
+            found = shutil.which(str(Path(named).expanduser()))
             if found is None:
                 raise UserError(f"no executable {named!r}", where=where, mend=HOW_TO_GET)
             return _executable_command(found)

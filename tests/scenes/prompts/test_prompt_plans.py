@@ -80,10 +80,12 @@ def test_what_cannot_be_shown_is_told_and_the_rest_goes_on():
         plans_of(config(prompts=["a cat behind a zebra"]))
 
 
-def test_a_file_of_sentences(tmp_path):
+def test_a_file_of_sentences(tmp_path, monkeypatch):
     (tmp_path / "some.txt").write_text("a cat left of a chair\n\n  a ball in a box \n")
     held = config(prompts=str(tmp_path / "some.txt"))
     assert held.prompts == ["a cat left of a chair", "a ball in a box"]
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert config(prompts="~/some.txt").prompts == held.prompts
     with pytest.raises(ValueError, match=r"none\.txt cannot be read"):
         config(prompts=str(tmp_path / "none.txt"))
     with pytest.raises(ValueError, match="prompts need world: natural"):

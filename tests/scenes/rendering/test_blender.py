@@ -44,6 +44,8 @@ def test_order_of_the_search(no_blender, tmp_path):
     no_blender.setenv("ABLATE2TUNE_BLENDER", by_variable)
     assert find_blender(None)[0] == by_variable
     assert find_blender(by_config)[0] == by_config
+    no_blender.setenv("HOME", str(tmp_path))
+    assert find_blender("~/configured")[0] == by_config
 
 
 def test_the_exit_code_comes_before_the_script(no_blender, tmp_path):
