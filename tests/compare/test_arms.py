@@ -64,6 +64,12 @@ def test_content_is_what_the_arm_does_not_what_it_is_called(tmp_path):
     assert written.content == {"adapter": None, "ablate": ["x=skip"]} != Arm("d").content
 
 
+def test_what_an_arm_is_tells_what_its_adapter_was_trained_on(tmp_path):
+    told = Arm("a", noted(tmp_path / "a", rank=8)).about()
+    assert told["trained_on"] == {**NOTE, "rank": 8} and told["ablate"] == []
+    assert Arm("b").about()["trained_on"] is None
+
+
 def test_content_of_an_adapter_in_pefts_form_is_weights_and_strength(tmp_path):
     """alpha stands in adapter_config.json: with another one it is another adapter."""
     found = []

@@ -8,8 +8,11 @@ from rendered_set import RECIPE, SMALL, write_rendered
 from tiny_detectors import save_depth, save_detector, save_masks
 
 from ablate2tune.cli import main
-from ablate2tune.compare.stage import check
+from ablate2tune.compare.stage import _labels, check
+from ablate2tune.files import write_json
+from ablate2tune.progress import Terminal
 from ablate2tune.recipe import load_recipe
+from ablate2tune.stage import Job
 
 
 @pytest.fixture
@@ -132,3 +135,14 @@ def test_the_recipes_of_real_models_are_refused_nothing_before_they_begin(
     )  # fmt: skip
     assert recipe.scenes.world == "natural"
     check(recipe)
+
+
+def test_wandb_is_told_what_the_adapter_was_trained_on(tmp_path):
+    """The rank in the run's configuration was the recipe's, whatever the adapter's was."""
+    write_json(tmp_path / "compared.json", {"arms": {"after": {"trained_on": {"rank": 8}}}})
+    job = Job(load_recipe(RECIPE, [*SMALL, "compare.judge=null"]), tmp_path, Terminal(quiet=True))
+    labels = _labels(job)
+    assert labels.config["compared"]["after"]["trained_on"]["rank"] == 8
+    assert labels.config["train"]["rank"] == 2
+    assert (labels.name, labels.group) == ("tiny-seed1", "tiny")
+    assert labels.tags == ["FLUX.1-dev", "targets top", "judge none"]
