@@ -16,8 +16,11 @@ def check_writable(out: Path) -> None:
     """Refuse, before any work, a file or folder that could not be made.
 
     Raises:
-        UserError: what it would lie in is no folder, or may not be written to.
+        UserError: it is a folder that is there, or what it would lie in is none, or may not be
+            written to.
     """
+    if out.is_dir():
+        raise UserError("is a folder", where=str(out), mend="name a file in it")
     above = next(parent for parent in out.absolute().parents if parent.exists())
     if not above.is_dir():
         raise UserError("is a file, not a folder", where=str(above), mend="choose another place")

@@ -52,6 +52,9 @@ def test_places_where_nothing_can_be_made(tmp_path: Path, monkeypatch):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="file: is a file, not a folder"):
         check_new(tmp_path / "file" / "below" / "out")
+    for folder in (tmp_path, Path("/")):
+        with pytest.raises(UserError, match="is a folder; name a file in it"):
+            check_writable(folder)
     check_writable(tmp_path / "none" / "yet" / "out")
     monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path)  # root may do all
     with pytest.raises(UserError, match=f"{tmp_path}: no permission to write into it"):
