@@ -26,7 +26,8 @@ class UserError(Exception):
     def __init__(self, what: str, *, where: str | None = None, mend: str | None = None):
         self.what, self.where, self.mend = what, where, mend
         line = f"{where}: {what}" if where else what
-        super().__init__(f"{line}; {mend}" if mend else line)
+        line = f"{line}; {mend}" if mend else line
+        super().__init__(" ".join(line.splitlines()))  # what was typed may hold several
 
 
 class HeldError(UserError):

@@ -12,8 +12,6 @@ from ablate2tune.disk.identity import identity
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Sigma = Annotated[float, Field(gt=0, le=1)]
-FOLDER, MAPPING = "<folder>", "<mapping>"
-"""Tags of the forms that a value may take; in an error's location they are no keys."""
 
 
 class Mark(Enum):

@@ -112,6 +112,11 @@ def test_what_is_next_is_what_the_model_can(monkeypatch: pytest.MonkeyPatch, cap
     assert set(said.values()) == {""}
 
 
+def test_what_was_typed_on_two_lines_is_told_in_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert exit_code(["components", "no\nmodel"]) == 2
+    assert capsys.readouterr().err.startswith("ablate2tune: no model: no such folder")
+
+
 def test_home_behind_an_equals_sign(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code(["direction", "none", "--one=a", "--other=b", "--out=~"]) == 2
     assert f"--out {Path.home()}: is there already" in capsys.readouterr().err

@@ -23,16 +23,25 @@ class Maker(NamedTuple):
 MAKERS: Registry[Maker] = Registry("maker of contrasts", "ablate2tune.contrasts.makers")
 
 
-def read_contrasts(folder: Path) -> Contrasts:
-    """The contrasts of a folder, by the first maker that knows it.
+def maker_of(folder: Path) -> Maker:
+    """The first maker that knows a folder.
 
     Raises:
-        UserError: there is no such folder, no maker knows it, or what its maker raises.
+        UserError: there is no such folder, or no maker knows it.
     """
     if not folder.exists():
         raise UserError("no such folder or file", where=str(folder))
     for maker in MAKERS.values():
         if maker.knows(folder):
-            return maker.read(folder)
+            return maker
     kinds = " nor ".join(maker.holds for maker in MAKERS.values())
     raise UserError(f"holds no contrasts: neither {kinds}", where=str(folder))
+
+
+def read_contrasts(folder: Path) -> Contrasts:
+    """The contrasts of a folder, by the first maker that knows it.
+
+    Raises:
+        UserError: what `maker_of` or its maker raises.
+    """
+    return maker_of(folder).read(folder)

@@ -207,8 +207,9 @@ class LocalizeConfig(MarginConfig):
     @model_validator(mode="before")
     @classmethod
     def _read_sections(cls, values: Any) -> Any:
-        unknown = set(values) - set(cls.model_fields) if isinstance(values, dict) else set()
-        extensions = [key for key in values if key in unknown and key in PROBES]
+        if not isinstance(values, dict):
+            return values
+        extensions = [key for key in values if key not in cls.model_fields and key in PROBES]
         if not extensions:
             return values
         read = {key: _section(key, values[key]) for key in extensions}

@@ -7,7 +7,7 @@ from typing import Any
 from ablate2tune.compare.judges.judging import judging
 from ablate2tune.contrasts.contrast import TRAINING
 from ablate2tune.contrasts.makers.rendered_scenes import scene_contrasts
-from ablate2tune.contrasts.reading import read_contrasts
+from ablate2tune.contrasts.reading import maker_of, read_contrasts
 from ablate2tune.errors import UserError
 from ablate2tune.localize.localizing import localize
 from ablate2tune.localize.own.ranking_on_own import localize_on_own
@@ -81,8 +81,8 @@ def check(recipe: Recipe) -> None:
         )
     else:
         check_model(recipe.model)
-    if folder and not folder.exists():
-        raise UserError("no such folder", where=f"localize.contrasts = {folder}")
+    if folder is not None:
+        _ = maker_of(folder)
 
 
 def inputs(recipe: Recipe) -> dict[str, Any]:

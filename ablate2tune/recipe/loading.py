@@ -1,5 +1,6 @@
 """Recipes from YAML, with overrides from the command line, checked once."""
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
@@ -12,12 +13,14 @@ from ablate2tune.errors import UserError, did_you_mean, reason
 from ablate2tune.localize.localize_config import LocalizeConfig
 from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.scenes.scenes_config import ScenesConfig
-from ablate2tune.settings import FOLDER, MAPPING, Settings
+from ablate2tune.settings import Settings
 from ablate2tune.small_gpt.gpt_config import GptConfig
 from ablate2tune.study.study_config import StudyConfig
 from ablate2tune.train.train_config import TrainConfig
 
 T = TypeVar("T", bound=Settings)
+FORM = re.compile(r"constrained-\w+|int|float|str|bool|none|\w[\w-]*\[.*\]")
+"""How an error's location names the forms that a value may take, which are no keys."""
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -171,8 +174,10 @@ def _set(values: dict[str, Any], key: str, value: Any, where: str) -> None:
 
 
 def _first_line(error: ValidationError, kind: type[Settings], path: Path | str) -> UserError:
-    problem = error.errors()[0]
-    location = [str(part) for part in problem["loc"] if part not in (FOLDER, MAPPING)]
+    problem, *others = error.errors()
+    *above, last = (str(part) for part in problem["loc"] or ("",))
+    is_form = problem["type"] != "extra_forbidden" and FORM.fullmatch(last) and bool(above)
+    location = [part for part in above if not FORM.fullmatch(part)] + [last] * (not is_form)
     key = ".".join(location)
     if problem["type"] == "extra_forbidden":
         section = _section_at(kind, location[:-1])
@@ -192,6 +197,9 @@ def _first_line(error: ValidationError, kind: type[Settings], path: Path | str) 
             f"{value!r} is no name here: {message[0].lower()}{message[1:]}", where=f"{path}, {key}"
         )
     shown = "" if isinstance(value, dict) else f" = {value!r}"
+    if is_form:  # one of several that the value may have
+        forms = [other["msg"] for other in others if other["loc"][:-1] == problem["loc"][:-1]]
+        message = " or ".join([message, *forms])
     return UserError(f"{key}{shown}: {message[0].lower()}{message[1:]}", where=str(path))
 
 
