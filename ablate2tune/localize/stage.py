@@ -82,6 +82,8 @@ def check(recipe: Recipe) -> None:
     else:
         check_model(recipe.model)
     if folder is not None:
+        if not folder.exists():
+            raise UserError("no such folder or file", where=f"localize.contrasts = {folder}")
         _ = maker_of(folder)
 
 

@@ -199,7 +199,7 @@ def _first_line(error: ValidationError, kind: type[Settings], path: Path | str) 
     shown = "" if isinstance(value, dict) else f" = {value!r}"
     if is_form:  # one of several that the value may have
         forms = [other["msg"] for other in others if other["loc"][:-1] == problem["loc"][:-1]]
-        message = " or ".join([message, *forms])
+        message = " or ".join(dict.fromkeys([message, *forms]))
     return UserError(f"{key}{shown}: {message[0].lower()}{message[1:]}", where=str(path))
 
 

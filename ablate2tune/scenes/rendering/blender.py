@@ -67,7 +67,8 @@ def find_blender(executable: str | None) -> list[str]:
         (os.environ.get(ENVIRONMENT), f"environment variable {ENVIRONMENT}"),
     ):
         if named:
-            found = shutil.which(str(Path(named).expanduser()))
+            # As it was typed otherwise: a Path makes of "./blender" a name to look for on PATH.
+            found = shutil.which(str(Path(named).expanduser()) if named[0] == "~" else named)
             if found is None:
                 raise UserError(f"no executable {named!r}", where=where, mend=HOW_TO_GET)
             return _executable_command(found)
