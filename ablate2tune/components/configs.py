@@ -62,10 +62,13 @@ def empty_models(path: str) -> Iterator[tuple[str, nn.Module]]:
         found = {name: value for name, value in index.items() if isinstance(value, list)}
         wanted = [name for name in found if name in DENOISERS]
         wanted += [name for name in found if name.startswith("text_encoder")]
-        for name in wanted:
-            library, kind = [*found[name], None, None][:2]
-            if kind is not None:
-                yield name, empty_model(folder / name, library, kind)
+        parts = [(name, *[*found[name], None, None][:2]) for name in wanted]
+        if not (there := [part for part in parts if part[2] is not None]):
+            raise UserError(
+                "names no denoiser and no text encoder", where=str(folder / "model_index.json")
+            )
+        for name, library, kind in there:
+            yield name, empty_model(folder / name, library, kind)
     elif (folder / "config.json").exists():
         config = _read(folder / "config.json")
         kind = config.get("_class_name") or next(iter(config.get("architectures") or []), None)

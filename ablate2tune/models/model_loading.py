@@ -39,7 +39,7 @@ def load_denoiser(config: ModelConfig, encoders_first: bool = False) -> Denoiser
     try:
         family = family_of(config)
         pipe = _read_pipeline(diffusers.DiffusionPipeline, config)
-    except (*NOT_GIVEN, ImportError, SafetensorError, AttributeError) as error:
+    except (*NOT_GIVEN, ImportError, SafetensorError, AttributeError, TypeError) as error:
         raise hub_error(config.path, error) or UserError(
             f"cannot load the pipeline ({reason(error)})", where=f"model.path = {config.path}"
         ) from error
@@ -97,7 +97,7 @@ def shell_of(config: ModelConfig) -> Denoiser | None:
             parts[name] = None
     try:
         pipe = diffusers.DiffusionPipeline.from_pretrained(folder, **parts)
-    except (*NOT_GIVEN, ImportError, AttributeError) as error:
+    except (*NOT_GIVEN, ImportError, AttributeError, TypeError) as error:
         if not here:
             return None
         raise UserError(

@@ -58,6 +58,7 @@ def test_what_is_a_language_model(folder: Path, tiny_flux_folder: Path, tmp_path
         (lambda path: (path / "model_index.json").write_text("{}"), "a pipeline of diffusers"),
         (lambda path: _with(path, quantization_config={"quant_method": "awq"}), "are quantised"),
         (lambda path: _with(path, model_type="t5"), "cannot load the language model"),
+        (lambda path: _with(path, hidden_size="x"), "cannot read config.json .*hidden_size"),
     ],
 )
 def test_what_is_refused(tmp_path: Path, change, says: str):

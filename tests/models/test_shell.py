@@ -33,6 +33,13 @@ def test_a_size_that_the_model_cannot_work_at(tiny_flux_config: ModelConfig) -> 
         shell_of(tiny_flux_config.model_copy(update={"height": 33}))
 
 
+def test_an_index_that_names_no_classes(tmp_path: Path) -> None:
+    index = '{"_class_name": "FluxPipeline", "transformer": 3}'
+    (tmp_path / "model_index.json").write_text(index)
+    with pytest.raises(UserError, match=rf"model.path = {tmp_path}: cannot load the pipeline"):
+        shell_of(ModelConfig(path=str(tmp_path)))
+
+
 def test_nothing_is_told_of_a_model_that_is_not_here() -> None:
     assert shell_of(ModelConfig(path="no-owner/no-model")) is None
 

@@ -7,7 +7,7 @@ import huggingface_hub
 import torch
 import transformers
 from huggingface_hub import try_to_load_from_cache
-from huggingface_hub.errors import HFValidationError
+from huggingface_hub.errors import HFValidationError, StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
@@ -18,7 +18,10 @@ from ablate2tune.models.model_hub import NOT_GIVEN, SECONDS, check_is_hub_name, 
 from ablate2tune.models.model_loading import resolve_device
 
 INDEX, GGUF = "model_index.json", ".gguf"
-FAILURES = (*NOT_GIVEN, ImportError, SafetensorError, AttributeError, KeyError, RuntimeError)
+FAILURES = (
+    *NOT_GIVEN, ImportError, SafetensorError, AttributeError, KeyError, RuntimeError, TypeError,
+    StrictDataclassError,
+)  # fmt: skip
 
 
 def is_language_model(path: str, ask: bool = False) -> bool:
