@@ -26,6 +26,8 @@ SHELTERED = 0.3
 """Fraction of its footprint that must have free height for a thing to stand over others."""
 LIKE_WIDTH = 0.6
 """From this width and height on, as a fraction of the rear thing's, the one in front hides it."""
+HIDDEN = 0.6
+"""A thing lower and narrower than so much of a solid one is not seen behind it."""
 SHARED = (0.52, 0.78)
 """Part of the narrower one's width that the two share then, so that what is behind looks out."""
 LEAST_RESIZED = 0.55
@@ -109,10 +111,11 @@ def _next_to(rng: random.Random, a: Shape, b: Shape, folder: Path | None) -> Mad
 def _in_front_of(rng: random.Random, a: Shape, b: Shape, folder: Path | None) -> Made:
     """One line of sight, in which enough of the rear one is seen."""
     gap = rng.uniform(0.2, 1.1) * min(a.size, b.size)
-    # Of a tree, what is before a cat is its stem.
-    part = _map_of(a, folder).below(b.height / a.height)
-    before = replace(a, half=(part[0] * a.scale, part[1] * a.scale)).across
-    narrow, wide = sorted((before, b.across))
+    # Of a tree, what is before or behind a cat is its stem.
+    before, rear = _lower_part(a, b.height, folder), _lower_part(b, a.height, folder)
+    if b.height < HIDDEN * a.height and b.across < HIDDEN * before and not a.clearance:
+        return f"{with_article(a.kind)} hides {with_article(b.kind)} that is behind it"
+    narrow, wide = sorted((before, rear))
     seen_through = a.clearance > SEEN_THROUGH * a.height
     hides = before > LIKE_WIDTH * b.across and a.height > LIKE_WIDTH * b.height
     if seen_through or not hides:
@@ -121,6 +124,12 @@ def _in_front_of(rng: random.Random, a: Shape, b: Shape, folder: Path | None) ->
         aside = rng.choice((-1, 1)) * (wide + narrow - 2 * narrow * rng.uniform(*SHARED))
     front: Spot = (aside, -(a.along + b.along + gap), None, 0.0)
     return [a, b], {"a": front, "b": (0.0, 0.0, None, 0.0)}
+
+
+def _lower_part(shape: Shape, height: float, folder: Path | None) -> float:
+    """Half the extent along x of what of a shape lies below a height."""
+    x, y = _map_of(shape, folder).below(height / shape.height)
+    return replace(shape, half=(x * shape.scale, y * shape.scale)).across
 
 
 def _on_top_of(rng: random.Random, a: Shape, b: Shape, folder: Path | None) -> Made:

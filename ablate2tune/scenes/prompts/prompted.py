@@ -46,8 +46,6 @@ SMALLER_FILLS = 4.5
 """Such a frame is at least this many times as wide as the smaller thing ..."""
 LARGER_SHOWS = 0.65
 """... and as this much of the larger one."""
-LOOKS_OUT = 1.1
-"""It reaches to so much of the distance between the middles of the two."""
 WIDE = ("near", "far from", "between")
 """Relations whose frame holds everything whole."""
 AREA_SHARE = 0.1
@@ -100,7 +98,7 @@ def sample_prompt_group(
             "contrast": other,
             **roles,
             "places": {k: _turned(spot, azimuth) for k, spot in arranged[letter].items()},
-            "camera": _camera(rng, relation, azimuth, shapes, arranged[letter]),
+            "camera": _camera(rng, relation, azimuth, shapes),
             "record": {
                 "file_name": f"images/{scene_id}.png",
                 "relation": relation,
@@ -221,7 +219,7 @@ def _colours(rng: random.Random, config: ScenesConfig, plan: Plan, split: str) -
 
 
 def _camera(
-    rng: random.Random, relation: str, azimuth: float, shapes: list[Shape], places: Places
+    rng: random.Random, relation: str, azimuth: float, shapes: list[Shape]
 ) -> dict[str, Any]:
     low, high = ELEVATION.get(relation, USUAL_ELEVATION)
     fill = _draw(rng, *FILL)
@@ -236,10 +234,7 @@ def _camera(
     sizes = [shape.size for shape in shapes]
     small, large = min(sizes), max(sizes)
     if large >= FOCUS_RATIO * small and relation not in WIDE:
-        # What looks out behind a corner of the larger one needs the middle of that one, too.
-        apart = abs(places["a"][0] - places["b"][0])
-        wide = max(SMALLER_FILLS * small, LARGER_SHOWS * large, LOOKS_OUT * 2 * apart)
-        margin = (wide - small) / 2
+        margin = (max(SMALLER_FILLS * small, LARGER_SHOWS * large) - small) / 2
         camera["focus"] = {"on": "abc"[sizes.index(small)], "margin": round(margin, 4)}
     return camera
 
