@@ -26,7 +26,7 @@ def write_curves(study: Mapping[str, Any], experiment: Experiment, path: Path) -
     """
     from matplotlib.ticker import NullFormatter, ScalarFormatter  # slow to import
 
-    figure, axes = new_figure(8, 5)
+    figure, axes = new_figure(10.5, 5)
     size = experiment.size or "parameters"
     drawn = [e for e in study["settings"] if {experiment.figure, size} <= set(e)]
     drawn = [entry for entry in drawn if not entry["on_grid"]]
@@ -67,7 +67,7 @@ def write_curves(study: Mapping[str, Any], experiment: Experiment, path: Path) -
             axes.set_yscale("log")
             axes.yaxis.set_minor_formatter(ScalarFormatter())
         axes.xaxis.set_minor_formatter(NullFormatter())  # they would overlap
-        axes.legend(fontsize=8, loc="best")
+        axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
     axes.set_xlabel("trainable parameters" if experiment.size is None else size.replace("_", " "))
     axes.set_ylabel(experiment.title)
     share, seeds = study["confidence"], len(study["seeds"])
