@@ -150,7 +150,10 @@ class KilledError(Exception):
     pass
 
 
-@pytest.mark.parametrize("after", [3, 8, 15, 20])
+@pytest.mark.parametrize(
+    "after",
+    [pytest.param(3, marks=pytest.mark.slow), 8, pytest.param(15, marks=pytest.mark.slow), 20],
+)
 def test_killed_and_resumed_equals_uninterrupted(
     scouted, tiny_flux_config, contrasts, records, tmp_path, after: int
 ):
