@@ -39,6 +39,8 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     gone: ClassVar[dict[str, str]] = {}
     """Keys that there are no more, with what holds now; a recipe that has one is told so."""
+    later: ClassVar[frozenset[str]] = frozenset()
+    """Keys that came later: where they are None, results of before are those of now."""
 
     @field_validator("*", mode="before")
     @classmethod
@@ -63,7 +65,8 @@ class Settings(BaseModel):
         values = self.model_dump(mode="json")
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)
-            if Mark.PRESENTS in field.metadata or Mark.STEERS in field.metadata:
+            marked = Mark.PRESENTS in field.metadata or Mark.STEERS in field.metadata
+            if marked or (value is None and name in self.later):
                 del values[name]
             elif isinstance(value, Settings):
                 values[name] = value.decisive()

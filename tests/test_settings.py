@@ -37,6 +37,16 @@ def test_decisive_and_presenting(tmp_path: Path) -> None:
     assert Outer().decisive()["place"] is None and Outer().decisive()["either"] == "a"
 
 
+class Grown(Outer):
+    later = frozenset(("more", "steps"))
+    more: int | None = None
+
+
+def test_a_key_that_came_later_is_as_if_it_were_not_there_until_it_is_set() -> None:
+    assert Grown().decisive() == Outer().decisive()
+    assert Grown(more=0).decisive() == {**Outer().decisive(), "more": 0}
+
+
 def test_a_moved_file_is_the_same_and_another_is_not(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("1")
     first = Outer(place=tmp_path / "a").decisive()

@@ -65,6 +65,8 @@ def export(folder: Path, form: str, out: Path | None, terminal: Terminal) -> Pat
 def merge(folder: Path, out: Path | None, terminal: Terminal) -> Path:
     """Write the base pipeline with the adapter in its weights; a stock pipeline's folder.
 
+    The base is read in its own dtype, however few bits the adapter was trained on.
+
     Raises:
         UserError: what `read_run` raises, the base is another one by now, or a folder that is
             there.
@@ -72,7 +74,7 @@ def merge(folder: Path, out: Path | None, terminal: Terminal) -> Path:
     run = read_run(folder)
     if out:
         check_new(out)
-    model = load_denoiser(run.recipe.model)
+    model = load_denoiser(run.recipe.model.model_copy(update={"quantize": None}))
     wrong = model.adapter_misfit(run.adapter, identity(run.recipe.model.path))
     if wrong:
         raise UserError(wrong, where=str(run.adapter))

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from ablate2tune.errors import UserError, reason
 from ablate2tune.files import unwritable, write_bytes
+from ablate2tune.models.quantised.frozen_linear import FrozenLinear
 from ablate2tune.settings import Settings
 
 WEIGHTS = "pytorch_lora_weights.safetensors"
@@ -167,8 +168,14 @@ def merge(pipe: Any, part: str) -> None:
     """Add the attached adapter to the weights, and take it off: a pipeline like any other.
 
     Raises:
-        UserError: the sum is not finite in the weights' dtype.
+        UserError: the sum is not finite in the weights' dtype, or these are of few bits.
     """
+    if any(isinstance(module, FrozenLinear) for module in getattr(pipe, part).modules()):
+        raise UserError(
+            "a base of few bits takes no adapter into its weights",
+            where="model.quantize",
+            mend="leave it out",
+        )
     for module in getattr(pipe, part).modules():
         if isinstance(module, BaseTunerLayer):
             try:

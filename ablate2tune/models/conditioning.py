@@ -2,12 +2,27 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 MASKS = ("prompt_attention_mask", "prompt_embeds_mask")
 """Names under which pipelines take the mask of the token embeddings."""
+
+
+class Tokenised(NamedTuple):
+    """How a family turns a prompt into the tokens whose embeddings the denoiser is given."""
+
+    tokenizer: Any
+    text: str
+    """What is tokenised: the prompt, perhaps inside a template."""
+    limit: int
+    """Tokens that the text is cut to."""
+    offset: int = 0
+    """Row of the first token among the prompt's embeddings; negative where rows are dropped."""
+    padded: bool = False
+    """Whether padding is kept, perhaps on the left."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ablate2tune.errors import UserError
 from ablate2tune.models import adapter_files, one_step
-from ablate2tune.models.conditioning import Conditioning
+from ablate2tune.models.conditioning import Conditioning, Tokenised
 from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.models.native_names import Native
 from ablate2tune.models.part_weights import PartWeights
@@ -22,20 +22,6 @@ MOST_PIXELS, MOST_TOKENS = 2**20, 2**14
 """Of what is encoded in one pass: more would need more memory than training does."""
 MOVING = "a picture token's position depends on the prompt's length"
 """A `mean_obstacle`."""
-
-
-class Tokenised(NamedTuple):
-    """How a family turns a prompt into the tokens whose embeddings the denoiser is given."""
-
-    tokenizer: Any
-    text: str
-    """What is tokenised: the prompt, perhaps inside a template."""
-    limit: int
-    """Tokens that the text is cut to."""
-    offset: int = 0
-    """Row of the first token among the prompt's embeddings; negative where rows are dropped."""
-    padded: bool = False
-    """Whether padding is kept, perhaps on the left."""
 
 
 class Denoiser(Studied):
@@ -255,6 +241,7 @@ class Denoiser(Studied):
         guidance: float | None = None,
         kept: Tensor | None = None,
         same: Sequence[int] | None = None,
+        weight: Tensor | None = None,
     ) -> Tensor:
         """The squared error of the prediction against the family's own target, per row.
 
@@ -267,6 +254,7 @@ class Denoiser(Studied):
             sigma, conditioning, guidance: see `predict`.
             kept: bool (batch,), the rows whose target is the prediction without the adapter.
             same: for each row, the first with the same input, which alone is computed.
+            weight: how much each place of a picture counts (`squared_error`).
 
         Returns:
             (batch,), float32, on the denoiser's device; gradients flow where they are enabled.
@@ -282,7 +270,7 @@ class Denoiser(Studied):
                 target = target.index_copy(0, rows, self.predict_noised(*some, guidance).float())
         asked = latents, noise, sigma, conditioning
         predict = partial(self.predict_noised, guidance=guidance)
-        return squared_error(one_step.once_each(predict, asked, same), target)
+        return squared_error(one_step.once_each(predict, asked, same), target, weight)
 
     def _told(self, sigma: Tensor) -> Tensor:
         """The noise levels that the denoiser hears of, so that latents are noised to these."""

@@ -1,6 +1,6 @@
 """The section `model`."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -12,10 +12,15 @@ Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
 class ModelConfig(Settings):
     """The model that is studied and tuned."""
 
+    later: ClassVar[frozenset[str]] = frozenset(("quantize",))
+
     path: Annotated[str, Mark.CONTENT]
     """A diffusers pipeline directory or a hub name ("black-forest-labs/FLUX.1-dev")."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Inference dtype of the frozen base; adapters are always float32."""
+    quantize: Literal["int8", "fp8", "nf4"] | None = None
+    """Keep the weights of the denoiser's blocks in 8 or 4 bits, and multiply in `dtype`; adapters
+    stay float32."""
     device: Annotated[Device, Mark.STEERS] = "auto"
     """auto, cpu, mps, cuda or cuda:N."""
     height: Positive = 64

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from ablate2tune.models.family_registry import FAMILIES
 from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.models.model_hub import INDEX, NOT_GIVEN, ask_hub, check_is_hub_name, hub_error
 from ablate2tune.models.part_weights import PartWeights
+from ablate2tune.models.quantised.frozen_linear import freeze_blocks
 
 
 def load_denoiser(config: ModelConfig, encoders_first: bool = False) -> Denoiser:
@@ -50,10 +52,15 @@ def load_denoiser(config: ModelConfig, encoders_first: bool = False) -> Denoiser
         fresh = _read_pipeline(type(pipe), config, **rest)
         return {name: getattr(fresh, name) for name in names}
 
-    denoiser.weights = PartWeights(pipe, read)
+    device, takes = resolve_device(config.device), {}
+    if config.quantize:
+        takes[denoiser.part] = partial(freeze_blocks, kind=config.quantize)
+    denoiser.weights = PartWeights(pipe, read, takes)
     if encoders_first:
         denoiser.weights.drop([denoiser.part])
-    denoiser.to(resolve_device(config.device))
+    elif config.quantize:
+        freeze_blocks(denoiser.model, denoiser.model, config.quantize, device)
+    denoiser.to(device)
     check_size(denoiser)
     return denoiser
 

@@ -12,6 +12,8 @@ from torch import nn
 
 Read = Callable[[Collection[str]], Mapping[str, nn.Module]]
 """Parts of these names, from the pipeline's files."""
+Take = Callable[[nn.Module, nn.Module], set[str]]
+"""Takes weights for a part from another of its architecture, in a way of its own; their names."""
 
 
 class PartWeights:
@@ -21,9 +23,11 @@ class PartWeights:
     them unnoticed.
     """
 
-    def __init__(self, pipe: Any, read: Read | None = None):
-        """All are there; without `read` they stay."""
-        self._pipe, self._read = pipe, read
+    def __init__(
+        self, pipe: Any, read: Read | None = None, takes: Mapping[str, Take] | None = None
+    ):
+        """All are there; without `read` they stay. `takes` is how parts take weights, by name."""
+        self._pipe, self._read, self._takes = pipe, read, takes or {}
         self._away: set[str] = set()
 
     @property
@@ -48,7 +52,11 @@ class PartWeights:
         fresh = self._read(missing)
         for name in missing:
             weights = dict(fresh[name].named_parameters())
+            take = self._takes.get(name)
+            taken = take(self.parts[name], fresh[name]) if take else set[str]()
             for key, parameter in self.parts[name].named_parameters():
+                if key in taken:
+                    continue
                 parameter.data = weights.pop(key).data.to(parameter.device)
         self._away -= set(missing)
 

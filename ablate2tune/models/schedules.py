@@ -35,9 +35,18 @@ def velocity_target(latents: Tensor, noise: Tensor) -> Tensor:
     return noise - latents
 
 
-def squared_error(prediction: Tensor, target: Tensor) -> Tensor:
-    """Mean squared error of each row in float32: (batch,)."""
-    return (prediction.float() - target).square().flatten(1).mean(1)
+def squared_error(prediction: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Mean squared error of each row in float32: (batch,).
+
+    With `weight`, which spreads over the predictions' channels, (batch, 1, rows, columns) or
+    (batch, tokens, 1), it is the weighted mean: how much of a picture counts does not change how
+    much the picture does.
+    """
+    error = (prediction.float() - target).square()
+    if weight is None:
+        return error.flatten(1).mean(1)
+    weight = weight.to(error)
+    return (error * weight).flatten(1).mean(1) / weight.flatten(1).mean(1)
 
 
 class Schedule(Protocol):

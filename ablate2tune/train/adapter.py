@@ -16,6 +16,7 @@ from torch import nn
 
 from ablate2tune.errors import UserError, did_you_mean
 from ablate2tune.models.adapter_files import NAME, attach
+from ablate2tune.models.quantised.frozen_linear import packed_in
 from ablate2tune.seeding import torch_generator
 from ablate2tune.train.memory.narrow_inputs import keep_narrow
 
@@ -96,6 +97,9 @@ def room(model: nn.Module, name: str) -> int:
 
 def sides(model: nn.Module, name: str) -> tuple[int, int]:
     """A layer's inputs, of a convolution those of a place, and its outputs."""
+    layer = model.get_submodule(name)
+    if isinstance(layer, nn.Linear):
+        return layer.in_features, layer.out_features
     weight = model.get_parameter(f"{name}.weight")
     return weight[0].numel(), len(weight)
 
@@ -179,4 +183,5 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
 def count_parameters(model: nn.Module) -> ParameterCount:
     """Trainable and all parameters of the model with its adapter."""
     sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
-    return ParameterCount(sum(n for n, on in sizes if on), sum(n for n, _ in sizes))
+    total = sum(n for n, _ in sizes) + packed_in(model)
+    return ParameterCount(sum(n for n, on in sizes if on), total)

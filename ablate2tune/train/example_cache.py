@@ -19,11 +19,14 @@ from ablate2tune.disk.state_file import save_state
 from ablate2tune.errors import UserError
 from ablate2tune.models import Conditioning, Denoiser
 from ablate2tune.scenes.dataset.records import SceneRecord
+from ablate2tune.train.lessons.loss_masks import latent_masks, mask_of
 from ablate2tune.train.lessons.user_pictures import load_pictures
 from ablate2tune.train.size_buckets import Size, at_size
 
 SHARD = 64
 """Pictures or captions that are encoded together and share a file."""
+LATENTS, MASKS = "latents", "masks"
+"""What the files of pictures hold: masks only where one has any."""
 ENCODES = {"dtype", "height", "width", "max_sequence_length"}
 """Settings of the model on which encodings depend, beside its weights."""
 
@@ -62,19 +65,32 @@ class ExampleCache:
 
     def latents(self, examples: Sequence[int]) -> Tensor:
         """The clean latents of examples of one size, (examples, ...), numbered as the records."""
+        return self._of_pictures(examples, LATENTS)[LATENTS]
+
+    def masks(self, examples: Sequence[int]) -> Tensor | None:
+        """Where the loss of examples of one size counts (`latent_masks`).
+
+        None: no picture of the set has a mask.
+        """
+        return self._of_pictures(examples, MASKS).get(MASKS)
+
+    def _of_pictures(self, examples: Sequence[int], name: str) -> dict[str, Tensor]:
         kind = _kind(self.size_of(examples[0]))
-        return self._read(kind, [self._places.get(e, e) for e in examples])["latents"]
+        return self._read(kind, [self._places.get(e, e) for e in examples], [name])
 
     def captions(self, captions: Sequence[str]) -> Conditioning:
         """The conditioning of these captions, one row each."""
         return Conditioning.of(self._read("captions", [self._rows[text] for text in captions]))
 
-    def _read(self, kind: str, rows: Sequence[int]) -> dict[str, Tensor]:
+    def _read(self, kind: str, rows: Sequence[int], names: Sequence[str] = ()) -> dict[str, Tensor]:
+        """Rows of the tensors of these names, of which a file may lack some; of all by default."""
         found: dict[str, list[Tensor]] = {}
         for row in rows:
             file = self._file(_shard(self._folder, kind, row // SHARD))
             place = row % SHARD
             for name in file.keys():  # noqa: SIM118
+                if names and name not in names:
+                    continue
                 found.setdefault(name, []).append(file.get_slice(name)[place : place + 1])
         return {name: torch.cat(parts) for name, parts in found.items()}
 
@@ -112,15 +128,23 @@ def encode_examples(
         files.write_json(
             index, {"key": key, "captions": distinct, **({"sizes": sizes} if sizes else {})}
         )
+    masked = any(map(mask_of, records))
     for size, those in _by_size(sizes or [None] * len(records)):
         for path, rows in _missing(folder, _kind(size), len(those)):
             with at_size(denoiser, size):
-                own = denoiser.config.height, denoiser.config.width
-                images = load_pictures([records[place] for place in those[rows]], *own)
-                save_state(path, {"latents": denoiser.encode_images(images)}, {})
+                some = [records[place] for place in those[rows]]
+                save_state(path, _encoded(denoiser, some, masked), {})
     for path, rows in _missing(folder, "captions", len(distinct)):
         # Some families pad every prompt to the longest one, of all and not of a shard alone.
         save_state(path, denoiser.encode_prompts(distinct[rows], among=distinct).arguments(), {})
+
+
+def _encoded(denoiser: Denoiser, records: Sequence[SceneRecord], masked: bool) -> dict[str, Tensor]:
+    """What a file of pictures of one size holds."""
+    own = denoiser.config.height, denoiser.config.width
+    latents = denoiser.encode_images(load_pictures(records, *own))
+    masks = {MASKS: latent_masks(records, denoiser, latents)} if masked else {}
+    return {LATENTS: latents, **masks}
 
 
 def encodings_key(denoiser: Denoiser, data: str) -> str:
@@ -132,16 +156,13 @@ def encodings_key(denoiser: Denoiser, data: str) -> str:
 def data_key(
     records: Sequence[SceneRecord], captions: Sequence[str], sizes: Sequence[Size] = ()
 ) -> str:
-    """Hash of the pictures and captions, and of the pictures' sizes where they differ.
+    """Hash of the pictures and captions, and of masks, and of sizes where they differ.
 
     Raises:
         UserError: a picture cannot be read.
     """
     try:
-        pictures = [
-            hashlib.sha256(r.image_path.read_bytes()).hexdigest() + " mirrored" * r.mirrored
-            for r in records
-        ]
+        pictures = [_picture_key(record) for record in records]
     except OSError as error:
         raise UserError(
             f"cannot read the picture: {error.strerror}",
@@ -149,6 +170,12 @@ def data_key(
             mend="render the data set again",
         ) from error
     return files.content_hash(pictures, list(captions), *([list(sizes)] if sizes else []))
+
+
+def _picture_key(record: SceneRecord) -> str:
+    key = hashlib.sha256(record.image_path.read_bytes()).hexdigest() + " mirrored" * record.mirrored
+    mask = mask_of(record)
+    return key if mask is None else f"{key} mask {hashlib.sha256(mask.read_bytes()).hexdigest()}"
 
 
 def _by_size(sizes: Sequence[Size | None]) -> list[tuple[Size | None, list[int]]]:

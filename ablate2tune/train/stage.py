@@ -17,6 +17,7 @@ from ablate2tune.models import (
     is_language_model,
     load_denoiser,
     load_language_model,
+    resolve_device,
     shell_of,
 )
 from ablate2tune.recipe import Recipe
@@ -31,6 +32,7 @@ from ablate2tune.train.lessons.picture_lessons import PictureLessons
 from ablate2tune.train.lessons.text_lessons import TextLessons
 from ablate2tune.train.lessons.user_pictures import read_user_pictures
 from ablate2tune.train.methods.adapter_method import METHODS
+from ablate2tune.train.optimizers.optimizer_kind import check_optimizer
 from ablate2tune.train.placements.parameter_budget import choose
 from ablate2tune.train.targets import (
     check_choice,
@@ -49,7 +51,15 @@ def check(recipe: Recipe) -> None:
     """Refuse a model that is not there or cannot be trained, modules that it cannot have, and an
     unknown way to adapt.
     """
-    METHODS[recipe.train.method].check_config(recipe.train)
+    method = METHODS[recipe.train.method]
+    method.check_config(recipe.train)
+    if recipe.model.quantize and method.reads_weights:
+        raise UserError(
+            f"{recipe.train.method} computes with the base's weights",
+            where=f"model.quantize = {recipe.model.quantize}",
+            mend="leave it out, or set train.method=lora",
+        )
+    check_optimizer(recipe.train, resolve_device(recipe.model.device))
     if teaches_text(recipe):
         check_text(recipe)
     else:
@@ -131,7 +141,9 @@ def work(job: Job) -> None:
             f"train: there is no skill to rank by; all {len(targets)} modules are trained"
         )
     rows = reasons(ranking, targets)
-    chosen = [row["address"] for row in walked({"components": rows})]
+    alone = recipe.train.model_copy(update={"neighbours": None})
+    first, _ = choose(ranking, alone, lessons.studied.model, recipe.seed, cost)
+    chosen = [row["address"] for row in walked({"components": reasons(ranking, first)})]
     for doubt in doubts(ranking, chosen) if recipe.train.targets == "top" else []:
         job.terminal.say(f"warning: {doubt}")
     _say_unlike(job)

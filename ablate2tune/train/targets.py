@@ -25,9 +25,10 @@ def choose_targets(
     top takes the first modules of the ranking's set; without one, or beyond it, it walks the ranked
     Linears (where these were ranked, else sub-layers), best first, and takes their Linears in model
     order until `config.count` are collected. bottom does so from the other end; random draws as
-    many, uniformly, from the Linears of all blocks (by the seed and `config.draw`); all takes every
-    one of these; list takes what `config.modules` selects, preset what `config.preset` does. Only
-    top and bottom need the contents of ranking.json.
+    many, uniformly, from the Linears of all blocks (by the seed and `config.draw`). Behind these
+    stand their neighbours, where `config.neighbours` asks for them. all takes every Linear of all
+    blocks; list takes what `config.modules` selects, preset what `config.preset` does. Only top and
+    bottom need the contents of ranking.json.
 
     Raises:
         UserError: there is no ranking, it holds too few modules, a pattern matches nothing, or a
@@ -44,10 +45,33 @@ def choose_targets(
         _check_count(config.count, len(candidates), "the model's blocks hold")
         draw = numpy_generator(seed, "random-targets", config.draw)
         chosen = draw.choice(len(candidates), config.count, replace=False)
-        return [candidates[index] for index in sorted(chosen)]
+        drawn = [candidates[index] for index in sorted(chosen)]
+        return with_neighbours(drawn, config, catalogue)
     names = in_order(ranking, config, catalogue, seed)
     _check_count(config.count, len(names), "the swept parts hold", "raise localize.top_blocks")
-    return names[: config.count]
+    return with_neighbours(names[: config.count], config, catalogue)
+
+
+def with_neighbours(names: Sequence[str], config: TrainConfig, catalogue: Catalogue) -> list[str]:
+    """The modules, and behind them the same modules of the blocks on either side in their stacks.
+
+    A block that has no such module, being of another class, has no neighbour to give.
+    """
+    if not config.neighbours:
+        return list(names)
+    blocks = catalogue.blocks
+    place = {
+        name: (i, name.removeprefix(b.address)) for i, b in enumerate(blocks) for name in b.linears
+    }
+    found = list(names)
+    for name in names:
+        own, below = place[name]
+        near = range(max(0, own - config.neighbours), own + config.neighbours + 1)
+        beside = [
+            blocks[i] for i in near if i < len(blocks) and blocks[i].stack == blocks[own].stack
+        ]
+        found += [f"{b.address}{below}" for b in beside if f"{b.address}{below}" in b.linears]
+    return list(dict.fromkeys(found))
 
 
 def in_order(

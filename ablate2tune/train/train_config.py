@@ -1,7 +1,7 @@
 """The section `train`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -18,6 +18,8 @@ PICTURES |= {"guidance", "cache", "twins"}
 
 class TrainConfig(Settings):
     """How the adapter is trained."""
+
+    later: ClassVar[frozenset[str]] = frozenset(("neighbours", "optimizer"))
 
     data: Annotated[Path | None, Mark.CONTENT] = None
     """A folder of pictures of your own with a metadata.jsonl (`file_name`, `text`, perhaps `foil`),
@@ -44,6 +46,9 @@ class TrainConfig(Settings):
     ranks: Literal["uniform", "impact"] = "uniform"
     """One rank for all modules; or each its own, proportional to its impact, with as many
     parameters in all as `budget` says, or as `rank` would take."""
+    neighbours: Annotated[int, Field(gt=0, le=8)] | None = None
+    """For top, bottom and random: how many blocks on either side of a chosen module's have the
+    same module adapted as well, beyond `count`; None: none."""
     preset: str = ""
     """For targets: preset, the placement's name (`train/placements/`)."""
     modules: list[str] = []
@@ -67,6 +72,8 @@ class TrainConfig(Settings):
     """Images or texts per optimizer step, over all processes; an image with two captions counts
     once."""
     learning_rate: Annotated[float, Field(gt=0, le=1e37)] = 1e-3  # 1e38 overflows in AdamW
+    optimizer: str | None = None
+    """adamw8bit, prodigy, or what an extension adds (`train/optimizers/`); None: AdamW."""
     warmup: Annotated[int, Field(ge=0)] | None = None
     """Steps of linear warm-up, after which the rate falls along a cosine; None: 20, or half of a
     run that has fewer than 40."""
@@ -102,6 +109,9 @@ class TrainConfig(Settings):
     a relation, and with `high_noise` those at other noise levels; 0: there are none."""
     guidance: float = 1.0
     """Value of the guidance embedding in training, for models that have one."""
+    compile: Annotated[bool, Mark.STEERS] = False
+    """Compile the blocks (torch.compile), each by itself: minutes before the first step, faster
+    steps after it. The weights are the same up to rounding."""
     checkpointing: Annotated[Checkpointing, YamlWord, Mark.STEERS] = "auto"
     """Compute blocks again in the backward pass instead of keeping their activations: as few as
     bring a step into the device's memory (auto), all, or none. The weights are the same."""
@@ -141,6 +151,14 @@ class TrainConfig(Settings):
             )
         if self.targets not in ("top", "bottom") and (self.share or self.ranks == "impact"):
             raise ValueError("share and ranks: impact take a ranking: set targets to top or bottom")
+        if self.neighbours and self.targets not in ("top", "bottom", "random"):
+            raise ValueError(f"neighbours are of chosen modules, not of targets: {self.targets}")
+        if self.neighbours and (self.budget or self.ranks == "impact"):
+            raise ValueError(
+                "neighbours come on top of what is chosen: leave budget and ranks: impact out"
+            )
+        if self.compile and self.dropout:
+            raise ValueError("dropout draws other masks in every step; leave it or compile out")
         if self.twins and (self.batch_size % 2 or not self.high_noise or self.dropout):
             raise ValueError(
                 "twins share forward passes at high noise: set high_noise, an even batch_size and "

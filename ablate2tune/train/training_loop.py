@@ -35,8 +35,10 @@ from ablate2tune.train.course import BestWeights, Course, course_of, judged
 from ablate2tune.train.lessons.lessons import Lessons
 from ablate2tune.train.lessons.picture_lessons import PictureLessons
 from ablate2tune.train.memory.checkpointing import cover
+from ablate2tune.train.memory.compiled_blocks import compile_blocks
 from ablate2tune.train.memory.memory_estimate import device_memory
 from ablate2tune.train.methods.adapter_method import METHODS, rank_of
+from ablate2tune.train.optimizers.optimizer_kind import optimizer_of
 from ablate2tune.train.placements.head_slices import cut, head_slices
 from ablate2tune.train.train_config import TrainConfig
 from ablate2tune.train.training_log import TrainingLog
@@ -168,7 +170,7 @@ def teach(
         say(f"checkpointing: {covered} of {len(blocks)} blocks are computed again going back")
 
     # 4. The optimizer, and the checkpoint to go on from.
-    optimizer = torch.optim.AdamW(parameters.values(), lr=config.learning_rate, weight_decay=0.0)
+    optimizer = optimizer_of(config).make(parameters.values(), config.learning_rate)
     identity = {
         "targets": names,
         "seed": seed,
@@ -201,6 +203,8 @@ def teach(
     if main and start < config.steps:
         for line in lessons.costs():
             say(line)
+    if config.compile:
+        compile_blocks(blocks, covered)
     if start == 0:
         values = {"loss": None, "validation": validate(0)}
         if main:

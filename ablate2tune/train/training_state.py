@@ -11,7 +11,13 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from ablate2tune import files
-from ablate2tune.disk.state_file import load_state, optimizer_tensors, restore_optimizer, save_state
+from ablate2tune.disk.state_file import (
+    load_state,
+    optimizer_numbers,
+    optimizer_tensors,
+    restore_optimizer,
+    save_state,
+)
 from ablate2tune.errors import UserError
 
 PREFIX, MORE = "adapter ", "method "
@@ -26,7 +32,7 @@ class Checkpoint:
         path: Path,
         identity: dict[str, Any],
         parameters: dict[str, nn.Parameter],
-        optimizer: torch.optim.AdamW,
+        optimizer: torch.optim.Optimizer,
         more: Mapping[str, Tensor] | None = None,
     ):
         """Of the trained parameters by name, in the order of the optimizer's one group.
@@ -46,7 +52,10 @@ class Checkpoint:
         tensors: dict[str, Tensor] = {PREFIX + name: p for name, p in self._parameters.items()}
         tensors |= {MORE + name: tensor for name, tensor in self._more.items()}
         tensors |= optimizer_tensors(self._optimizer)
-        save_state(self.path, tensors, {"step": step, "identity": self._identity})
+        counters: dict[str, Any] = {"step": step, "identity": self._identity}
+        if numbers := optimizer_numbers(self._optimizer):
+            counters["optimizer"] = numbers
+        save_state(self.path, tensors, counters)
 
     def load(self) -> int:
         """Restore the state in place and return its step; 0 if there is no checkpoint.
@@ -67,7 +76,7 @@ class Checkpoint:
             )
         put_back(self._parameters, tensors, PREFIX)
         put_back(self._more, tensors, MORE)
-        restore_optimizer(self._optimizer, tensors)
+        restore_optimizer(self._optimizer, tensors, numbers=note.get("optimizer"))
         return int(note["step"])
 
 

@@ -69,10 +69,13 @@ class HeldOut:
 
     def _of_one_size(self, rows: Sequence[Row], kept: bool) -> Tensor:
         places, levels, captions = zip(*rows, strict=True)
-        latents = self.cache.latents([self.examples[place] for place in places])
+        examples = [self.examples[place] for place in places]
+        latents, masks = self.cache.latents(examples), self.cache.masks(examples)
         generators = (torch_generator(self.seed, "validation", place) for place in places)
         noise = torch.stack([torch.randn(latents.shape[1:], generator=g) for g in generators])
         asked: dict[str, Any] = {"kept": torch.ones(len(places), dtype=torch.bool)} if kept else {}
+        if masks is not None:
+            asked["weight"] = masks
         with at_size(self.denoiser, self.cache.size_of(self.examples[places[0]])):
             return self.denoiser.denoising_loss(
                 latents,

@@ -1,5 +1,6 @@
 import pytest
 from diffusers import FluxTransformer2DModel
+from pydantic import ValidationError
 from torch import nn
 
 from ablate2tune.components import discover
@@ -90,6 +91,26 @@ CHOSEN = {
 )
 def test_by_the_set_of_a_ranking(catalogue, targets: str, count: int, expected: list[str]):
     assert choose_targets(CHOSEN, config(targets=targets, count=count), catalogue, 0) == expected
+
+
+def test_neighbours_stand_behind_in_their_own_stack(catalogue):
+    """The first single block has none before it: the last double block is of another stack."""
+    chosen = choose_targets(RANKING, config(count=3, neighbours=1), catalogue, 0)
+    zero = [name.replace(".1.", ".0.", 1) for name in FF]
+    assert chosen == [*FF, *OUT, *zero, "single_transformer_blocks.1.proj_out"]
+    assert choose_targets(RANKING, config(count=3, neighbours=8), catalogue, 0) == chosen
+    alone = choose_targets(None, config(targets="random", count=2), catalogue, 5)
+    more = choose_targets(None, config(targets="random", count=2, neighbours=1), catalogue, 5)
+    assert more[:2] == alone and len(more) == len({*more}) == 4
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"targets": "all"}, {"targets": "list"}, {"budget": 9}, {"targets": "top", "ranks": "impact"}],
+)
+def test_neighbours_of_what(values: dict):
+    with pytest.raises(ValidationError, match="neighbours"):
+        config(neighbours=1, **values)
 
 
 def test_the_reasons_for_targets_have_their_places_in_the_set():

@@ -148,3 +148,20 @@ def test_what_does_not_fit_the_model_is_refused_before_any_work(
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and words in error
     assert not (recipe.parent / "runs" / "job" / "train" / "cache").exists()
+
+
+def test_a_base_of_few_bits_is_another_run(recipe: Path, capsys: pytest.CaptureFixture[str]):
+    assert run(recipe, "model.quantize=int8", "train.method=dora") == 2
+    assert "model.quantize = int8: dora computes with the base's" in capsys.readouterr().err
+    assert run(recipe, "model.quantize=int8") == 0
+    assert run(recipe) == 2
+    assert "model.quantize was 'int8', is None" in capsys.readouterr().err
+
+
+def test_an_optimizer_that_cannot_be_had_is_told_before_any_work(
+    recipe: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert run(recipe, "train.optimizer=adamw8bit") == 2
+    error = capsys.readouterr().err
+    assert "adamw8bit works on cuda alone" in error and error.count("\n") == 1
+    assert not (recipe.parent / "runs").exists()

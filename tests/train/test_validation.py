@@ -25,6 +25,9 @@ class Examples:
     def captions(self, captions):
         return list(captions)
 
+    def masks(self, examples):
+        return None
+
     def size_of(self, example):
         return None
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ablate2tune.models.conditioning import Conditioning
-from ablate2tune.models.denoiser import Denoiser, Tokenised
+from ablate2tune.models.conditioning import Conditioning, Tokenised
+from ablate2tune.models.denoiser import Denoiser
 from ablate2tune.models.family_registry import serves
 from ablate2tune.models.native_names import FLUX, Native, native_name
 

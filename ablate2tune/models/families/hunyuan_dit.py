@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from ablate2tune.models.conditioning import Conditioning
-from ablate2tune.models.denoiser import Denoiser, Tokenised
+from ablate2tune.models.conditioning import Conditioning, Tokenised
+from ablate2tune.models.denoiser import Denoiser
 from ablate2tune.models.family_registry import serves
 from ablate2tune.models.one_step import encode_as_called
 

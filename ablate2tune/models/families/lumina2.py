@@ -1,6 +1,7 @@
 """Lumina-Image 2."""
 
-from ablate2tune.models.denoiser import MOVING, Denoiser, Tokenised
+from ablate2tune.models.conditioning import Tokenised
+from ablate2tune.models.denoiser import MOVING, Denoiser
 from ablate2tune.models.family_registry import serves
 
 

@@ -1,6 +1,7 @@
 """Stable Diffusion 3 and 3.5."""
 
-from ablate2tune.models.denoiser import Denoiser, Tokenised
+from ablate2tune.models.conditioning import Tokenised
+from ablate2tune.models.denoiser import Denoiser
 from ablate2tune.models.family_registry import serves
 from ablate2tune.models.native_names import SD3, Native, native_name
 

@@ -55,9 +55,16 @@ def check_language_model(config: ModelConfig) -> None:
     """Refuse, before weights are read, a model that is no causal language model, and its device.
 
     Raises:
-        UserError: for both, and for a path that is neither a folder nor a hub name.
+        UserError: for both, for a path that is neither a folder nor a hub name, and for
+            `quantize`.
     """
     resolve_device(config.device)
+    if config.quantize:
+        raise UserError(
+            "language models are kept in their own dtype",
+            where=f"model.quantize = {config.quantize}",
+            mend="leave it out",
+        )
     folder, where = Path(config.path), f"model.path = {config.path}"
     if folder.suffix == GGUF:
         if not folder.is_file():

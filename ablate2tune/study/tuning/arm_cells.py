@@ -30,6 +30,8 @@ from ablate2tune.train.training_loop import teach
 FIGURES = "figures"
 """The stage that measures, of every kind."""
 FILE = "figures.json"
+CHOOSING = "count", "neighbours", "draw", "if_no_skill"
+"""Keys of `train` that say nothing where modules are listed, as a cell lists them."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def settle(kind: Kind, studied: Studied, cell: Cell) -> Run:
         "train.targets": "list",
         "train.modules": choice.modules,
         "train.rank": choice.rank,
-        **{f"train.{key}": getattr(TrainConfig(), key) for key in ("count", "draw", "if_no_skill")},
+        **{f"train.{key}": getattr(TrainConfig(), key) for key in CHOOSING},
         "train.sample_prompts": 1,
         "train.sample_every": recipe.train.steps,
         **kind.own(studied),

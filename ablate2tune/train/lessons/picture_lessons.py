@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from ablate2tune.train import step_plan
 from ablate2tune.train.adapter import trainable
 from ablate2tune.train.example_cache import ExampleCache, data_key, encode_examples, encodings_key
 from ablate2tune.train.lessons.lessons import VALIDATION_ROWS, Lessons
+from ablate2tune.train.lessons.loss_masks import mask_of
 from ablate2tune.train.lessons.sample_grid import sample_grid
 from ablate2tune.train.lessons.user_pictures import HELD_OUT, enlarged, is_users, sizes_of
 from ablate2tune.train.memory.memory_estimate import MemoryEstimate, device_memory, estimate_memory
@@ -26,6 +28,7 @@ from ablate2tune.train.noise_levels import bin_shares
 from ablate2tune.train.objective import margins
 from ablate2tune.train.objective.step_loss import Backward
 from ablate2tune.train.objective.twins import check_twins, twin_order
+from ablate2tune.train.optimizers.optimizer_kind import optimizer_of
 from ablate2tune.train.size_buckets import at_size
 from ablate2tune.train.train_config import TrainConfig
 from ablate2tune.train.validation import LEVELS, SIGMAS, HeldOut, side_costs, validation_losses
@@ -199,8 +202,17 @@ class PictureLessons(Lessons):
         cut = sum(count > limit for count, limit in counts)
         return (
             f"own pictures: {len(users)}, {enlarged(users, taken)} of them enlarged; "
-            f"brought to {', '.join(often)}; captions that are cut: {cut}"
+            f"brought to {', '.join(often)}; captions that are cut: {cut}{self._of_masks()}"
         )
+
+    def _of_masks(self) -> str:
+        """How many pictures have a mask, and how much of these counts."""
+        everything = (*self._split.train, *self._split.validation)
+        masked = [e for e, r in enumerate(everything) if mask_of(r) and not r.mirrored]
+        masks = [mask for e in masked if (mask := self._cache.masks([e])) is not None]
+        if not masks:
+            return ""
+        return f"; masks: {len(masks)}, by which {fmean(m.mean().item() for m in masks):.0%} counts"
 
     def memory(self) -> MemoryEstimate:
         """What a step will hold, by a look at one picture."""
@@ -217,6 +229,7 @@ class PictureLessons(Lessons):
                 [x for module in held for x in (*module.parameters(), *module.buffers())],
                 trainable(denoiser.model).values(),
                 config.most_rows * math.ceil(config.batch_size / processes),
+                optimizer_of(config).tensors,
             )
 
     def show(self, step: int) -> Path | None:

@@ -3,7 +3,7 @@
     {"file_name": "1.jpg", "text": "a red cube to the left of a ball", "foil": "... right of ..."}
 
 in each line of its metadata.jsonl, as `datasets.load_dataset("imagefolder")` reads it; `foil`,
-`group` and `split` may be left out, and other keys are passed over.
+`mask`, `group` and `split` may be left out, and other keys are passed over.
 """
 
 from collections.abc import Sequence
@@ -22,6 +22,8 @@ from ablate2tune.train.size_buckets import Size, bucket_sizes, nearest
 
 FILE = "metadata.jsonl"
 MEND = 'write {"file_name": "1.jpg", "text": "..."} in each line of metadata.jsonl'
+MASK = "mask"
+"""The key of a picture of where the loss counts (`loss_masks`), in rows and among `more`."""
 HELD_OUT = 0.1
 """Of the pictures are kept for validation at most."""
 
@@ -31,7 +33,8 @@ def read_user_pictures(folder: Path) -> list[SceneRecord]:
 
     Raises:
         UserError: the folder, its metadata.jsonl or a picture is missing or damaged, a row has no
-            text or is of an unknown split, or a foil says what the text says.
+            text or is of an unknown split, a foil says what the text says, or a mask is black or of
+            another size than its picture.
     """
     if not folder.is_dir():
         raise UserError("no such folder", where=f"train.data = {folder}")
@@ -43,7 +46,10 @@ def read_user_pictures(folder: Path) -> list[SceneRecord]:
             raise UserError(
                 "the foil is the text itself", where=row.where, mend="write a false one"
             )
-        read_picture(picture)
+        shape = read_picture(picture).shape
+        mask = row.path(MASK, folder, "name the mask's file") if MASK in row.values else None
+        if mask is not None:
+            _check_mask(mask, shape)
         name = str(row.values["file_name"])
         records.append(
             SceneRecord(
@@ -63,11 +69,30 @@ def read_user_pictures(folder: Path) -> list[SceneRecord]:
                 seed=0,
                 split=row.one_of("split", SPLITS),
                 folder=folder,
+                more={} if mask is None else {MASK: mask},
             )
         )
     if not records:
         raise UserError("holds no pictures", where=str(folder / FILE), mend=MEND)
     return records
+
+
+def _check_mask(path: Path, shape: tuple[int, ...]) -> None:
+    """See that something of a picture counts."""
+    mask = read_picture(path)
+    if mask.shape != shape:
+        own, theirs = (f"{columns} x {rows}" for rows, columns, _ in (mask.shape, shape))
+        raise UserError(
+            f"the mask has {own} pixels, and its picture {theirs}",
+            where=str(path),
+            mend="bring both to one size",
+        )
+    if not mask.any():
+        raise UserError(
+            "the mask is black: nothing of the picture would count",
+            where=str(path),
+            mend="paint white what counts, or leave the mask out",
+        )
 
 
 def is_users(record: SceneRecord) -> bool:

@@ -1,1 +1,1 @@
-"""What a step holds: predicted, kept small, and brought into what a device has."""
+"""What a step holds: predicted, kept small, and brought into what a device has; blocks compiled."""

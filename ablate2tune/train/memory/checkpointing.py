@@ -16,7 +16,7 @@ from ablate2tune.train.memory.memory_estimate import MemoryEstimate
 
 Checkpointing = Literal["auto", "on", "off"]
 COVERED = "_ablate2tune_covered"
-"""Marks a block's forward that is ours."""
+"""Marks a block's forward that is ours; what the block had in its place, its class's own: None."""
 
 
 def cover(
@@ -41,19 +41,19 @@ def cover(
     for block in blocks:
         _uncover(block)
     if wanted == "on":
-        return _set(blocks, len(blocks))
+        return set_covered(blocks, len(blocks))
     if wanted == "off" or available is None or memory().total <= available:
         return 0
     low, high = 1, len(blocks)
     while low < high:
         middle = (low + high) // 2
-        _set(blocks, middle)
+        set_covered(blocks, middle)
         low, high = (low, middle) if memory().total <= available else (middle + 1, high)
-    return _set(blocks, low)
+    return set_covered(blocks, low)
 
 
-def _set(blocks: Sequence[nn.Module], count: int) -> int:
-    """Cover the last so many blocks: those have a backward pass in any case."""
+def set_covered(blocks: Sequence[nn.Module], count: int) -> int:
+    """Cover the last so many blocks alone: those have a backward pass in any case."""
     for place, block in enumerate(reversed(blocks)):
         _uncover(block)
         if place < count:
@@ -71,13 +71,16 @@ def _cover(block: nn.Module) -> None:
         again = functools.partial(inner, **kwargs)
         return checkpoint(again, *args, use_reentrant=False, preserve_rng_state=False)
 
-    setattr(forward, COVERED, True)
+    setattr(forward, COVERED, vars(block).get("forward"))
     block.forward = forward
 
 
 def _uncover(block: nn.Module) -> None:
-    if getattr(vars(block).get("forward"), COVERED, False):
+    forward = vars(block).get("forward")
+    if hasattr(forward, COVERED):
         del vars(block)["forward"]
+        if (before := getattr(forward, COVERED)) is not None:
+            block.forward = before
 
 
 def _has_backward(block: nn.Module, given: Sequence[Any]) -> bool:

@@ -12,9 +12,6 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from torch.multiprocessing.reductions import StorageWeakRef
 
-OPTIMIZER = 3
-"""Tensors of an adapter's size beside its weights: the gradient and AdamW's two moments."""
-
 
 class MemoryEstimate(NamedTuple):
     """Bytes that are held at the end of a step's forward pass, by what they are for."""
@@ -22,13 +19,13 @@ class MemoryEstimate(NamedTuple):
     weights: int
     """All modules of the pipeline that are in memory."""
     adapter: int
-    """The trained weights with their gradients and moments."""
+    """What the optimizer holds beside the trained weights: their gradients and moments."""
     activations: int
     """What autograd keeps for one picture."""
     pictures: int
     """Pictures of a step in one process; one that is seen under two captions counts twice."""
-    smaller: str = "model.height and width"
-    """What to lower where it is too much, beside the batch."""
+    smaller: str = "model.height and width, set model.quantize"
+    """What to change where it is too much, beside the batch."""
 
     @property
     def total(self) -> int:
@@ -56,16 +53,18 @@ def estimate_memory(
     weights: Iterable[Tensor],
     trained: Iterable[Tensor],
     pictures: int,
+    beside: float = 3,
 ) -> MemoryEstimate:
     """What a training step of so many pictures in a process will hold.
 
     `forward` gives the loss of one picture, also on the meta device, and is run once. `weights` are
-    those of all modules that lie on the device, the trained ones among them.
+    those of all modules that lie on the device, the trained ones among them. `beside` is how many
+    tensors of an adapter's size the optimizer holds, the gradient among them (AdamW's are three).
     """
     held = list(weights)
     return MemoryEstimate(
         weights=sum(min(x.nbytes, x.untyped_storage().nbytes()) for x in held),
-        adapter=OPTIMIZER * sum(tensor.nbytes for tensor in trained),
+        adapter=round(beside * sum(tensor.nbytes for tensor in trained)),
         activations=kept_by_autograd(forward, held),
         pictures=pictures,
     )

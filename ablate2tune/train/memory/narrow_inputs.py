@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ablate2tune.models.adapter_files import NAME
+from ablate2tune.models.quantised.frozen_linear import FrozenLinear
 
 
 class _WidenedLinear(torch.autograd.Function):
@@ -46,6 +47,7 @@ def keep_narrow(layer: LoraLayer) -> None:
     """
     down, base = layer.lora_A[NAME], layer.get_base_layer()
     plain = type(down) is nn.Linear and isinstance(base, nn.Linear) and not layer.lora_variant
-    if plain and base.weight.dtype in (torch.bfloat16, torch.float16):
+    own = base.dtype if isinstance(base, FrozenLinear) else base.weight.dtype
+    if plain and own in (torch.bfloat16, torch.float16):
         down.__class__ = _Widens
         layer.cast_input_dtype_enabled = False

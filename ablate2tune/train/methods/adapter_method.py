@@ -32,6 +32,8 @@ class AdapterMethod:
     """Whether modules may have ranks of their own."""
     plain: ClassVar[bool] = True
     """Whether its A and B are all there is: it takes dropout, and heads of an attention."""
+    reads_weights: ClassVar[bool] = False
+    """Whether it computes with the weights themselves: not with a base of few bits."""
     ranks: Mapping[str, int] = {}
     """Those of modules that have one of their own."""
 

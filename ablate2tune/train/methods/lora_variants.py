@@ -25,6 +25,7 @@ class Dora(AdapterMethod):
     """
 
     plain = False
+    reads_weights = True
 
     @staticmethod
     def cost(model: nn.Module, name: str, rank: int) -> int:

@@ -26,6 +26,7 @@ class OtherTuner(AdapterMethod):
 
     takes_ranks = False
     plain = False
+    reads_weights = True
 
     @abstractmethod
     def tuner(self, pattern: str) -> PeftConfig:

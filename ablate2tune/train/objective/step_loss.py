@@ -2,9 +2,9 @@
 
 Per picture, summed over the step and divided by the number of its pictures:
 
-- the squared error under its caption, against the family's own target; or, where the picture is
-  one to be retained, `retention` times that against the base's own prediction; weighed by min-SNR
-  where the family predicts epsilon or v;
+- the squared error under its caption, over what of it counts (`loss_masks`), against the family's
+  own target; or, where the picture is one to be retained, `retention` times that against the base's
+  own prediction; weighed by min-SNR where the family predicts epsilon or v;
 - where it has a foil: `contrast` times softplus(s * (loss - loss under the foil)) / s.
 """
 
@@ -54,6 +54,9 @@ def step_loss(denoiser: Denoiser, cache: ExampleCache, batch: Batch, config: Tra
         asked["kept"] = torch.cat([kept, kept.new_zeros(len(paired))])
     if same:
         asked["same"] = same
+    masks = cache.masks([batch.examples[place] for place in rows[0]])
+    if masks is not None:
+        asked["weight"] = masks
     with at_size(denoiser, cache.size_of(batch.examples[0])):
         losses = denoiser.denoising_loss(*_rows(cache, batch, *rows), config.guidance, **asked)
     own, under_foil = losses[: len(kept)], losses[len(kept) :]

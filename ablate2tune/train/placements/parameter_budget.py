@@ -9,8 +9,15 @@ from torch import nn
 
 from ablate2tune.components import Catalogue, discover
 from ablate2tune.errors import UserError
+from ablate2tune.models.quantised.frozen_linear import packed_in
 from ablate2tune.train.adapter import room
-from ablate2tune.train.targets import choose_targets, falls_back, in_order, walked
+from ablate2tune.train.targets import (
+    choose_targets,
+    falls_back,
+    in_order,
+    walked,
+    with_neighbours,
+)
 from ablate2tune.train.train_config import TrainConfig
 
 Cost = Callable[[nn.Module, str, int], int]
@@ -66,7 +73,8 @@ def _as_many(
         held = list(accumulate(impacts))
         if wanted <= 0:
             raise UserError("no module has an impact", where="train.share", mend="set train.count")
-        return order[: 1 + next(i for i, value in enumerate(held) if value >= wanted * (1 - 1e-9))]
+        last = next(i for i, value in enumerate(held) if value >= wanted * (1 - 1e-9))
+        return with_neighbours(order[: last + 1], config, catalogue)
     left, names = budget_of(config.budget, model) or 0, []
     for name in order:
         needed = cost(model, name, config.rank)
@@ -88,7 +96,7 @@ def budget_of(budget: str | int | None, model: nn.Module) -> int | None:
     if budget is None or isinstance(budget, int):
         return budget
     share = float(re.sub(r"\s*%$", "", budget)) / 100
-    return int(share * sum(parameter.numel() for parameter in model.parameters()))
+    return int(share * (sum(p.numel() for p in model.parameters()) + packed_in(model)))
 
 
 def impacts_of(ranking: Mapping[str, Any] | None, names: Sequence[str]) -> dict[str, float]:

@@ -6,6 +6,7 @@ timestep it is, and keeps what it would step along.
 
 import inspect
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,12 @@ from tiny_pipelines import FAMILIES, Family
 
 from ablate2tune import files
 from ablate2tune.components import discover
+from ablate2tune.disk.picture_reading import read_picture
 from ablate2tune.models import Denoiser, load_denoiser
 from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.train.lessons.picture_lessons import PictureLessons
-from ablate2tune.train.lessons.user_pictures import load_pictures, read_user_pictures
+from ablate2tune.train.lessons.user_pictures import fitted, load_pictures, read_user_pictures
 from ablate2tune.train.step_plan import batch_at, split_records
 from ablate2tune.train.train_config import TrainConfig
 from ablate2tune.train.training_loop import teach
@@ -57,13 +59,16 @@ class Trained:
 
 @pytest.fixture(scope="module")
 def own_folder(tmp_path_factory) -> Path:
-    """Pictures of another size than the model's, a half of what training sees."""
+    """Pictures of another size than the model's, a half of what training sees, two with masks."""
     folder, rng, rows = tmp_path_factory.mktemp("own"), np.random.default_rng(2), []
     for number, colour in enumerate(("red", "green", "blue")):
         picture = rng.integers(0, 256, (40, 56, 3), dtype=np.uint8)
         Image.fromarray(picture).save(folder / f"{number}.png")
         text = f"a {colour} ball left of a white cone"
-        rows.append({"file_name": f"{number}.png", "text": text})
+        rows.append({"file_name": f"{number}.png", "text": text, "mask": "mask.png"})
+    light = np.tile(np.arange(56, dtype=np.uint8) * 4, (40, 1))
+    Image.fromarray(light).save(folder / "mask.png")
+    del rows[1]["mask"]
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     (folder / "metadata.jsonl").write_text(lines, encoding="utf-8")
     return folder
@@ -108,6 +113,15 @@ def called(pipe: Any, **more: Any) -> Any:
     }
     known = inspect.signature(type(pipe).__call__).parameters
     return pipe(**{name: value for name, value in wanted.items() if name in known})
+
+
+def counting(folder: Path, latents: torch.Tensor) -> torch.Tensor:
+    """What the mask is on average over each place of square latents, or each token."""
+    light = fitted(read_picture(folder / "mask.png"), SIZE, SIZE)[:, :, 0] / 255
+    side = math.isqrt(len(latents)) if latents.ndim == 2 else latents.shape[-1]
+    blocks = light.reshape(side, SIZE // side, side, SIZE // side).mean((1, 3))
+    shape = (-1, 1) if latents.ndim == 2 else (side, side)
+    return torch.from_numpy(blocks).float().reshape(shape)
 
 
 @torch.no_grad()
@@ -155,7 +169,7 @@ def test_the_first_loss_is_the_stock_pipelines(
     drawing = CONFIG.model_copy(update={"timesteps": None if flows else "uniform"})
     shift = denoiser.sigma_shift
     batch = batch_at(SEED, 1, seen, latents.shape[1:], drawing, shift)
-    losses = []
+    losses, masked = [], 0
     for place, example in enumerate(batch.examples):
         clean, noise = latents[example, None], batch.noise[place, None]
         share = batch.sigma[place].item()
@@ -172,7 +186,14 @@ def test_the_first_loss_is_the_stock_pipelines(
                 target = scheduler.get_velocity(clean, noise, at)
                 weight = (snr.clamp(max=5) / (snr + 1)).item()
         output = stock_prediction(trained, batch.captions[place], noised, timestep, monkeypatch)
-        losses.append(weight * (output - target).square().mean().item())
+        error = (output - target).square()
+        if seen[example].file_name == "0.png":
+            masked += 1
+            counts = counting(own_folder, error[0]).expand(error.shape)
+            weight /= counts.mean().item()
+            error = error * counts
+        losses.append(weight * error.mean().item())
+    assert masked == 1
     rows = [json.loads(row) for row in (trained.folder / "log.jsonl").read_text().splitlines()]
     assert len({float(sigma) for sigma in batch.sigma}) == 4
     assert rows[1]["loss"] == pytest.approx(np.mean(losses), rel=1e-4)
@@ -206,6 +227,23 @@ def test_the_stock_pipeline_loads_it_and_draws_another_picture(trained: Trained)
     denoiser.merge_adapter()
     assert not any("lora" in name for name in denoiser.model.state_dict())
     torch.testing.assert_close(adapted, predicted(denoiser), rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["int8", "fp8"])
+def test_a_base_of_few_bits_predicts_nearly_the_same(trained: Trained, kind: str) -> None:
+    config = trained.denoiser.config.model_copy(update={"dtype": "bfloat16"})
+    found = []
+    for quantize in (None, kind):
+        denoiser = load_denoiser(config.model_copy(update={"quantize": quantize}))
+        latents = torch.randn(
+            denoiser.encode_images(np.zeros((2, SIZE, SIZE, 3), np.uint8)).shape,
+            generator=torch.Generator().manual_seed(4),
+        )
+        told = denoiser.encode_prompts(["a red ball left of a green cube"] * 2)
+        found.append(denoiser.predict(latents, torch.tensor([0.3, 0.9]), told).float())
+    whole, few = found
+    assert 0 < (whole - few).norm() < 0.1 * whole.norm()
 
 
 def test_sd3_goes_on_where_it_was_stopped(

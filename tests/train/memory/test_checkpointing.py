@@ -56,6 +56,18 @@ def test_gradients_are_the_same_and_blocks_before_the_adapted_one_run_once(block
     assert [block.calls for block in blocks][2:] == [4, 4]
 
 
+def test_a_blocks_own_forward_comes_back(blocks) -> None:
+    """What was put in its place before is covered as well, and is there again afterwards."""
+    block = blocks[3]
+    whole = block.forward
+    doubled = block.forward = lambda x, *, scale: 2 * whole(x, scale=scale)
+    expected = loss(blocks)
+    cover(blocks, "on", never, None)
+    assert vars(block)["forward"] is not doubled and torch.equal(loss(blocks), expected)
+    cover(blocks, "off", never, None)
+    assert vars(block)["forward"] is doubled and "forward" not in vars(blocks[2])
+
+
 def test_as_few_blocks_as_the_memory_asks_for(blocks) -> None:
     def memory() -> MemoryEstimate:
         covered = sum("forward" in vars(block) for block in blocks)

@@ -18,6 +18,9 @@ class Told:
     def captions(self, captions):
         return torch.tensor([float(caption) for caption in captions])
 
+    def masks(self, examples):
+        return None
+
     def size_of(self, example):
         return None
 

@@ -26,7 +26,13 @@ def test_a_pair_that_is_told_apart_is_let_be():
 
 
 class Told:
-    """Latents hold the example's number; a caption is a number."""
+    """Latents hold the example's number; a caption is a number; perhaps masks do too."""
+
+    def __init__(self, masked: bool = False):
+        self.masked = masked
+
+    def masks(self, examples):
+        return -torch.tensor(examples).float() if self.masked else None
 
     def latents(self, examples):
         return torch.tensor(examples).float()[:, None]
@@ -52,7 +58,8 @@ class Denoiser:
         self.weight = torch.nn.Parameter(torch.ones(()))
         self.most, self.calls = most, []
 
-    def denoising_loss(self, latents, noise, sigma, conditioning, guidance, kept=None):
+    def denoising_loss(self, latents, noise, sigma, conditioning, guidance, kept=None, weight=None):
+        self.weights = weight
         if len(latents) > self.most:
             self.weight.sum().backward()
             raise torch.OutOfMemoryError
@@ -85,6 +92,12 @@ def test_a_steps_loss_by_hand():
     assert examples == [4, 5, 6, 7, 5, 7] and noise == [1, 2, 3, 4, 2, 4]
     assert sigma == pytest.approx([0.6, 0.7, 0.8, 0.9, 0.7, 0.9])
     assert kept.tolist() == [True] + [False] * 5
+
+
+def test_a_foil_is_seen_through_its_pictures_mask():
+    denoiser = Denoiser()
+    step_loss(denoiser, Told(masked=True), BATCH, CONFIG)  # type: ignore[arg-type]
+    assert denoiser.weights.tolist() == [-4, -5, -6, -7, -5, -7]
 
 
 def test_without_foils_and_retention_it_is_the_families_own_loss():
