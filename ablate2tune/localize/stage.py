@@ -57,7 +57,10 @@ def _scouts(recipe: Recipe) -> bool:
 
 
 def check(recipe: Recipe) -> None:
-    """Refuse a model, a device or examples that are not there, or a family that can't be taught."""
+    """Refuse a model, a device or examples that are not there, or a family that can't be taught.
+
+    And gradients of weights that are kept in few bits.
+    """
     folder = recipe.localize.contrasts
     probe = PROBES[recipe.localize.probe]
     if probe.language:
@@ -81,6 +84,13 @@ def check(recipe: Recipe) -> None:
         )
     else:
         check_model(recipe.model)
+    gradient = recipe.localize.rank_by == "gradient" or recipe.localize.report_gradient
+    if recipe.model.quantize and gradient:
+        raise UserError(
+            "weights of few bits have no gradient",
+            where=f"model.quantize = {recipe.model.quantize}",
+            mend="leave it out, or set localize.rank_by=impact and localize.report_gradient=false",
+        )
     if folder is not None:
         if not folder.exists():
             raise UserError("no such folder or file", where=f"localize.contrasts = {folder}")

@@ -10,13 +10,17 @@ from ablate2tune.errors import UserError
 T = TypeVar("T")
 
 
-def within_memory(work: Callable[[int], T], rows: int, where: str) -> T:
+MEND = "use a smaller image size, model.dtype=bfloat16 or a larger device"
+
+
+def within_memory(work: Callable[[int], T], rows: int, where: str, mend: str = MEND) -> T:
     """What `work` returns with the largest number of rows at once that fits: half, a quarter, ...
 
     Args:
         work: does all of it, with at most so many rows at a time.
         rows: tried first.
         where: the section that the user could change.
+        mend: what to do if a single row does not fit.
 
     Raises:
         UserError: a single row does not fit.
@@ -33,6 +37,6 @@ def within_memory(work: Callable[[int], T], rows: int, where: str) -> T:
             raise UserError(
                 "out of memory with a single row",
                 where=where,
-                mend="use a smaller image size, model.dtype=bfloat16 or a larger device",
+                mend=mend,
             )
         rows = max(1, rows // 2)

@@ -20,10 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ablate2tune.errors import UserError
 from ablate2tune.localize.margins.caption_losses import Batch
 from ablate2tune.localize.measuring.engine import Engine
-from ablate2tune.models.quantised.frozen_linear import FrozenLinear
 
 
 def weight_gradients(
@@ -43,17 +41,8 @@ def weight_gradients(
 
     Returns:
         (out features, in features) per module, float32.
-
-    Raises:
-        UserError: the weights are kept in few bits.
     """
     model = engine.denoiser.model
-    if any(isinstance(model.get_submodule(name), FrozenLinear) for name in modules):
-        raise UserError(
-            "the gain is a gradient in the weights, and these are of few bits",
-            where="model.quantize",
-            mend="leave it out, or rank by another figure",
-        )
     weights = {name: model.get_parameter(f"{name}.weight") for name in modules}
     needed = {name: weight.requires_grad for name, weight in weights.items()}
     totals = {

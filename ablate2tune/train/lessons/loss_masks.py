@@ -42,7 +42,7 @@ def latent_masks(records: Sequence[SceneRecord], denoiser: Denoiser, latents: Te
     """
     height, width = denoiser.config.height, denoiser.config.width
     packed = latents.ndim == 3
-    grid = denoiser.latent_grid if packed else tuple(latents.shape[-2:])
+    grid = denoiser.latent_grid if packed else (latents.shape[-2], latents.shape[-1])
     found = torch.ones(len(records), *grid)
     for place, record in enumerate(records):
         path = mask_of(record)

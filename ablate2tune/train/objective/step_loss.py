@@ -23,6 +23,11 @@ from ablate2tune.train.size_buckets import at_size
 from ablate2tune.train.step_plan import Batch
 from ablate2tune.train.train_config import TrainConfig
 
+MEND = (
+    "set train.checkpointing=on, model.dtype=bfloat16 or model.quantize=int8, use a smaller image "
+    "size, adapt later blocks, or use a larger device"
+)
+
 
 def contrast_term(true: Tensor, foil: Tensor, sharpness: float) -> Tensor:
     """softplus(s * (true - foil)) / s of each pair of losses, (pairs,).
@@ -113,7 +118,7 @@ class Backward:
                     total += self._of_one_size(part.pick(places))
             return total
 
-        return within_memory(run, self._pictures, "train")
+        return within_memory(run, self._pictures, "train", MEND)
 
     def _of_one_size(self, part: Batch) -> Tensor:
         drops = [*part.drops, *(part.drops[p] for p in paired_in(part) if part.drops)]

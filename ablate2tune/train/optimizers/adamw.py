@@ -11,8 +11,8 @@ from ablate2tune.train.optimizers.optimizer_kind import OPTIMIZERS, USUAL, Optim
 def adamw(parameters: Iterable[nn.Parameter], rate: float) -> torch.optim.AdamW:
     """In one kernel on CUDA, where that is faster."""
     held = list(parameters)
-    fused = {"fused": True} if all(p.device.type == "cuda" for p in held) else {}
-    return torch.optim.AdamW(held, lr=rate, weight_decay=0.0, **fused)
+    fused = all(parameter.device.type == "cuda" for parameter in held) or None
+    return torch.optim.AdamW(held, lr=rate, weight_decay=0.0, fused=fused)
 
 
 OPTIMIZERS.add(USUAL, OptimizerKind(adamw, tensors=3))

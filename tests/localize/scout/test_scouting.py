@@ -262,6 +262,15 @@ def test_a_family_that_cannot_be_trained_is_refused_before_any_work(recipe, monk
     assert "rank_by=impact" in str(refused.value.mend)
 
 
+def test_weights_of_few_bits_have_no_gradient(recipe):
+    few = recipe.model_copy(update={"model": recipe.model.model_copy(update={"quantize": "int8"})})
+    check(few)
+    asked = recipe.localize.model_copy(update={"report_gradient": True})
+    check(recipe.model_copy(update={"localize": asked}))
+    with pytest.raises(UserError, match=r"model.quantize = int8: weights of few"):
+        check(few.model_copy(update={"localize": asked}))
+
+
 def test_the_stage_depends_on_how_the_scout_learns(recipe, records, monkeypatch):
     from ablate2tune.localize import stage
 
