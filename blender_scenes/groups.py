@@ -25,6 +25,12 @@ LATER = ("view_transform", "sky_turn", "environment", "look", "exposure", "blur"
 """Keys of a group that only some data sets have; they are kept in the sidecar as they are."""
 STAND = "stand"
 """Key of what one of two things in depth stands on; it may hide what is behind."""
+ROUNDS, PULL = 40, 0.4
+"""Of `observe.framed`, for cameras that may be near."""
+CORD = 0.005
+"""Radius of the cord that holds what hangs, as a fraction of the frame."""
+HOOK = 0.002
+"""What lies this close (metres) below the highest point of a thing counts as its highest part."""
 BYSTANDER_HIDES = 0.05
 """Fraction of an object that another bystander may hide."""
 
@@ -72,19 +78,21 @@ def own_camera(spec: dict, bodies: dict[str, observe.Placed]) -> observe.Camera:
     """A camera of one twin's own; with a focus, points far from that body do not count."""
     focus = spec.get("focus")
     if focus is None:
-        return observe.framed([p for body in bodies.values() for p in body.points()], spec)
+        points = [p for body in bodies.values() for p in body.points()]
+        return observe.framed(points, spec, rounds=ROUNDS, pull=PULL)
     c, s = (f(math.radians(spec["azimuth"])) for f in (math.cos, math.sin))
     about = bodies[focus["on"]].points()
     across = [c * x + s * y for x, y, _ in about]
     margin = focus["margin"]
     left, right = min(across) - margin, max(across) + margin
-    low, high = min(z for *_, z in about) - margin, max(z for *_, z in about) + margin
+    low = min(z for *_, z in about) - margin
+    high = max(z for *_, z in about) + focus.get("up", margin)
     points = []
     for x, y, z in (p for body in bodies.values() for p in body.points()):
         aside, along = c * x + s * y, c * y - s * x
         aside, z = min(max(aside, left), right), min(max(z, low), high)
         points.append((c * aside - s * along, s * aside + c * along, z))
-    return observe.framed(points, spec)
+    return observe.framed(points, spec, rounds=ROUNDS, pull=PULL)
 
 
 class Twin:
@@ -247,8 +255,19 @@ def render_group(job: dict, stage: Stage, made: dict) -> dict:
     for twin in twins:
         stage.aim(twin.camera, group.get("blur", 0.0))
         stage.place([(b, group["objects"][key]["colour"]) for key, b in twin.bodies.items()])
+        hooks = [_hook(twin.bodies[key]) for key in twin.spec.get("hung", ())]
+        stage.hang(hooks, CORD * twin.camera.distance / twin.camera.zoom)
         _write(job, group, twin, stage, made)
     return {"status": "accepted"}
+
+
+def _hook(body: observe.Placed) -> tuple[float, float, float]:
+    """The middle of a body's highest part, where a cord holds it."""
+    points = body.points()
+    top = max(z for *_, z in points)
+    held = [p for p in points if p[2] > top - HOOK * body.scale]
+    x, y = (sum(p[k] for p in held) / len(held) for k in (0, 1))
+    return x, y, top
 
 
 def _write(job: dict, group: dict, twin: Twin, stage: Stage, made: dict) -> None:

@@ -105,11 +105,15 @@ def _bounds(axial, dx: float, dy: float, distance: float) -> tuple[float, float,
     return min(xs), min(ys), max(xs), max(ys)
 
 
-def framed(points, spec: dict, far: float | None = None) -> Camera:
+def framed(
+    points, spec: dict, far: float | None = None, rounds: int = 6, pull: float = 1.0
+) -> Camera:
     """The camera whose frame the points fill, or hold at a distance `far` (metres).
 
     `spec`: azimuth and elevation in degrees, lens in millimetres, fill (the longer side of the
     points' box as a fraction of the frame) and offset (of that box's centre, frame fractions).
+    The distance is found in so many `rounds`; what is deep and seen from nearby needs more, each
+    with less of a `pull`, or the distance swings for ever.
     """
     azimuth, elevation = math.radians(spec["azimuth"]), math.radians(spec["elevation"])
     forward = Vector((
@@ -124,9 +128,9 @@ def framed(points, spec: dict, far: float | None = None) -> Camera:
     nearest = -1.2 * min(f for *_, f in axial)
     dx = dy = 0.0
     distance = 8.0
-    for _ in range(6):
+    for _ in range(rounds):
         left, bottom, rightmost, top = _bounds(axial, dx, dy, distance)
-        distance *= max(rightmost - left, top - bottom) * axes.zoom / spec["fill"]
+        distance *= (max(rightmost - left, top - bottom) * axes.zoom / spec["fill"]) ** pull
         distance = far or max(distance, nearest)
         dx += distance * ((left + rightmost) / 2 - spec["offset"][0] / axes.zoom)
         dy += distance * ((bottom + top) / 2 - spec["offset"][1] / axes.zoom)

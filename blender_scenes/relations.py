@@ -138,14 +138,16 @@ def _left_of(pair: Pair) -> dict[str, float]:
 
 def _in_front_of(pair: Pair) -> dict[str, float]:
     a, b = pair.first, pair.second
-    hides = pair.first_hides - 0.05
+    columns, hides = _columns_shared(a, b), pair.first_hides - 0.05
     if pair.in_life:
+        # What it stands on hides too, so that less is seen of who hides whom.
+        hides = max(pair.first_hides - 0.11, min(hides, columns - 0.55))
         # A person hides little of a house, but is all seen against it.
         own = [max(view.area, 1e-9) / max(view.visible, 1e-9) for view in (a, b)]
         hides = max(hides, pair.first_hides * own[1] / own[0] - 0.4)
     return {
         "ground_gap": b.forward[0] - a.forward[1] - 0.03,
-        "columns_shared": _columns_shared(a, b) - (0.35 if pair.in_life else 0.50),
+        "columns_shared": columns - (0.35 if pair.in_life else 0.50),
         "hides": hides,
         "nearer": b.depth - a.depth,
         "same_height": overlap(a.up, b.up),
@@ -170,7 +172,8 @@ def _rests(upper: View, lower: View, over: Over) -> dict[str, float]:
 def _on_top_of(pair: Pair) -> dict[str, float]:
     return {
         **_rests(pair.first, pair.second, pair.first_over_second),
-        "first_visible": pair.first.visible - 0.80,
+        # Whose foot is hidden could stand behind it.
+        "first_visible": pair.first.visible - (0.90 if pair.in_life else 0.80),
         "second_visible": pair.second.visible - 0.50,
     }
 

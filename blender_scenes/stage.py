@@ -29,6 +29,7 @@ GROUND_SIZE = 400.0
 SUN_ANGLE = math.radians(8)
 BOUNCES = 2
 PLAIN_SKY = (0.9, 0.95, 1.0)
+CORD_LENGTH = 30.0
 WINDOW_SIZE, WINDOW_SILL = (1.1, 1.3), 0.95
 """Width and height, and height of the sill (metres)."""
 
@@ -42,6 +43,7 @@ class Stage:
         self._wall: bpy.types.Object | None = None
         self._window: bpy.types.Mesh | None = None
         self._windows: list[bpy.types.Object] = []
+        self._cords: list[bpy.types.Object] = []
         self._ground = ground_material()
         self._add_ground()
         sun = bpy.data.lights.new("sun", "SUN")
@@ -162,6 +164,21 @@ class Stage:
                 named = isinstance(surface, str)
                 slot.material = self._materials.get(surface, colour) if named else surface
             shown.hide_render = False
+
+    def hang(self, hooks: list[tuple[float, float, float]], radius: float) -> None:
+        """Show exactly these cords, from their hooks upwards out of the frame (metres)."""
+        while len(self._cords) < len(hooks):
+            parts = Builder()
+            parts.rod((0, 0, 0), (0, 0, CORD_LENGTH), 1.0, 1.0, "cord", 8)
+            mesh = bpy.data.meshes.new("cord")
+            mesh.from_pydata(parts.vertices, [], parts.faces)
+            mesh.materials.append(self._materials.of(Surface((0.03, 0.03, 0.03), 0.8)))
+            self._cords.append(self._link("cord", mesh))
+            self._cords[-1].visible_shadow = False
+        for k, cord in enumerate(self._cords):
+            cord.hide_render = k >= len(hooks)
+            if not cord.hide_render:
+                cord.location, cord.scale = hooks[k], (radius, radius, 1.0)
 
     def aim(self, camera: Camera, blur: float = 0.0) -> None:
         """Look through a camera; `blur`: how far a point at infinity spreads, as a fraction of the

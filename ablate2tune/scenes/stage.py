@@ -4,6 +4,9 @@ Its folder says itself what it holds and what is missing, so it is always run, a
 in a run's manifest.
 """
 
+from collections import Counter
+from collections.abc import Sequence
+
 from ablate2tune.errors import UserError
 from ablate2tune.progress import Terminal
 from ablate2tune.recipe import Recipe
@@ -12,6 +15,9 @@ from ablate2tune.scenes.checking.priors import CHANCE, prior_check
 from ablate2tune.scenes.checking.single_cues import MARGIN, cue_check, cue_scenes
 from ablate2tune.scenes.dataset.records import SceneRecord, read_dataset
 from ablate2tune.scenes.rendering.render import RenderSummary, render_dataset
+
+NAMED = 3
+"""Kinds that `check_data` tells of."""
 
 
 def check_scenes(recipe: Recipe) -> None:
@@ -50,6 +56,15 @@ def _drawn_even(record: SceneRecord) -> bool:
     return "environment" in record.more and "prompt" not in record.more
 
 
+def most_named(records: Sequence[SceneRecord]) -> str:
+    """The kinds that captions name most, with their part of all mentions."""
+    named = Counter[str]()
+    for record in records:
+        named.update(filter(None, (record.subject, record.object, record.more.get("third"))))
+    told = (f"{kind} {count / named.total():.1%}" for kind, count in named.most_common(NAMED))
+    return f"{len(named)} kinds; named most: {', '.join(told)}"
+
+
 def check_data(recipe: Recipe, terminal: Terminal) -> Evidence:
     """Say whether the data set's pictures show what their captions say, and what gives it away.
 
@@ -60,6 +75,7 @@ def check_data(recipe: Recipe, terminal: Terminal) -> Evidence:
     records = read_dataset(recipe.data_folder)
     for line in prior_check(records).lines():
         terminal.say(line)
+    terminal.say(most_named(records))
     cues = cue_check(cue_scenes(records))
     for line in cues.lines():
         terminal.say(line)

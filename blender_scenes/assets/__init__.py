@@ -60,7 +60,7 @@ class Asset:
     `has_front` whether its front faces -y, `one_sided` whether that front shows from ahead only,
     `faceless` the variants whose front and back look alike, `holds` the variants that things fit
     into, `solid_top` whether things can stand on it, `grounded` whether it is never put onto low
-    things of its own accord (furniture, trees, cars), `shelters` the free height (metres) below a
+    things of its own accord (furniture, cars, people), `shelters` the free height (metres) below a
     variant, `floats` whether it may hang in the air, `flies` in which poses it needs no ground,
     `plain` the mesh of the variant "plain", if there is one. `synonyms` are other nouns for it,
     each with the variants that it fits (none: every one), `places` where it belongs ("indoors",

@@ -123,6 +123,7 @@ ASSET = Asset(
     poses=("standing", "waving", "walking"),
     wording="{name} in {colour}",
     has_front=True,
+    grounded=True,
     synonyms={
         "human": (),
         "man": ("adult", "elder"),

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ablate2tune.scenes.assets.asset_catalogue import assets_module, find_asset
+from ablate2tune.scenes.layouts.layout import draft
 
 CELLS = 64
 """Cells along the longer side of a map."""
@@ -41,10 +41,12 @@ class HeightMap(NamedTuple):
         x, y = self.lower[min(LEVELS, max(1, math.ceil(part * LEVELS))) - 1]
         return float(x), float(y)
 
-    def place(self, row: int, column: int) -> tuple[float, float]:
-        """The middle of a cell (x, y)."""
+    def places(self, chosen: np.ndarray) -> list[tuple[float, float]]:
+        """The middles (x, y) of some cells, (rows, columns)."""
         rows, columns = self.top.shape
-        return (column + 0.5 - columns / 2) * self.cell, (row + 0.5 - rows / 2) * self.cell
+        row, column = np.nonzero(chosen)
+        xs, ys = (column + 0.5 - columns / 2) * self.cell, (row + 0.5 - rows / 2) * self.cell
+        return list(zip(xs.tolist(), ys.tolist(), strict=True))
 
     def _window(self, half: tuple[float, float]) -> Any:  # scipy's types know no (int, int)
         """Rows and columns of a footprint with these half extents (x, y)."""
@@ -66,7 +68,7 @@ class HeightMap(NamedTuple):
         if not good.any():
             return []
         good &= known >= known[good].max() - 4 * tolerance
-        return [self.place(*at) for at in np.argwhere(good)]
+        return self.places(good)
 
     def bears_in_the_middle(self, half: tuple[float, float]) -> bool:
         """Whether a footprint has a level place in the middle."""
@@ -85,13 +87,13 @@ class HeightMap(NamedTuple):
         size = self._window(half)
         lowest = minimum_filter(self.bottom, size, mode="nearest")
         over = uniform_filter(np.isfinite(self.bottom).astype(float), size, mode="constant")
-        return [self.place(*at) for at in np.argwhere((lowest > height) & (over >= COVERED))]
+        return self.places((lowest > height) & (over >= COVERED))
 
 
 @lru_cache(maxsize=256)
 def height_map(kind: str, variant: str, pose: str, folder: Path | None = None) -> HeightMap:
     """The map of an asset's look."""
-    built = assets_module().draft(find_asset(kind, folder), variant, pose)
+    built = draft(kind, folder, variant, pose)
     corners = [
         (np.array(part.vertices, float), [(f[0], f[k], f[k + 1]) for f in part.faces
                                           for k in range(1, len(f) - 1)])
@@ -101,16 +103,19 @@ def height_map(kind: str, variant: str, pose: str, folder: Path | None = None) -
     half = np.abs(triangles[..., :2]).reshape(-1, 2).max(axis=0)
     cell = 2 * half.max() / CELLS
     columns, rows = (max(1, int(np.ceil(2 * h / cell))) for h in half)
-    top, bottom = np.full((rows, columns), -np.inf), np.full((rows, columns), np.inf)
-    lower, height = np.zeros((LEVELS, 2)), max(float(triangles[..., 2].max()), 1e-9)
+    top, bottom = np.full(rows * columns, -np.inf), np.full(rows * columns, np.inf)
+    lower, height = np.zeros((2, LEVELS)), max(float(triangles[..., 2].max()), 1e-9)
     for points in _sampled(triangles, cell):
         level = np.clip((points[:, 2] / height * LEVELS).astype(int), 0, LEVELS - 1)
-        np.maximum.at(lower, level, np.abs(points[:, :2]))
+        for axis in (0, 1):
+            np.maximum.at(lower[axis], level, np.abs(points[:, axis]))
         column = np.clip((points[:, 0] / cell + columns / 2).astype(int), 0, columns - 1)
         row = np.clip((points[:, 1] / cell + rows / 2).astype(int), 0, rows - 1)
-        np.maximum.at(top, (row, column), points[:, 2])
-        np.minimum.at(bottom, (row, column), points[:, 2])
-    return HeightMap(top, bottom, float(cell), np.maximum.accumulate(lower))
+        # One index is many times faster than two.
+        np.maximum.at(top, row * columns + column, points[:, 2])
+        np.minimum.at(bottom, row * columns + column, points[:, 2])
+    top, bottom = (part.reshape(rows, columns) for part in (top, bottom))
+    return HeightMap(top, bottom, float(cell), np.maximum.accumulate(lower.T))
 
 
 def _sampled(triangles: np.ndarray, cell: float):

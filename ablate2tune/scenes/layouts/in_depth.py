@@ -40,6 +40,8 @@ LEAST_SHARED = 0.35
 """Part of the lower thing's height, at least, in which the two are side by side in the picture."""
 WIDEST = 0.76
 """Width (metres) of the largest thing that stands on something."""
+HIGHEST = 1.1
+"""Height (metres) of the highest: no floor lamp on a table."""
 SEARCH = 60
 
 
@@ -86,7 +88,8 @@ class Depth:
 
 def may_stand(shape: Shape) -> bool:
     """Whether it may stand on something, and is small enough for it."""
-    return not shape.grounded and 2 * max(shape.half) <= WIDEST
+    small = 2 * max(shape.half) <= WIDEST and shape.height <= HIGHEST
+    return small and not shape.grounded
 
 
 def edge_of(rng: random.Random) -> float:
@@ -122,7 +125,7 @@ def in_depth(
         depth = [s.along for s in (*shapes, *([stand] if stand else []))]
         gap = 2 * max(depth) + rng.uniform(0.05, 0.5) * (a.along + b.along)
         wide, narrow = max(a.across, b.across), min(a.across, b.across)
-        step = rng.choice((-1, 1)) * (wide - rng.uniform(-0.2, 0.3) * narrow)
+        step = rng.choice((-1, 1)) * (wide - rng.uniform(0.0, 0.45) * narrow)
         wide, tall, half = (
             abs(step) + a.across + b.across, max(a.height, b.height), (a.along + b.along) / 2,
         )  # fmt: skip

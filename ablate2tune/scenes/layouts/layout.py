@@ -6,9 +6,11 @@ view (`blender_scenes/observe.py`), and a proposal that fails is drawn again.
 
 import math
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from ablate2tune.errors import UserError
 from ablate2tune.scenes.assets.asset_catalogue import assets_module, find_asset
@@ -73,6 +75,8 @@ class Shape:
     """Things can stand on it somewhere, if only on its seat."""
     grounded: bool = False
     """It is not put onto other things."""
+    at_wall: bool = False
+    """It stands against a wall, with nothing behind it."""
     yaw: float = 0.0
 
     @property
@@ -120,6 +124,12 @@ class Shape:
         )
 
 
+def hung(shapes: Mapping[str, Shape], places: Mapping[str, Spot]) -> list[str]:
+    """Keys of what is in the air without flying; it is shown hanging on a cord."""
+    return [key for key, (*_, on, lift) in places.items()
+            if on and lift > 0 and not shapes[key].flies]  # fmt: skip
+
+
 @dataclass(frozen=True)
 class TwinLayout:
     """`roles`: keys of subject, object and perhaps third; `places` by key.
@@ -141,14 +151,23 @@ class Arrangement:
     twins: tuple[TwinLayout, TwinLayout]
 
 
+@lru_cache(maxsize=8)
+def draft(name: str, folder: Path | None, variant: str, pose: str) -> Any:
+    """An asset's shapes; the last few are kept, since extents and height maps both ask for them.
+
+    Raises:
+        UserError: the asset's own code fails.
+    """
+    try:
+        return assets_module().draft(find_asset(name, folder), variant, pose)
+    except assets_module().AssetError as error:
+        raise UserError(str(error), where="scenes.assets", mend="mend that file") from error
+
+
 @lru_cache(maxsize=512)
 def extents(name: str, folder: Path | None, variant: str, pose: str) -> tuple[float, float, float]:
     """Half width, half depth and height at natural size (metres)."""
-    asset = find_asset(name, folder)
-    try:
-        (x0, x1), (y0, y1), (z0, z1) = assets_module().draft(asset, variant, pose).extents()
-    except assets_module().AssetError as error:
-        raise UserError(str(error), where="scenes.assets", mend="mend that file") from error
+    (x0, x1), (y0, y1), (z0, z1) = draft(name, folder, variant, pose).extents()
     return (x1 - x0) / 2, (y1 - y0) / 2, z1 - z0
 
 
@@ -162,6 +181,7 @@ def shape(name: str, variant: str, pose: str, exponent: float, folder: Path | No
         variant in asset.holds, asset.shelters.get(variant, 0.0) * scale, asset.solid_top,
         asset.floats and (not asset.flies or pose in asset.flies), pose in asset.flies,
         asset.solid_top or bool(asset.shelters), asset.grounded,
+        asset.one_sided and asset.places == ("indoors",) and variant not in asset.faceless,
     )  # fmt: skip
 
 

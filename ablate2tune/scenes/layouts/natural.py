@@ -31,6 +31,7 @@ from ablate2tune.scenes.layouts.surroundings import (
     fitting_environment,
     light_words,
     look_of,
+    sun_azimuth,
     walled,
 )
 from ablate2tune.scenes.scenes_config import ScenesConfig
@@ -51,6 +52,8 @@ WIDE_AREA_SHARE = 0.06
 LEAST_PIXELS = 16
 """What fewer pixels show has no shape that could be measured."""
 WIDE = ("near", "far from", "between")
+ALOFT = ("above", "below")
+"""Relations of what is in the air."""
 LENS = (35.0, 85.0)
 """Focal lengths (millimetres) ..."""
 DEPTH_LENS = {"corrected": (400.0, 600.0), "true": (800.0, 1200.0)}
@@ -81,8 +84,9 @@ def sample_natural_group(
         shapes, colours = draw_objects(chosen, config, asked, split, own)
         shapes = [shape.turned(_yaw(rng, shape)) for shape in shapes]
         environment = fitting_environment(
-            rng, config, [shape.kind for shape in shapes], max(shape.natural for shape in shapes)
-        )
+            rng, config, [shape.kind for shape in shapes],
+            max(shape.natural for shape in shapes), "hung" if relation in ALOFT else "",
+        )  # fmt: skip
         camera = _camera(rng, config, relation, own, environment)
         wide = sum(2 * shape.across for shape in shapes)
         _limit(camera, max(wide, *(shape.height for shape in shapes)))
@@ -139,6 +143,7 @@ def sample_natural_group(
         places.update({key: b["place"] for key, b in bystanders.items()})
         places = {key: turned_place(place, turn) for key, place in places.items()}
         roles = dict(zip(("subject", "object", "third"), twin.roles, strict=False))
+        hangs = layout.hung(dict(zip(keys, arranged.shapes, strict=True)), twin.places)
         scene_id = f"{group_id}-{letter}"
         record = {
             "file_name": f"images/{scene_id}.png",
@@ -161,6 +166,7 @@ def sample_natural_group(
         others = [o for key, o in objects.items() if key not in roles.values()]
         record["also"] = "; ".join(_thing(o, config).phrase() for o in others)
         twins.append({"relation": twin.relation, **roles, "places": places, "record": record,
+                      **({"hung": hangs} if hangs else {}),
                       **({"frame": frame} if frame else {})})  # fmt: skip
     if turn:
         spots = [p for twin in twins for p in twin["places"].values()]
@@ -176,7 +182,7 @@ def sample_natural_group(
         "twins": twins,
         "camera": camera,
         "light": {
-            "sun_azimuth": round(turn + rng.uniform(-75, 75), 4),
+            "sun_azimuth": sun_azimuth(rng, turn, environment),
             "sun_elevation": _draw(rng, 30, 65),
             "sun_strength": _draw(rng, 1.7, 2.6),
             "sky_strength": _draw(rng, 0.45, 0.75),

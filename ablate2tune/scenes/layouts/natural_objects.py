@@ -43,6 +43,8 @@ def _suits(config: ScenesConfig, asked: str, own: bool, shapes: list[Shape]) -> 
     relation = IN_DEPTH[0] if asked == RAISED else asked
     if not layout.suits(relation, shapes) or not shared_places(config, [s.kind for s in shapes]):
         return False
+    if asked in IN_DEPTH and not own and any(shape.at_wall for shape in shapes):
+        return False
     if asked == RAISED and not all(may_stand(shape) for shape in shapes):
         return False
     return not own or shows_front(config, shapes[1].kind, shapes[1].variant)

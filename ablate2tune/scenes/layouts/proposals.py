@@ -28,7 +28,7 @@ LIKE_WIDTH = 0.6
 """From this width and height on, as a fraction of the rear thing's, the one in front hides it."""
 HIDDEN = 0.6
 """A thing lower and narrower than so much of a solid one is not seen behind it."""
-SHARED = (0.52, 0.78)
+SHARED = (0.45, 0.62)
 """Part of the narrower one's width that the two share then, so that what is behind looks out."""
 LEAST_RESIZED = 0.55
 """What is put into another may be made so much smaller than in life."""
@@ -49,6 +49,8 @@ def in_proportion(shapes: list[Shape]) -> list[Shape] | str:
                     f"{with_article(shape.kind)} is {ratio:.0f} times smaller than "
                     f"{with_article(big.kind)}"
                 )
+            # Birds are of any size.
+            shown = LARGEST_RATIO if shape.flies else shown
             shape = shape.resized(max(1.0, big.size / shown / shape.size))
         made.append(shape)
     return made
@@ -110,6 +112,8 @@ def _next_to(rng: random.Random, a: Shape, b: Shape, folder: Path | None) -> Mad
 
 def _in_front_of(rng: random.Random, a: Shape, b: Shape, folder: Path | None) -> Made:
     """One line of sight, in which enough of the rear one is seen."""
+    if a.at_wall:
+        return f"nothing is behind {with_article(a.kind)}, which stands against a wall"
     gap = rng.uniform(0.2, 1.1) * min(a.size, b.size)
     # Of a tree, what is before or behind a cat is its stem.
     before, rear = _lower_part(a, b.height, folder), _lower_part(b, a.height, folder)
@@ -119,7 +123,8 @@ def _in_front_of(rng: random.Random, a: Shape, b: Shape, folder: Path | None) ->
     seen_through = a.clearance > SEEN_THROUGH * a.height
     hides = before > LIKE_WIDTH * b.across and a.height > LIKE_WIDTH * b.height
     if seen_through or not hides:
-        aside = rng.uniform(-1, 1) * max(0.0, wide - narrow + 0.5 * narrow)
+        # A thin thing in the rear, such as a stem, is all behind the other.
+        aside = rng.uniform(-1, 1) * (wide - narrow + (0.5 * narrow if rear >= before else 0.0))
     else:
         aside = rng.choice((-1, 1)) * (wide + narrow - 2 * narrow * rng.uniform(*SHARED))
     front: Spot = (aside, -(a.along + b.along + gap), None, 0.0)

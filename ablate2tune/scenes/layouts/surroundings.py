@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 from ablate2tune.scenes.assets.asset_catalogue import catalogue
 from ablate2tune.scenes.assets.world_catalogue import worlds
@@ -16,6 +16,8 @@ BLURRED = 0.4
 """... in so many of the scenes."""
 LOW_SUN = 40.0
 """Below this angle (degrees) shadows are longer than things are high; above, it is no evening."""
+SUNLIT = 65.0
+"""Farthest azimuth (degrees) of a sun that a wall does not shut out."""
 LOOKS = 1000
 """Numbers by which the looks of a world are told; any larger than the looks there are."""
 WINDOWS = 3.0, 2.2
@@ -29,17 +31,23 @@ def shared_places(config: ScenesConfig, kinds: Iterable[str]) -> set[str]:
 
 
 def fitting_environment(
-    rng: random.Random, config: ScenesConfig, kinds: Iterable[str], largest: float
+    rng: random.Random,
+    config: ScenesConfig,
+    kinds: Iterable[str],
+    largest: float,
+    aloft: Literal["", "hung", "flying"] = "",
 ) -> str:
     """One of the recipe's in which all of the kinds belong; any, if there is none.
 
-    `largest` is the largest natural size of the things (metres).
+    `largest` is the largest natural size of the things (metres). `aloft`: one of them hangs on a
+    cord, which needs a ceiling, or flies, outdoors before the sky.
     """
     kinds = list(kinds)
     fitting = [
         name
         for name in config.environments
         if all(belongs(config, kind, largest, name) for kind in kinds)
+        and not (_outdoors(name) and (aloft == "hung" or (aloft and walled(name))))
     ]
     return rng.choice(fitting or config.environments)
 
@@ -53,10 +61,21 @@ def belongs(config: ScenesConfig, kind: str, size: float, environment: str) -> b
     return size <= world.largest and (not world.place or world.place in places)
 
 
+def _outdoors(environment: str) -> bool:
+    world = worlds().get(environment)
+    return world is not None and world.place == "outdoors"
+
+
 def walled(environment: str) -> bool:
     """Whether a wall stands behind everything."""
     world = worlds().get(environment)
     return world is not None and bool(world.walls)
+
+
+def sun_azimuth(rng: random.Random, azimuth: float, environment: str) -> float:
+    """Where the sun stands (degrees): aside of a camera's azimuth or behind it, before any wall."""
+    drawn = azimuth + rng.uniform(-75, 75)
+    return round(min(max(drawn, -SUNLIT), SUNLIT) if walled(environment) else drawn, 4)
 
 
 def look_of(rng: random.Random, environment: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from ablate2tune.errors import UserError
 from ablate2tune.scenes.assets.asset_catalogue import catalogue
 from ablate2tune.scenes.layouts import layout
 from ablate2tune.scenes.layouts.layout import Shape
+from ablate2tune.scenes.layouts.natural import ALOFT
 from ablate2tune.scenes.layouts.proposals import Places, propose
 from ablate2tune.scenes.prompts.prompt_reading import Asked, Prompt, read_prompt
 from ablate2tune.scenes.scenes_config import ScenesConfig
@@ -21,23 +22,26 @@ from ablate2tune.seeding import seed_for
 TRIES = 40
 """Draws of looks, poses and places before a relation of two things is held to be impossible."""
 LEAST = 0.4
-"""Part of them that must show a contrast; a rare one would be rejected in the camera's view."""
-INSTEAD = (
-    *("in front of", "behind", "left of", "right of", "next to"),
-    *("on top of", "underneath"),
-)
-"""Contrasts for a relation whose own is impossible for the two things."""
+"""Part of the looks that show a relation that must also show its contrast; a rare one would be
+rejected in the camera's view."""
+SHOWN = 12
+"""Looks of two things that show a relation, for that part, ..."""
+SEARCH = 240
+"""... among so many draws."""
+INSTEAD = ("in front of", "behind", "left of", "right of", "next to")
+"""Contrasts for a relation whose own is impossible for the two things, or, where none of these is
+possible either, ..."""
+LAST = ("on top of", "underneath")
+"""... one of these: a puppy is next to a fireplace or before it, and on it for a laugh."""
 ALIKE = {
     "left of": ("next to",),
     "right of": ("next to",),
     "next to": ("left of", "right of"),
-    "near": INSTEAD,
+    "near": (*INSTEAD, *LAST),
     "far from": ("in front of", "behind", "left of", "right of"),
 }
 """Relations that may hold together, so that neither is the other's contrast."""
 
-ALOFT = ("above", "below")
-"""Relations of what may fly."""
 FRONT = 40.0
 """Largest turn (degrees) away from the camera of what has a front."""
 
@@ -109,17 +113,27 @@ def plan(text: str, folder: Path | None = None) -> Plan | str:
 def _contrasts(
     rng: random.Random, relation: str, things: Sequence[Asked], folder: Path | None
 ) -> tuple[str, ...]:
+    looks: list[list[Shape]] = []
+    for _ in range(SEARCH):
+        drawn = draw_shapes(rng, things, folder, relation in ALOFT)
+        if not isinstance(propose(rng, relation, drawn, folder), str):
+            looks.append(drawn)
+        if len(looks) == SHOWN:
+            break
+
     def possible(other: str) -> bool:
-        tried = (
-            propose(rng, other, draw_shapes(rng, things, folder), folder) for _ in range(TRIES)
-        )
-        return sum(not isinstance(made, str) for made in tried) >= LEAST * TRIES
+        made = [propose(rng, other, drawn, folder) for drawn in looks]
+        return sum(not isinstance(one, str) for one in made) >= max(1, LEAST * len(looks))
 
     usual = CONTRAST[relation]
     if relation == "between" or possible(usual):
         return (usual,)
-    others = [r for r in INSTEAD if r not in (relation, *ALIKE.get(relation, ()))]
-    return tuple(r for r in others if possible(r))
+    for instead in (INSTEAD, LAST):
+        others = [r for r in instead if r not in (relation, *ALIKE.get(relation, ()))]
+        found = tuple(r for r in others if possible(r))
+        if found:
+            return found
+    return ()
 
 
 def plans_of(config: ScenesConfig) -> tuple[list[Plan], dict[str, str]]:

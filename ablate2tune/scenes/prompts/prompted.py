@@ -6,19 +6,21 @@ camera of its own, since what stands on a car and what stands before it need oth
 
 import math
 import random
-from typing import Any
+from typing import Any, Literal
 
 from ablate2tune.errors import UserError
 from ablate2tune.scenes.assets.asset_catalogue import catalogue
 from ablate2tune.scenes.captions import Thing, captions, thing
+from ablate2tune.scenes.layouts import layout
 from ablate2tune.scenes.layouts.layout import Shape, Spot
-from ablate2tune.scenes.layouts.natural import FILL, LEAST_PIXELS, WITHIN, sky_turn
+from ablate2tune.scenes.layouts.natural import ALOFT, FILL, LEAST_PIXELS, WITHIN, sky_turn
 from ablate2tune.scenes.layouts.proposals import Places, propose
 from ablate2tune.scenes.layouts.scene_sampling import POSES_PER_PAIR, SCHEMA
 from ablate2tune.scenes.layouts.surroundings import (
     fitting_environment,
     light_words,
     look_of,
+    sun_azimuth,
     walled,
 )
 from ablate2tune.scenes.prompts.prompt_plans import Plan, draw_shapes, plans_of
@@ -44,17 +46,19 @@ FOCUS_RATIO = 4.0
 """From this ratio of sizes on, the frame is about the smaller thing, and cuts the larger one."""
 SMALLER_FILLS = 4.5
 """Such a frame is at least this many times as wide as the smaller thing ..."""
-LARGER_SHOWS = 0.65
-"""... and as this much of the larger one."""
+LARGER_SHOWS, TALL_SHOWS = 0.65, 0.9
+"""... and as this much of the larger one, more if it is tall or below something."""
 WIDE = ("near", "far from", "between")
 """Relations whose frame holds everything whole."""
-AREA_SHARE = 0.1
+AREA_SHARE = 0.08
 """`min_area` is multiplied by this: things have their sizes in life ..."""
 WIDE_AREA_SHARE = 0.03
-"""... and are small where the frame is wide."""
+"""... and are small where the frame is wide, and before the sky."""
+LOOKED_UP = 0.3
+"""Margin above what is in the air, as a fraction of the others."""
 TURN = 35.0
 """Largest azimuth (degrees) of a camera before a wall."""
-DRAWS = 60
+DRAWS = 400
 """Draws of looks, and of colours, before one is given up."""
 
 
@@ -75,7 +79,8 @@ def sample_prompt_group(
     kinds = [asked.kind for asked in plan.prompt.things]
     looks = draw_shapes(pair, plan.prompt.things, config.assets)
     largest = max(shape.natural for shape in looks)
-    environment = fitting_environment(pair, config, kinds, largest)
+    aloft = _aloft(config, plan.relation, kinds) or _aloft(config, shown, kinds)
+    environment = fitting_environment(pair, config, kinds, largest, aloft)
     rng = random.Random(seed_for(seed, "prompt scene", index, attempt))
     shapes, arranged = _both(rng, config, plan, shown)
     azimuth = _draw(rng, -TURN, TURN) if walled(environment) else _draw(rng, 0, 360)
@@ -93,12 +98,14 @@ def sample_prompt_group(
         roles = dict(zip(("subject", "object", "third"), "bac" if swapped else keys, strict=False))
         roles = {role: key for role, key in roles.items() if key in keys}
         scene_id = f"{group_id}-{letter}"
+        hangs = layout.hung(dict(zip(keys, shapes, strict=True)), arranged[letter])
         twins.append({
             "relation": relation,
             "contrast": other,
             **roles,
             "places": {k: _turned(spot, azimuth) for k, spot in arranged[letter].items()},
             "camera": _camera(rng, relation, azimuth, shapes),
+            **({"hung": hangs} if hangs else {}),
             "record": {
                 "file_name": f"images/{scene_id}.png",
                 "relation": relation,
@@ -114,7 +121,7 @@ def sample_prompt_group(
         })  # fmt: skip
     spots = [spot for places in arranged.values() for spot in places.values()]
     rear = max(math.hypot(x, y) for x, y, *_ in spots) + max(s.reach for s in shapes)
-    wide = {plan.relation, shown} & set(WIDE)
+    wide = {plan.relation, shown} & {*WIDE, *ALOFT}
     group = {
         "schema": SCHEMA,
         "group_id": group_id,
@@ -124,7 +131,7 @@ def sample_prompt_group(
         "objects": objects,
         "twins": twins,
         "light": {
-            "sun_azimuth": round(azimuth + rng.uniform(-75, 75), 4),
+            "sun_azimuth": sun_azimuth(rng, azimuth, environment),
             "sun_elevation": _draw(rng, 25, 65),
             "sun_strength": _draw(rng, 1.7, 2.8),
             "sky_strength": _draw(rng, 0.45, 0.8),
@@ -146,6 +153,14 @@ def sample_prompt_group(
     for twin in twins:
         twin["record"]["light"] = light
     return group
+
+
+def _aloft(config: ScenesConfig, relation: str, kinds: list[str]) -> Literal["", "hung", "flying"]:
+    """Whether the upper one of two things hangs in the air or flies."""
+    upper = dict(zip(ALOFT, kinds, strict=False)).get(relation)
+    if upper is None:
+        return ""
+    return "flying" if catalogue(config.assets)[upper].flies else "hung"
 
 
 def plan_of(config: ScenesConfig, index: int) -> Plan:
@@ -233,9 +248,16 @@ def _camera(
     }
     sizes = [shape.size for shape in shapes]
     small, large = min(sizes), max(sizes)
+    larger = shapes[sizes.index(large)]
+    tall = larger.height == large or relation in ALOFT
+    shows = TALL_SHOWS if tall else LARGER_SHOWS
     if large >= FOCUS_RATIO * small and relation not in WIDE:
-        margin = (max(SMALLER_FILLS * small, LARGER_SHOWS * large) - small) / 2
-        camera["focus"] = {"on": "abc"[sizes.index(small)], "margin": round(margin, 4)}
+        margin = (max(SMALLER_FILLS * small, shows * large) - small) / 2
+        on = "abc"[sizes.index(small)]
+        camera["focus"] = {"on": on, "margin": round(margin, 4)}
+        if on == dict(zip(ALOFT, "ab", strict=True)).get(relation):
+            # What is in the air is looked up to, so that more of the other is in the frame.
+            camera["focus"]["up"] = round(LOOKED_UP * margin, 4)
     return camera
 
 

@@ -56,6 +56,8 @@ def test_what_is_enlarged_against_perspective():
     assert all(1.0 < depth.growth < 1.2 for depth in drawn(0.1, corrected=True))
 
 
-def test_a_car_stands_on_nothing():
-    assert not may_stand(shape("car", "saloon", "standing", 1.0)) and may_stand(things()[0])
+def test_neither_cars_nor_people_nor_floor_lamps_stand_on_things():
+    for kind, variant in (("car", "saloon"), ("person", "child"), ("lamp", "globe")):
+        assert not may_stand(shape(kind, variant, "standing", 1.0))
+    assert may_stand(things()[0])
     assert not may_stand(shape("chair", "ladder", "standing", 1.0)), "small, but furniture"

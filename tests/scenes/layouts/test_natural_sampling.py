@@ -95,6 +95,32 @@ def test_objects_are_what_the_catalogue_has(groups):
                 assert {t["relation"] for t in group["twins"]} == {"above", "below"}
 
 
+def test_what_is_in_the_air_and_does_not_fly_hangs_below_a_ceiling(groups):
+    aloft = [g for g in groups if g["twins"][0]["relation"] in ("above", "below")]
+    assert aloft
+    for group in aloft:
+        assert group["environment"] == "room"
+        for twin in group["twins"]:
+            upper = twin["subject"] if twin["relation"] == "above" else twin["object"]
+            flies = group["objects"][upper]["pose"] == "flying"
+            assert twin.get("hung", []) == ([] if flies else [upper])
+    for group in groups:
+        if group not in aloft:
+            assert not any("hung" in twin for twin in group["twins"])
+
+
+def test_no_wall_keeps_the_sun_out(groups):
+    for group in groups:
+        if group["wall"] is not None:
+            assert abs(group["light"]["sun_azimuth"]) <= 65
+
+
+def test_nothing_is_behind_what_stands_at_a_wall(groups):
+    for record in records(groups):
+        if record["relation"] in ("in front of", "behind"):
+            assert not {record["subject"], record["object"]} & {"fireplace"}
+
+
 def shape(kind, variant, exponent=1.0):
     return layout.shape(kind, variant, "standing", exponent)
 

@@ -39,6 +39,8 @@ def config(**changes):
         ("a cat behind a tree", "behind", {"in front of"}),
         ("a cat on a bench", "on top of", {"in front of", "behind"}),
         ("a man next to a woman", "next to", {"in front of", "behind"}),
+        # A puppy on a fireplace is no contrast but a joke.
+        ("a puppy next to a fireplace", "next to", {"in front of"}),
     ],
 )
 def test_a_contrast_is_the_usual_one_if_it_is_possible(text, relation, contrasts):
@@ -61,6 +63,7 @@ def test_a_contrast_is_the_usual_one_if_it_is_possible(text, relation, contrasts
         ("a dog above a car", "a dog cannot hang in the air"),
         ("a cat behind a kitten", "two of a kind .cat. cannot be told apart"),
         ("a dog behind a house", "a house hides a dog that is behind it"),
+        ("a dog behind a fireplace", "nothing is behind a fireplace, which stands against a wall"),
         ("a bird on a tree", "nothing can stand on a tree"),
         ("a person underneath a chair", "too large to fit below a chair|no room below it"),
     ],
@@ -131,6 +134,18 @@ def test_a_large_thing_may_be_cut_off_by_the_frame_of_a_small_one(groups):
 def test_things_stand_where_they_belong(groups):
     assert {g["environment"] for g in groups[::4]} == {"lawn"}
     assert {g["environment"] for g in groups[2::4]} == {"room"}
+
+
+def test_a_bird_flies_before_the_sky_and_what_else_is_aloft_hangs_indoors():
+    drawn = {}
+    for text in ("a bird flying over a house", "a ball above a cube"):
+        held = config(prompts=[text], environments=["street", "garden", "lawn", "room"])
+        drawn[text] = [sample_prompt_group(held, 3, k, 0, "train") for k in range(4)]
+    bird, ball = drawn.values()
+    assert {g["environment"] for g in bird} == {"lawn"}
+    assert {g["environment"] for g in ball} == {"room"}
+    assert ["hung" in twin for g in bird for twin in g["twins"]] == [False] * 8
+    assert [twin["hung"] for twin in ball[0]["twins"]] == [["a"], ["b"]]
 
 
 def test_colours_are_the_sentences_own_or_of_the_split(groups):
