@@ -19,7 +19,7 @@ LINE = 11
 
 def main() -> None:
     """Write the sheet: scenes in their order, or those that show a typed sentence, by sentence."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("sheet", type=Path)
     parser.add_argument("--sentences", action="store_true")

@@ -52,7 +52,7 @@ WIDE_AREA_SHARE = 0.06
 LEAST_PIXELS = 16
 """What fewer pixels show has no shape that could be measured."""
 WIDE = ("near", "far from", "between")
-ALOFT = ("above", "below")
+ALOFT: tuple[str, ...] = ("above", "below")
 """Relations of what is in the air."""
 LENS = (35.0, 85.0)
 """Focal lengths (millimetres) ..."""
