@@ -1,6 +1,5 @@
 """The stage localize: components ranked by the evidence that the recipe asks for."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +119,6 @@ def rank(
     recipe: Recipe,
     folder: Path,
     on_progress: Progress | None = None,
-    say: Callable[[str], None] | None = None,
 ) -> list[Ranking]:
     """Rank the model's components by the evidence that the recipe asks for.
 
@@ -128,7 +126,6 @@ def rank(
         recipe: the model, the contrasts, the probe, and the judge where it needs one.
         folder: of the stage.
         on_progress: told (done, in all).
-        say: told what a scout's training says.
 
     Returns:
         The ranking in ranking.json; then that of the model's own pictures, if both were asked for.
@@ -148,7 +145,7 @@ def rank(
     arguments = denoiser, contrasts.of(TRAINING)
     if _scouts(recipe):
         learning = records, recipe.train
-        return [localize_by_scout(*arguments, *learning, config, seed, folder, on_progress, say)]
+        return [localize_by_scout(*arguments, *learning, config, seed, folder, on_progress)]
     judge = None
     if needs(recipe).judge:
         how = Resampling(seed, config.bootstrap, config.confidence)
@@ -177,7 +174,7 @@ def _rank_text(recipe: Recipe, folder: Path, on_progress: Progress | None) -> Ra
 def work(job: Job) -> None:
     """Rank, and say what was found."""
     with job.terminal.bar("localize") as progress:
-        rankings = rank(job.recipe, job.folder, progress, job.terminal.say)
+        rankings = rank(job.recipe, job.folder, progress)
     for ranking in rankings:
         job.terminal.say(table(ranking.data))
         for message in ranking.messages():

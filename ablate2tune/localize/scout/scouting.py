@@ -5,7 +5,7 @@ each round small adapters learn for a few steps, on scenes that are not measured
 switched off in turn, exactly, through the sweep that serves every ranking.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,7 +56,6 @@ def localize_by_scout(
     seed: int,
     folder: Path,
     on_progress: Progress | None = None,
-    say: Callable[[str], None] | None = None,
 ) -> Ranking:
     """Rank all blocks and their Linears by the margin that is lost without their adapters.
 
@@ -74,7 +73,6 @@ def localize_by_scout(
         seed: of the groups, the training, the noise and the resampling.
         folder: where the files go.
         on_progress: told (done, in all): training steps, then block evaluations.
-        say: told what training says.
 
     Raises:
         UserError: too few contrast groups, no scenes left to learn from, a folder that holds the
@@ -97,9 +95,7 @@ def localize_by_scout(
         modules = [part.address for part in parts]
         taught = scout_config(training, steps[number - 1])
         taught = taught.model_copy(update={"cache": folder / "cache"})
-        weights = teach(
-            denoiser, scenes, modules, taught, seed, place, weights, progress.next(), say
-        )
+        weights = teach(denoiser, scenes, modules, taught, seed, place, weights, progress.next())
         own = folder if number == 1 else place
         sweep = open_sweep(denoiser, split, config, seed, own, progress.next())
         swept = _sweep(sweep, parts, staying, number == 1, len(kept))

@@ -31,7 +31,7 @@ CONFIG = LocalizeConfig(
     rank_by="scout", groups=6, sigmas=[0.9, 0.6], batch_size=18, bootstrap=200, racing=False
 )
 TRAINING = TrainConfig(
-    rank=8, steps=90, batch_size=4, learning_rate=0.02, validation_images=2, checkpoint_every=2
+    rank=8, steps=45, batch_size=4, learning_rate=0.008, validation_images=2, checkpoint_every=2
 )
 MODULES = 34
 """Linears of the tiny model's blocks: kept are 17, 8 and 4."""
@@ -143,7 +143,7 @@ def test_what_is_measured_is_not_learnt_from(scouted, records):
     )
     assert {record.group_id for record in seen} == {r.group_id for r in records} - groups
     captions = set(files.read_json(next(folder.glob("cache/*/index.json")))["captions"])
-    assert captions == {text for record in seen for text in (record.text, record.pair_text)}
+    assert captions == {record.text for record in seen}
 
 
 class KilledError(Exception):
@@ -216,9 +216,9 @@ def test_its_training_does_not_depend_on_what_train_chooses():
 
 @pytest.mark.parametrize(
     ("steps", "rounds", "expected"),
-    [(1400, 3, [70, 35, 35]), (1400, 1, [140]), (700, 6, [35, 7, 7, 7, 7, 7]), (1, 3, [3, 1, 1])],
+    [(700, 3, [70, 35, 35]), (700, 1, [140]), (350, 6, [35, 7, 7, 7, 7, 7]), (1, 3, [3, 1, 1])],
 )
-def test_it_takes_a_tenth_of_trains_steps_half_of_them_first(steps, rounds, expected):
+def test_it_takes_a_fifth_of_trains_steps_half_of_them_first(steps, rounds, expected):
     assert scout_steps(steps, rounds) == expected
 
 
