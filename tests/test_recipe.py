@@ -157,8 +157,8 @@ def test_shipped_recipes_are_valid() -> None:
 
 def test_overridden_is_what_writing_the_keys_gives() -> None:
     path = ROOT / "recipes" / "testbed.yaml"
-    values = {"train.rank": 4, "seed": 7, "compare.arms": {"bare": {}}, "localize.joint.pairs": 3}
-    written = ["train.rank=4", "seed=7", "compare.arms={bare: }", "localize.joint.pairs=3"]
+    values = {"train.rank": 4, "seed": 7, "compare.arms": {"bare": {}}, "localize.own.seeds": 3}
+    written = ["train.rank=4", "seed=7", "compare.arms={bare: }", "localize.own.seeds=3"]
     assert overridden(load_recipe(path), values, "study.axes") == load_recipe(path, written)
     with pytest.raises(UserError, match=r"^study.axes: unknown key 'train.rnk'; did you mean"):
         overridden(load_recipe(path), {"train.rnk": 4}, "study.axes")
