@@ -379,7 +379,7 @@ def unclear(
         if cut and cut[k]:
             if in_frame(view.box) < CUT_SHOWS:
                 return "too little in the frame"
-        elif not inside_frame(view.box):
+        elif min(view.box) < FRAME_MARGIN or max(view.box) > 1 - FRAME_MARGIN:
             return "outside the frame"
         if view.area < min_area:
             return "too small in the frame"
@@ -397,7 +397,3 @@ def in_frame(box: tuple[float, float, float, float]) -> float:
     """Fraction of a box that lies in the frame."""
     across, down = (max(0.0, overlap((box[k], box[k + 2]), (0.0, 1.0))) for k in (0, 1))
     return across * down / ((box[2] - box[0]) * (box[3] - box[1]))
-
-
-def inside_frame(box: tuple[float, float, float, float]) -> bool:
-    return min(box) >= FRAME_MARGIN and max(box) <= 1 - FRAME_MARGIN
