@@ -9,7 +9,10 @@ from wandb.proto import wandb_internal_pb2 as records
 
 
 def read_wandb(path: Path) -> list:
-    """Records of a .wandb file: LevelDB's log format (32 KiB blocks) after a 7-byte header."""
+    """Records of a .wandb file: LevelDB's log format (32 KiB blocks) after a 7-byte header.
+
+    A record that W&B is still writing at the end is left out.
+    """
     data, parts, found, at = path.read_bytes(), b"", [], 7
     while at + 7 <= len(data):
         left = 32768 - at % 32768
@@ -17,6 +20,8 @@ def read_wandb(path: Path) -> list:
             at += left
             continue
         length, kind = struct.unpack("<HB", data[at + 4 : at + 7])
+        if at + 7 + length > len(data):
+            break  # W&B is still writing it
         parts += data[at + 7 : at + 7 + length]
         at += 7 + length
         if kind in (1, 4):  # whole, or the last of several
