@@ -92,9 +92,13 @@ def may_stand(shape: Shape) -> bool:
     return small and not shape.grounded
 
 
-def edge_of(rng: random.Random) -> float:
-    """How much lower the nearer one ends in the picture, of what the frame shows; may be less."""
-    return rng.choice((-1, 1)) * rng.uniform(*EDGE)
+def edge_of(rng: random.Random, lower: bool) -> float:
+    """How much lower the nearer one ends in the picture, of what the frame shows; may be less.
+
+    Negative where it ends higher: not `lower`.
+    """
+    edge = rng.uniform(*EDGE)
+    return edge if lower else -edge
 
 
 def in_depth(

@@ -150,6 +150,22 @@ class Arrangement:
     shapes: list[Shape]
     twins: tuple[TwinLayout, TwinLayout]
 
+    def to_the(self, right: bool) -> "Arrangement":
+        """This, or its mirror image, so that the first thing of the twin whose relation comes first
+        in the vocabulary is to the right, or the left, of its second.
+
+        Left of and right of stay as they are, since they say it themselves.
+        """
+        first = min(self.twins, key=lambda twin: list(CONTRAST).index(twin.relation))
+        one, two = (first.places[role][0] for role in first.roles[:2])
+        if first.relation == "left of" or (one > two) == right:
+            return self
+        mirrored = [
+            replace(twin, places={k: (-x, y, on, z) for k, (x, y, on, z) in twin.places.items()})
+            for twin in self.twins
+        ]
+        return replace(self, twins=(mirrored[0], mirrored[1]))
+
 
 @lru_cache(maxsize=8)
 def draft(name: str, folder: Path | None, variant: str, pose: str) -> Any:

@@ -12,6 +12,7 @@ from ablate2tune.scenes.assets.asset_catalogue import assets_module, catalogue
 from ablate2tune.scenes.assets.user_assets import file_notes, user_assets
 from ablate2tune.scenes.captions import Thing, captions, thing
 from ablate2tune.scenes.layouts import frames, layout
+from ablate2tune.scenes.layouts.either_way import way_of
 from ablate2tune.scenes.layouts.frames import any_side, arrange_by_front, frame_of, shows_front
 from ablate2tune.scenes.layouts.in_depth import edge_of, in_depth
 from ablate2tune.scenes.layouts.layout import Shape
@@ -54,9 +55,10 @@ LEAST_PIXELS = 16
 WIDE = ("near", "far from", "between")
 ALOFT: tuple[str, ...] = ("above", "below")
 """Relations of what is in the air."""
-LENS = (35.0, 85.0)
-"""Focal lengths (millimetres) ..."""
-DEPTH_LENS = {"corrected": (400.0, 600.0), "true": (800.0, 1200.0)}
+LENS = (60.0, 120.0)
+"""Focal lengths (millimetres): a shorter one makes what is near the rim, or near to the camera,
+larger, so that sizes tell where a thing is ..."""
+DEPTH_LENS = {"corrected": (400.0, 600.0), "true": (1600.0, 2400.0)}
 """... and, by the recipe's perspective, of two things in depth, whose sizes a shorter lens would
 change too much ..."""
 FARTHEST = 45.0
@@ -75,8 +77,9 @@ def sample_natural_group(
     chosen = random.Random(seed_for(seed, "natural pair", index, attempt // POSES_PER_PAIR))
     frame = frame_of(config, index)
     own = frame == "object"
-    drawn = random.Random(seed_for(seed, "natural edge", index))
-    edge, small = edge_of(drawn), drawn.random() < SMALL
+    way = way_of(config, index)
+    drawn = random.Random(seed_for(seed, "natural edge", way.turn))
+    edge, small = edge_of(drawn, way.lower), drawn.random() < SMALL
     raised = relation in IN_DEPTH and not own and (edge < 0 or small)
     asked = RAISED if raised else relation
     rng = random.Random(seed_for(seed, "natural scene", index, attempt))
@@ -108,6 +111,8 @@ def sample_natural_group(
             break
     else:
         raise impossible(relation, own)
+    if not own:
+        arranged = arranged.to_the(way.right)
     group_id = f"g{index:06d}"
     keys = "abc"[: len(shapes)]
     objects = {

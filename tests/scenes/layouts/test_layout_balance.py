@@ -85,19 +85,25 @@ def nothing_tells(twins):
         assert wider == pytest.approx(0.5, abs=0.12), f"spread of {name}: {wider:.2f}"
 
 
-def test_whose_lower_edge_is_lower_does_not_tell_what_is_nearer():
-    """With sizes as in life; on level ground alone it would always tell."""
+GROUPS_IN_DEPTH = 40
+
+
+def test_neither_height_nor_side_tells_what_is_nearer():
+    """With sizes as in life; on level ground alone the lower one would always be the nearer."""
     config = ScenesConfig(world="natural", objects=["all"], relations=["in front of", "behind"],
                           colours=list(assets_module().COLOURS), environments=["lawn"],
-                          images=320, holdout=0.0)  # fmt: skip
-    scenes = []
-    for index in range(160):
+                          images=2 * GROUPS_IN_DEPTH, holdout=0.0)  # fmt: skip
+    scenes, nearer = [], []
+    for index in range(GROUPS_IN_DEPTH):
         group = sample_natural_group(config, 3, index, 0, "train")
         for twin, boxes in zip(group["twins"], projected_boxes(group), strict=True):
-            pair = [boxes[twin[role]] for role in ("subject", "object")]
-            scenes.append(CueScene(group["group_id"], twin["relation"], *pair, ("red", "blue")))
-    check = cue_check(scenes)
-    edge = check.by_pair["in front of", "behind"]["lower edge"]
-    # Four standard deviations of a share of so many groups.
-    assert abs(edge.accuracy - 0.5) < 0.16
-    assert not check.telling()
+            one, two = (boxes[twin[role]] for role in ("subject", "object"))
+            scenes.append(CueScene(group["group_id"], twin["relation"], one, two, ("red", "blue")))
+            near, far = (one, two) if twin["relation"] == "in front of" else (two, one)
+            middles = [(box[0] + box[2]) / 2 for box in (near, far)]
+            nearer.append((near[3] > far[3], middles[0] > middles[1]))
+    # Half of the groups go either way. Blocks are not what they hold, so a few edges do not lie as
+    # asked; drawn for each group by itself, two sets of three would miss these bounds.
+    for share in np.mean(nearer, axis=0):
+        assert share == pytest.approx(0.5, abs=0.05)
+    assert not cue_check(scenes).telling()
