@@ -3,7 +3,7 @@
     python benchmarks/cues.py --groups 650
     python benchmarks/cues.py --groups 400 scenes.relations=[in front of,behind]
 
-Boxes are those of bounding blocks (`scenes/layouts/projected.py`), so who hides whom is not told.
+Boxes are those of the shapes (`scenes/layouts/projected.py`); who hides whom is not told.
 """
 
 import argparse

@@ -1,19 +1,20 @@
-"""What the camera would see of a proposed group, by the bounding blocks of its objects.
+"""What the camera would see of a proposed group, by the shapes of its objects.
 
-Boxes are a little larger than those that rays measure in a render, since a block is larger than
-what it holds. That is enough to see what sizes and places tell (see `checking.single_cues`), and
-takes a millisecond instead of a render.
+Boxes are those that a render's sidecars have, but for what the worker rejects: enough to see what
+sizes and places tell (see `checking.single_cues`), in some milliseconds instead of a render.
 """
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.spatial import ConvexHull
 
 from ablate2tune.scenes.layouts.height_maps import height_map
-from ablate2tune.scenes.layouts.layout import extents
+from ablate2tune.scenes.layouts.layout import draft
 
 FILM = 36.0
 """Width of the camera's film (millimetres)."""
@@ -21,16 +22,23 @@ ROUNDS = 12
 """Steps towards the camera that the points fill; each halves the error, at least."""
 
 
-def block(
+@lru_cache(maxsize=512)
+def _corners(kind: str, folder: Path | None, variant: str, pose: str) -> np.ndarray:
+    """Corners of a look's convex hull at natural size: (n, 3), metres."""
+    built = draft(kind, folder, variant, pose)
+    points = np.concatenate([np.array(p.vertices) for p in (built, *built.skins) if p.vertices])
+    return points[ConvexHull(points).vertices]
+
+
+def outline(
     group: Mapping[str, Any], twin: Mapping[str, Any], key: str, folder: Path | None = None
 ) -> np.ndarray:
-    """Corners of an object's bounding block in the world: (8, 3), metres."""
+    """Corners of an object's convex hull in the world: (n, 3), metres."""
     made, place = group["objects"][key], twin["places"][key]
-    half_x, half_y, height = extents(made["kind"], folder, made["variant"], made["pose"])
-    x, y, z = np.meshgrid([-half_x, half_x], [-half_y, half_y], [0.0, height])
+    x, y, z = _corners(made["kind"], folder, made["variant"], made["pose"]).T
     c, s = math.cos(math.radians(made["yaw"])), math.sin(math.radians(made["yaw"]))
     scale = made["scale"] * place.get("growth", 1.0)
-    points = np.stack([c * x - s * y, s * x + c * y, z], axis=-1).reshape(8, 3) * scale
+    points = np.stack([c * x - s * y, s * x + c * y, z], axis=-1) * scale
     return points + np.array([place["x"], place["y"], _base(group, twin, key, folder)])
 
 
@@ -59,13 +67,14 @@ def projected_boxes(
 
     The frame is filled by what the relation is about, as in `blender_scenes`, without a `focus`.
     """
-    blocks = [
-        {key: block(group, twin, key, folder) for key in twin["places"]} for twin in group["twins"]
+    outlines = [
+        {key: outline(group, twin, key, folder) for key in twin["places"]}
+        for twin in group["twins"]
     ]
-    cameras = _cameras(group, blocks)
+    cameras = _cameras(group, outlines)
     return [
         {key: camera.box(points) for key, points in twin.items()}
-        for camera, twin in zip(cameras, blocks, strict=True)
+        for camera, twin in zip(cameras, outlines, strict=True)
     ]
 
 
@@ -98,10 +107,10 @@ class _Camera:
         return np.concatenate([seen.min(axis=0), seen.max(axis=0)]) + 0.5
 
 
-def _cameras(group: Mapping[str, Any], blocks: list[dict[str, np.ndarray]]) -> list[_Camera]:
+def _cameras(group: Mapping[str, Any], outlines: list[dict[str, np.ndarray]]) -> list[_Camera]:
     framed = [
         np.concatenate([points[key] for key in framed_keys(twin)])
-        for twin, points in zip(group["twins"], blocks, strict=True)
+        for twin, points in zip(group["twins"], outlines, strict=True)
     ]
     if "camera" not in group:
         return [

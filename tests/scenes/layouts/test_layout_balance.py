@@ -1,7 +1,7 @@
 """What sizes and the place in the frame tell of a relation, over many proposed groups.
 
-The boxes are those of each object's bounding block (`layouts.projected`); no Blender, and nothing
-of what the worker measures.
+The boxes are those of each object's shape (`layouts.projected`); no Blender, and nothing of what
+the worker measures.
 """
 
 import math
@@ -102,8 +102,8 @@ def test_neither_height_nor_side_tells_what_is_nearer():
             near, far = (one, two) if twin["relation"] == "in front of" else (two, one)
             middles = [(box[0] + box[2]) / 2 for box in (near, far)]
             nearer.append((near[3] > far[3], middles[0] > middles[1]))
-    # Half of the groups go either way. Blocks are not what they hold, so a few edges do not lie as
-    # asked; drawn for each group by itself, two sets of three would miss these bounds.
+    # Half of the groups go either way. Places come from blocks, so a few edges do not lie as
+    # asked. Drawn for each group by itself, two sets of three would miss these bounds.
     for share in np.mean(nearer, axis=0):
         assert share == pytest.approx(0.5, abs=0.05)
     assert not cue_check(scenes).telling()
