@@ -7,6 +7,7 @@ import subprocess
 
 import numpy as np
 import pytest
+from devtools import tab
 from PIL import Image
 
 from ablate2tune.scenes.dataset.gallery import write_gallery
@@ -36,7 +37,7 @@ class Scene:
     def __init__(self, folder, row):
         self.scene_id, self.relation, self.kind, self.other, self.slack, self.why, self.split = row
         self.text = f"a red {self.kind} {self.relation} a blue {self.other}"
-        self.more = {}
+        self.more, self.mirrored = {}, False
         self.image_path = self.mask_path = folder / f"{self.scene_id}.png"
         Image.fromarray(np.full((8, 8, 3), 99, np.uint8)).save(self.image_path)
 
@@ -51,17 +52,25 @@ class Scene:
 
 
 @pytest.fixture(scope="module")
-def shown(chromium, tmp_path_factory):
-    """The scene ids, in order, and the counter's text at an address's end."""
+def page(tmp_path_factory):
     folder = tmp_path_factory.mktemp("gallery")
-    page = write_gallery([Scene(folder, row) for row in SCENES], folder / "gallery.html")
+    return write_gallery([Scene(folder, row) for row in SCENES], folder / "gallery.html")
+
+
+@pytest.fixture(scope="module")
+def command(chromium, page):
+    options = ["--headless", "--disable-gpu", f"--user-data-dir={page.parent}/profile"]
+    # Chromium refuses its sandbox to root.
+    return [chromium, *options, *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+
+
+@pytest.fixture(scope="module")
+def shown(command, page):
+    """The scene ids, in order, and the counter's text at an address's end."""
 
     def open_at(address=""):
-        options = ["--headless", "--disable-gpu", "--dump-dom", f"--user-data-dir={folder}/profile"]
-        if os.geteuid() == 0:
-            options.append("--no-sandbox")  # Chromium refuses its sandbox to root
         done = subprocess.run(
-            [chromium, *options, f"{page.as_uri()}{address}"],
+            [*command, "--dump-dom", f"{page.as_uri()}{address}"],
             capture_output=True, text=True, timeout=120,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
@@ -87,3 +96,25 @@ def shown(chromium, tmp_path_factory):
 )
 def test_filters_follow_the_address(shown, address, ids):
     assert shown(address) == (ids, f"{len(ids)} of 4 scenes")
+
+
+BOXES = """[...document.querySelectorAll("figure")].map(figure => [...new Set(
+    [...figure.querySelectorAll(".box")].map(box => getComputedStyle(box).visibility))].join())"""
+MIDDLE = """(() => { const r = document.querySelector(".frame").getBoundingClientRect();
+    return [r.x + r.width / 2, r.y + r.height / 2]; })()"""
+
+
+def test_boxes_on_focus_and_tap_and_no_sideways_scroll(command, page):
+    hidden = ["hidden"] * 4
+    with tab(command) as opened:
+        for width in (1280, 390):
+            opened.open(page.as_uri(), width, touch=width < 500)
+            assert opened.value("document.documentElement.scrollWidth") <= width
+            assert opened.value(BOXES) == hidden
+        opened.tap(*opened.value(MIDDLE))
+        assert opened.value(BOXES) == ["visible", *hidden[1:]]
+        opened.tap(*opened.value(MIDDLE))
+        assert opened.value(BOXES) == hidden
+        opened.open(page.as_uri(), 1280)
+        opened.value("document.querySelector('.frame').focus()")
+        assert opened.value(BOXES) == ["visible", *hidden[1:]]
