@@ -103,7 +103,7 @@ class ScenesConfig(Settings):
     perspective: Literal["true", "corrected"] = "true"
     """For world: natural, of two things in depth. true: what is farther looks smaller, by little,
     through a long lens. corrected: it is enlarged by as much as perspective makes it smaller, so
-    that sizes never tell what is nearer, and the lens is half as long."""
+    that sizes never tell what is nearer, and the lens is a quarter as long."""
     view_transforms: Annotated[list[Literal["Standard", "Filmic", "AgX"]], Field(min_length=1)] = [
         "Standard"
     ]
