@@ -54,8 +54,10 @@ def test_pictures_show_something_at_every_object(rendered):
     records, images, masks, _ = rendered
     for record, image, mask in zip(records, images.astype(float), masks, strict=True):
         labels = (1, 2, 3) if record.relation == "between" else (1, 2)
-        assert set(np.unique(mask)) == {0, *labels}
         note = json.loads(record.sidecar_path.read_text())
+        stands = [note["mask_values"][k] for k in note["objects"] if k.startswith("bystander")]
+        assert set(np.unique(mask)) == {0, *labels, *stands}
+        assert not stands or record.relation in ("in front of", "behind")
         for label, role in zip(labels, ("subject", "object", "third"), strict=False):
             left, top, right, bottom = (48 * v for v in note["objects"][role]["box"])
             rows, columns = np.nonzero(mask == label)
