@@ -264,9 +264,9 @@ def _camera(
 ) -> dict[str, Any]:
     """A camera whose frame has room around the objects, which lie anywhere in it.
 
-    Where they always lay in the middle, a rim that one relation leaves free would tell it. With
-    `own`, the relation is meant by the second object's front. The twins' frames are equally wide,
-    each about what its twin shows.
+    Where they always lay in the middle, a rim that one relation leaves free would tell it. The
+    twins' frames are equally wide, each about what its twin shows. With `own`, the relation is
+    meant by the second object's front.
     """
     low, high = layout.ELEVATION.get(relation, layout.USUAL_ELEVATION)
     if own:
@@ -282,7 +282,7 @@ def _camera(
         "lens": _draw(rng, *lens),
         "fill": fill,
         "offset": [_draw(rng, -room, room), _draw(rng, -room, room)],
-        **({} if own else {"each": True}),
+        "each": True,
     }
 
 
