@@ -96,7 +96,7 @@ class _Camera:
         for _ in range(ROUNDS):
             low, high = self.seen(points).min(axis=0), self.seen(points).max(axis=0)
             away = -self.place[2]
-            offset = np.array(self.spec["offset"])
+            offset = np.array(self.spec["offset"]) * (1, -1)  # it counts upwards
             self.place[:2] += away / self.zoom * ((low + high) / 2 - offset)
             wanted = away * max(high - low) / self.spec["fill"]
             self.place[2] = -(distance or wanted)

@@ -8,6 +8,8 @@ import pytest
 from ablate2tune.scenes.checking.evidence import check_captions
 from ablate2tune.scenes.dataset.records import load_depth, load_images, load_masks, read_dataset
 from ablate2tune.scenes.layouts.geometry import UP, clouds, shared
+from ablate2tune.scenes.layouts.natural import sample_natural_group
+from ablate2tune.scenes.layouts.projected import projected_boxes
 from ablate2tune.scenes.rendering.render import render_dataset
 from ablate2tune.scenes.scenes_config import ScenesConfig
 from ablate2tune.scenes.vocabulary import CONTRAST
@@ -27,13 +29,16 @@ ASSET = Asset("mine", build, {"low": 0.2, "high": 0.3}, solid_top=True, floats=T
 pytestmark = pytest.mark.usefixtures("blender")
 
 
+def config_of(folder):
+    return ScenesConfig.model_validate({**CONFIG, "assets": folder / "assets"})
+
+
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory):
     folder = tmp_path_factory.mktemp("natural")
     (folder / "assets").mkdir()
     (folder / "assets" / "mine.py").write_text(MINE)
-    config = ScenesConfig.model_validate({**CONFIG, "assets": folder / "assets"})
-    render_dataset(config, 2, folder / "set")
+    render_dataset(config_of(folder), 2, folder / "set")
     records = read_dataset(folder / "set")
     return records, load_images(records), load_masks(records), load_depth(records)
 
@@ -64,6 +69,19 @@ def test_pictures_show_something_at_every_object(rendered):
             assert left <= columns.min() + 1 and columns.max() <= right
             assert top <= rows.min() + 1 and rows.max() <= bottom
             assert image[mask == label].std() > 1
+
+
+def test_boxes_of_a_proposal_are_those_of_its_render(rendered):
+    """By which single cues are measured without a render; the offset goes the same way, say."""
+    records, *_ = rendered
+    config = config_of(records[0].image_path.parents[2])
+    for number, record in enumerate(records):
+        note = record.sidecar()
+        group = sample_natural_group(config, 2, number // 2, note["attempt"], "train")
+        boxes, twin = projected_boxes(group, config.assets)[number % 2], group["twins"][number % 2]
+        for role in ("subject", "object"):
+            held = note["objects"][role]["box"]
+            assert boxes[twin[role]] == pytest.approx(held, abs=0.05), record.scene_id
 
 
 def test_seen_heights_are_those_of_the_depth_map(rendered):
