@@ -48,7 +48,7 @@ def test_edges_go_either_way_and_as_far():
     up, down = (edge_of(random.Random(4), lower) for lower in (False, True))
     assert down == -up
     edges = [edge_of(random.Random(k), True) for k in range(200)]
-    assert EDGE[0] <= min(edges) < 0.07 and 0.23 < max(edges) <= EDGE[1]
+    assert EDGE[0] <= min(edges) < 0.06 and 0.18 < max(edges) <= EDGE[1]
 
 
 def test_what_is_enlarged_against_perspective():
