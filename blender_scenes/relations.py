@@ -141,7 +141,8 @@ def _in_front_of(pair: Pair) -> dict[str, float]:
     columns, hides = _columns_shared(a, b), pair.first_hides - 0.05
     if pair.in_life:
         # What it stands on hides too, so that less is seen of who hides whom.
-        hides = max(pair.first_hides - 0.11, min(hides, columns - 0.55))
+        # A handle alone is an eighth of a cup.
+        hides = max(pair.first_hides - 0.125, min(hides, columns - 0.6))
         # A person hides little of a house, but is all seen against it.
         own = [max(view.area, 1e-9) / max(view.visible, 1e-9) for view in (a, b)]
         hides = max(hides, pair.first_hides * own[1] / own[0] - 0.4)

@@ -8,6 +8,8 @@ from ablate2tune.scenes.checking.proof import RELATIONS
 
 OWN_FRAME = re.compile(r" from the ([^']+)'s point of view$")
 CAMERA_FRAME = " as seen in the picture"
+NEXT = re.compile(r" and (?=an? )")
+"""Between two things; within one there is no article ("an orange and white ball")."""
 RELATION = re.compile(rf" ({'|'.join(sorted(RELATIONS, key=len, reverse=True))}) ")
 
 
@@ -52,7 +54,7 @@ def read_claim(text: str, objects: Mapping[str, Mapping[str, Any]]) -> Claim | N
         raise ValueError(f"{text!r} states no relation")
     phrases = [text[: found.start()], text[found.end() :]]
     if found[1] == "between":
-        phrases = [phrases[0], *phrases[1].split(" and ", 1)]
+        phrases = [phrases[0], *NEXT.split(phrases[1], maxsplit=1)]
     labels = []
     for phrase in phrases:
         label = next((k for k, made in objects.items() if _names(phrase, made)), None)

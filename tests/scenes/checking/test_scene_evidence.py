@@ -116,8 +116,10 @@ def test_what_captions_claim():
         "object": {"kind": "cat", "colour": "grey"},
         "third": {"kind": "ball", "colour": "red"},
     }
-    text = "a person in red between a grey cat and a red ball"
-    assert read_claim(text, there) == Claim("between", ("subject", "object", "third"))
+    said = Claim("between", ("subject", "object", "third"))
+    assert read_claim("a person in red between a grey cat and a red ball", there) == said
+    text = "a person in red between a grey and white cat and a red ball"
+    assert read_claim(text, there) == said, "two colours are of one thing"
     assert read_claim("a grey cat next to a red ball", there) == Claim(
         "next to", ("object", "third")
     )
