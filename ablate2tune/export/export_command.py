@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 from ablate2tune import files
 from ablate2tune.disk.identity import identity
 from ablate2tune.disk.new_folder import check_new, new_folder
@@ -51,14 +53,17 @@ def export(folder: Path, form: str, out: Path | None, terminal: Terminal) -> Pat
     write = FORMATS[form]
     run = read_run(folder)
     model = _shell(run)
+    lowest = model.schedule.timestep(torch.tensor([run.acts_above])).item()
     found: list[Path] = []
 
     def fill(scratch: Path) -> None:
         found.append(write(model, run.adapter, scratch, run.facts()))
-        _describe(run, scratch, found[0].name, form)
+        _describe(run, scratch, found[0].name, form, lowest)
 
     out = _whole(out, run, form, fill)
     terminal.say(f"{len(run.modules)} modules, format {form}: {out / found[0].name}")
+    if run.acts_above:
+        terminal.say(f"It is for noise levels from {run.acts_above:g} up: see {out / 'README.md'}")
     return out / found[0].name
 
 
@@ -68,10 +73,16 @@ def merge(folder: Path, out: Path | None, terminal: Terminal) -> Path:
     The base is read in its own dtype, however few bits the adapter was trained on.
 
     Raises:
-        UserError: what `read_run` raises, the base is another one by now, or a folder that is
-            there.
+        UserError: what `read_run` raises, the base is another one by now, a folder that is there,
+            or the adapter acts at some noise levels alone.
     """
     run = read_run(folder)
+    if run.acts_above:
+        raise UserError(
+            "the adapter acts at high noise alone; merged, it would act at every level",
+            where=f"train.acts_above = {run.acts_above:g}",
+            mend="export it without --merge",
+        )
     if out:
         check_new(out)
     model = load_denoiser(run.recipe.model.model_copy(update={"quantize": None}))
@@ -83,7 +94,7 @@ def merge(folder: Path, out: Path | None, terminal: Terminal) -> Path:
 
     def fill(scratch: Path) -> None:
         model.pipe.save_pretrained(scratch)
-        _describe(run, scratch, "", "merged")
+        _describe(run, scratch, "", "merged", 0.0)
 
     out = _whole(out, run, "merged", fill)
     terminal.say(f"merged pipeline in {out}")
@@ -109,10 +120,10 @@ def _shell(run: ExportedRun) -> Denoiser:
     return shell_of(run.recipe.model) or load_denoiser(run.recipe.model)
 
 
-def _describe(run: ExportedRun, folder: Path, weights: str, kind: str) -> None:
+def _describe(run: ExportedRun, folder: Path, weights: str, kind: str, lowest: float) -> None:
     if run.grid:
         files.write_bytes(folder / GRID, run.grid.read_bytes())
-    files.write_text(folder / "README.md", card(run, weights, kind))
+    files.write_text(folder / "README.md", card(run, weights, kind, lowest))
 
 
 def _whole(given: Path | None, run: ExportedRun, name: str, fill: Callable[[Path], None]) -> Path:

@@ -48,6 +48,11 @@ class ExportedRun:
         return list(self.targets["injected"])
 
     @property
+    def acts_above(self) -> float:
+        """The noise level below which the adapter is off while sampling; 0: there is none."""
+        return self.recipe.train.acts_above or 0.0
+
+    @property
     def rank(self) -> int:
         """The largest rank of a module."""
         return max(self.targets["ranks"].values())
@@ -58,6 +63,7 @@ class ExportedRun:
             "base_model": self.recipe.model.path,
             "base_model_hash": self.inputs["model"].get("path"),
             "targets": self.modules,
+            "acts_above": self.recipe.train.acts_above,
             "ranking_hash": self.inputs.get("ranking"),
             "data_hash": self.inputs.get("data"),
             "scores": _short(self.scores),

@@ -10,13 +10,14 @@ from ablate2tune.export.exported_run import ARM, ExportedRun
 GRID = "grid.png"
 
 
-def card(run: ExportedRun, weights: str, kind: str) -> str:
+def card(run: ExportedRun, weights: str, kind: str, lowest: float) -> str:
     """The text.
 
     Args:
         run: what was trained.
         weights: the file's name, or "" for a merged pipeline.
         kind: the format's name, or "merged".
+        lowest: the timestep below which the adapter is off; 0: there is none.
     """
     recipe, name = run.recipe, run.recipe.model.path
     hub = not Path(name).exists() and not Path(name).is_absolute()
@@ -32,7 +33,8 @@ def card(run: ExportedRun, weights: str, kind: str) -> str:
         *([f"![pictures before and after]({GRID})", ""] if run.grid else []),
         _what(run, weights, kind),
         "",
-        *(_use(weights) if kind == "diffusers" else []),
+        *_when(run, lowest),
+        *(_use(weights, lowest) if kind == "diffusers" else []),
         *_scores(run.scores),
         "## Adapted modules",
         "",
@@ -53,10 +55,33 @@ def _what(run: ExportedRun, weights: str, kind: str) -> str:
     )
 
 
-def _use(weights: str) -> list[str]:
+def _when(run: ExportedRun, lowest: float) -> list[str]:
+    if not lowest:
+        return []
+    return [
+        f"It was taught at noise levels from {run.acts_above:g} up and is for the first steps of a "
+        f"sampling alone: switch it off where the next step's timestep is below {lowest:.6g} (in "
+        "ComfyUI by a LoRA hook with a keyframe). Left on, it spoils shapes and colours.",
+        "",
+    ]
+
+
+def _use(weights: str, lowest: float) -> list[str]:
+    load = f'pipe.load_lora_weights("FOLDER", weight_name="{weights}")'
+    if not lowest:
+        return ["```python", load, "```", ""]
     return [
         "```python",
-        f'pipe.load_lora_weights("FOLDER", weight_name="{weights}")',
+        "def above(pipe, step, timestep, kwargs):",
+        "    following = pipe.scheduler.timesteps[step + 1 :]",
+        f"    if len(following) and following[0] < {lowest:.6g}:",
+        "        pipe.disable_lora()",
+        "    return kwargs",
+        "",
+        "",
+        load,
+        "pipe.enable_lora()  # before every picture",
+        'pipe("A PROMPT", callback_on_step_end=above).images[0]',
         "```",
         "",
     ]

@@ -54,6 +54,8 @@ class AdapterNote(Settings):
     height: int
     """Of the pictures it was trained on, in pixels."""
     width: int
+    acts_above: float = 0.0
+    """The noise level below which it is off while sampling (`adapter_window`)."""
 
 
 def has_loader(pipe: Any) -> bool:
@@ -191,9 +193,10 @@ def merge(pipe: Any, part: str) -> None:
 def switched_off(model: nn.Module) -> Iterator[None]:
     """The model computes what it did before the adapter was attached, exactly.
 
-    Afterwards the adapter is on and trainable, as `attach` leaves it.
+    Afterwards the adapter is on and trainable, as `attach` leaves it, unless it was off before.
     """
     layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
+    layers = [layer for layer in layers if not layer.disable_adapters]
     for layer in layers:
         layer.enable_adapters(False)
     try:

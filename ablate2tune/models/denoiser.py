@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ablate2tune.errors import UserError
-from ablate2tune.models import adapter_files, one_step
+from ablate2tune.models import adapter_files
+from ablate2tune.models.calls import adapter_window, one_step
 from ablate2tune.models.conditioning import Conditioning, Tokenised
 from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.models.native_names import Native
@@ -217,6 +218,12 @@ class Denoiser(Studied):
             guidance: value of the guidance embedding for models that have one; the recipe's
                 `guidance_scale` by default. Others predict without guidance.
         """
+        rows = latents, sigma, conditioning, guidance
+        return adapter_window.predicted_above(self.acts_above, self.model, self._predict, *rows)
+
+    def _predict(
+        self, latents: Tensor, sigma: Tensor, conditioning: Conditioning, guidance: float | None
+    ) -> Tensor:
         one = len(sigma.unique()) == 1
         return self._predict_at(latents, sigma[0] if one else sigma, conditioning, guidance)
 
@@ -351,6 +358,7 @@ class Denoiser(Studied):
             UserError: a picture is not finite.
         """
         self.weights.fetch(self.encoders)
+        lowest = self.schedule.timestep(torch.tensor([self.acts_above]))[0]
         parts = []
         for start in range(0, len(prompts), batch_size):
             chunk = list(prompts[start : start + batch_size])
@@ -360,15 +368,16 @@ class Denoiser(Studied):
             if "true_cfg_scale" in self._defaults:
                 negative = [""] * len(chunk) if true_cfg_scale > 1 else None
                 true_cfg = {"negative_prompt": negative, "true_cfg_scale": true_cfg_scale}
-            images = self.pipe(
-                prompt=chunk,
-                num_inference_steps=steps,
-                guidance_scale=self._guidance(None, self.config.guidance_scale),
-                generator=generators,
-                output_type="np",
-                **true_cfg,
-                **self._call_arguments(),
-            ).images
+            with adapter_window.sampled_above(self.pipe.scheduler, self.model, lowest):
+                images = self.pipe(
+                    prompt=chunk,
+                    num_inference_steps=steps,
+                    guidance_scale=self._guidance(None, self.config.guidance_scale),
+                    generator=generators,
+                    output_type="np",
+                    **true_cfg,
+                    **self._call_arguments(),
+                ).images
             if not np.isfinite(images).all():
                 raise UserError(
                     "the sampled pictures are not finite",

@@ -18,6 +18,8 @@ class Studied(ABC):
     mean_obstacle: ClassVar[str | None] = None
     """Why mode `mean` has no meaning; None where it has one."""
     config: ModelConfig
+    acts_above: float = 0.0
+    """The noise level below which an attached adapter is off (`calls.adapter_window`)."""
 
     @property
     @abstractmethod
@@ -64,14 +66,19 @@ class Studied(ABC):
     def load_adapter(self, folder: Path) -> None:
         """Attach the adapter of a folder, made by `save_adapter` or by another tool.
 
+        It acts at the noise levels that its note says.
+
         Raises:
             UserError: there is none, it is damaged, or it does not fit this model.
         """
         adapter_files.load(*self.carrier, folder)
+        note = adapter_files.read_note(self.adapter_file(folder))
+        self.acts_above = note.acts_above if note else 0.0
 
     def remove_adapter(self) -> None:
         """Take the adapter off again."""
         adapter_files.remove(*self.carrier)
+        self.acts_above = 0.0
 
     def merge_adapter(self) -> None:
         """Add the attached adapter to the weights (`adapter_files.merge`)."""

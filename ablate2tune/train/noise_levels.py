@@ -45,6 +45,15 @@ def sample_high(
     return torch.where(high, sample_sigmas(len(sigma), "flux_shift", shift, how_high), sigma), high
 
 
+def raised(sigma: Tensor, lowest: float) -> Tensor:
+    """Levels of [0, 1] in the order and at the relative distances that they have, above a lowest.
+
+    >>> raised(torch.tensor([0.0, 0.5, 1.0]), 0.5)
+    tensor([0.5000, 0.7500, 1.0000])
+    """
+    return 1 - (1 - lowest) * (1 - sigma)  # 1 stays 1, exactly
+
+
 def bin_shares(
     bins: int,
     density: Density,
@@ -52,20 +61,22 @@ def bin_shares(
     high: float = 0.0,
     high_shift: float = 1.0,
     time_of: Callable[[float], float] = float,
+    lowest: float = 0.0,
 ) -> list[float]:
     """The shares of training's noise levels in equal bins of [0, 1].
 
-    These are `sample_sigmas`'s, a share `high` of them drawn anew by `sample_high`; `time_of` is
-    the schedule's.
+    These are `sample_sigmas`'s, a share `high` of them drawn anew by `sample_high`, all `raised` to
+    a `lowest`; `time_of` is the schedule's.
     """
     if high:
         usual, highest = (
-            bin_shares(bins, density, shift, time_of=time_of),
-            bin_shares(bins, "flux_shift", high_shift, time_of=time_of),
+            bin_shares(bins, density, shift, time_of=time_of, lowest=lowest),
+            bin_shares(bins, "flux_shift", high_shift, time_of=time_of, lowest=lowest),
         )
         return [(1 - high) * a + high * b for a, b in zip(usual, highest, strict=True)]
 
     def below(sigma: float) -> float:
+        sigma = max(0.0, (sigma - lowest) / (1 - lowest))
         if density == "uniform" or sigma in (0, 1):
             return sigma
         if density == "flux_shift":

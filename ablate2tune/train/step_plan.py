@@ -19,7 +19,7 @@ from ablate2tune.scenes.dataset.caption_rates import choose, possible
 from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.scenes.scenes_config import CaptionRates
 from ablate2tune.seeding import numpy_generator, seed_for, torch_generator
-from ablate2tune.train.noise_levels import sample_high, sample_sigmas
+from ablate2tune.train.noise_levels import raised, sample_high, sample_sigmas
 from ablate2tune.train.train_config import TrainConfig
 
 T = TypeVar("T")
@@ -269,12 +269,15 @@ def batch_at(
         if twins:
             sigma, high = sigma.masked_fill(high, 1.0)[alike], high[alike]
         low = high.logical_not().tolist()
+    if config.acts_above:
+        sigma = raised(sigma, config.acts_above)
     foils: list[str | None] = [None] * size
     if config.contrast:
         foils = [None if away else said.foil for said, away in zip(captions, low, strict=True)]
     kept = [False] * size
     if config.retention:
-        kept = [away or not said.states_relation for said, away in zip(captions, low, strict=True)]
+        away = [False] * size if config.acts_above else low
+        kept = [own or not said.states_relation for said, own in zip(captions, away, strict=True)]
     generator = torch_generator(seed, "train noise", step)
     if any(sizes):
         noise = [torch.randn(found.latents, generator=generator) for found in own]

@@ -12,14 +12,14 @@ from ablate2tune.train.noise_levels import Density
 PICTURES = frozenset(
     ("data", "data_share", "timesteps", "min_snr", "shift", "high_noise", "high_shift", "mirror")
 ) | {"caption_dropout", "plain_captions", "contrast", "contrast_sharpness", "retention"}
-PICTURES |= {"guidance", "cache", "twins"}
+PICTURES |= {"guidance", "cache", "twins", "acts_above"}
 """Keys that say nothing of texts."""
 
 
 class TrainConfig(Settings):
     """How the adapter is trained."""
 
-    later: ClassVar[frozenset[str]] = frozenset(("neighbours", "optimizer"))
+    later: ClassVar[frozenset[str]] = frozenset(("neighbours", "optimizer", "acts_above"))
 
     data: Annotated[Path | None, Mark.CONTENT] = None
     """A folder of pictures of your own with a metadata.jsonl (`file_name`, `text`, perhaps `foil`),
@@ -89,6 +89,10 @@ class TrainConfig(Settings):
     """Share of the pictures whose noise level is drawn at `high_shift` instead, close to 1, where
     the caption decides who stands where; the contrast is taken on these alone."""
     high_shift: Annotated[float, Field(gt=0)] = 60.0
+    acts_above: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """The lowest noise level at which the adapter acts, in training and in sampling: what is drawn
+    in later steps is the base's own (`models.calls.adapter_window`). All levels are drawn above it,
+    and all of them teach; None: the adapter acts at all."""
     mirror: bool = False
     """Whether every picture is also seen in a mirror, with left and right exchanged in its captions
     as well: twice the scenes without rendering. Not for pictures with lettering."""

@@ -262,6 +262,7 @@ def teach(
             seed=seed,
             height=studied.config.height,
             width=studied.config.width,
+            acts_above=studied.acts_above,
         )
         studied.save_adapter(folder / name, note, weights)
 

@@ -44,10 +44,13 @@ RANKS = {
 """Of a FLUX with blocks of width 32."""
 
 
-def finished(denoiser: Denoiser, ranks: dict[str, int], runs: Path) -> dict[str, torch.Tensor]:
+def finished(
+    denoiser: Denoiser, ranks: dict[str, int], runs: Path, **train: float
+) -> dict[str, torch.Tensor]:
     """A run that ended with an adapter of these ranks; what it adds to each module's weight."""
+    model = denoiser.config.model_dump(mode="json")
     recipe = Recipe.model_validate(
-        {"name": "job", "runs": str(runs), "model": denoiser.config.model_dump(mode="json")}
+        {"name": "job", "runs": str(runs), "model": model, "train": train}
     )
     torch.manual_seed(4)
     weights, added = {}, {}
@@ -164,6 +167,21 @@ def test_merged_is_a_stock_pipeline_with_the_adapter(job, tiny_flux: Denoiser, t
     given = latents, torch.tensor([0.3, 0.8]), tiny_flux.encode_prompts(["a red ball", "a cube"])
     torch.testing.assert_close(merged.predict(*given), tiny_flux.predict(*given), rtol=0, atol=1e-5)
     assert exported(str(run), "--merge", "--out", str(tmp_path / "merged")) == 2
+
+
+def test_an_adapter_for_the_first_steps_says_so(tiny_flux: Denoiser, tmp_path, capsys) -> None:
+    finished(tiny_flux, RANKS, tmp_path, acts_above=0.875)
+    run = str(tmp_path / "job")
+    for form in ("diffusers", "kohya"):
+        assert not exported(run, "--format", form)
+        assert "noise levels from 0.875 up" in capsys.readouterr().out
+        card = (tmp_path / "job/export" / form / "README.md").read_text()
+        assert "below 875" in card
+        assert ("if len(following) and following[0] < 875:" in card) == (form == "diffusers")
+    with safe_open(next((tmp_path / "job/export/kohya").glob("*.safetensors")), "pt") as file:
+        assert file.metadata()["ablate2tune.acts_above"] == "0.875"
+    assert exported(run, "--merge") == 2
+    assert "it would act at every level" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from ablate2tune.train.noise_levels import bin_shares, sample_high, sample_sigmas
+from ablate2tune.train.noise_levels import bin_shares, raised, sample_high, sample_sigmas
 
 
 # P(sigma <= s*x / (1 + (s-1)*x)) with x = sigmoid(z) is Phi(z), whatever the shift s.
@@ -69,3 +69,15 @@ def test_bin_shares_by_hand():
     # sigma > 0.5 where x > 1/4 of the unshifted, sigmoid(z) > 1/4 where z > -log 3 = -1.0986.
     assert bin_shares(2, "flux_shift", 3.0) == pytest.approx([0.13597, 0.86403], abs=1e-5)
     assert bin_shares(4, "uniform", 3.0) == [0.25] * 4
+
+
+def test_levels_above_a_lowest():
+    sigma = torch.tensor([0.0, 0.25, 1.0])
+    assert raised(sigma, 0.6).tolist() == pytest.approx([0.6, 0.7, 1.0])
+    assert all(raised(torch.ones(1), low / 100).item() == 1 for low in range(100)), "exactly"
+    drawn = raised(torch.rand(200_000, generator=torch.Generator().manual_seed(6)), 0.6)
+    shares = torch.histc(drawn, bins=8, min=0, max=1) / 200_000
+    assert bin_shares(8, "uniform", 1.0, lowest=0.6) == pytest.approx(shares.tolist(), abs=0.0045)
+    # Bins end at .625, .75, .875 and 1: of the 0.4 above .6 these are 1/16, and 5/16 each.
+    by_hand = [0] * 4 + [0.0625] + [0.3125] * 3
+    assert bin_shares(8, "uniform", 1.0, lowest=0.6) == pytest.approx(by_hand)

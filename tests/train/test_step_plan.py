@@ -131,6 +131,16 @@ def test_high_noise_follows_from_seed_step_and_row(records: list[SceneRecord]):
     assert not torch.equal(other.sigma > 1 - 1e-6, high)
 
 
+def test_an_adapter_that_acts_above_a_level_is_taught_there_alone(records: list[SceneRecord]):
+    config = TrainConfig(batch_size=60, contrast=1.0, retention=1.0, high_noise=0.5)
+    everywhere = batch_at(3, 1, records, SHAPE, config, 1.0)
+    above = batch_at(3, 1, records, SHAPE, config.model_copy(update={"acts_above": 0.8}), 1.0)
+    torch.testing.assert_close(above.sigma, 0.8 + 0.2 * everywhere.sigma)
+    assert above.foils == everywhere.foils and above.captions == everywhere.captions
+    # All of them teach, the lower ones too: what is retained are captions without a relation.
+    assert above.kept == [" of " not in text for text in above.captions] != everywhere.kept
+
+
 def test_validation_takes_whole_groups_from_the_end(records: list[SceneRecord]):
     split = split_records(records, validation_images=3)
     assert [r.scene_id for r in split.validation] == [

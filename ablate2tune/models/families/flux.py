@@ -29,24 +29,10 @@ class FluxDenoiser(Denoiser):
         latents = super()._normalised(latents)
         return self.pipe._pack_latents(latents, *latents.shape)
 
-    def predict(
-        self,
-        latents: Tensor,
-        sigma: Tensor,
-        conditioning: Conditioning,
-        guidance: float | None = None,
+    def _predict(
+        self, latents: Tensor, sigma: Tensor, conditioning: Conditioning, guidance: float | None
     ) -> Tensor:
-        """The denoiser's velocity prediction.
-
-        Args:
-            latents: packed noisy latents, (batch, tokens, channels).
-            sigma: noise levels in [0, 1], (batch,).
-            conditioning: one row per latent.
-            guidance: value of the guidance embedding; the recipe's `guidance_scale` by default.
-
-        Returns:
-            (batch, tokens, channels), an estimate of noise - latents.
-        """
+        """By the denoiser itself, whose call is simple: rows of any noise levels at once."""
         transformer = self.pipe.transformer
         batch = len(latents)
         embedded = None

@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from ablate2tune.models.calls.one_step import encode_as_called
 from ablate2tune.models.conditioning import Conditioning, Tokenised
 from ablate2tune.models.denoiser import Denoiser
 from ablate2tune.models.family_registry import serves
-from ablate2tune.models.one_step import encode_as_called
 
 
 @serves("HunyuanDiTPipeline")

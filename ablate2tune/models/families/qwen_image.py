@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from ablate2tune.models.calls.one_step import encode_as_called
 from ablate2tune.models.conditioning import Conditioning, Tokenised
 from ablate2tune.models.denoiser import Denoiser
 from ablate2tune.models.family_registry import serves
 from ablate2tune.models.native_names import Native
-from ablate2tune.models.one_step import encode_as_called
 
 
 @serves("QwenImagePipeline")

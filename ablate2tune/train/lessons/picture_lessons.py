@@ -64,6 +64,7 @@ class PictureLessons(Lessons):
         """Encode pictures and captions once, by example."""
         self._config, self._seed, self._accelerator = config, seed, accelerator
         self._folder, denoiser, main = folder, self._denoiser, accelerator.is_main_process
+        denoiser.acts_above = config.acts_above or 0.0
         parts = []
         for records in filter(None, (self._records, self._users)):  # scenes before the user's
             most = config.validation_images
@@ -100,9 +101,10 @@ class PictureLessons(Lessons):
         density = config.timesteps or schedule.density
         self._shift = config.shift or denoiser.sigma_shift
         self._sized = self._other_sizes()
-        self._drawn = config.model_copy(update={"timesteps": density})
         often = density, self._shift, config.high_noise, config.high_shift
-        self._shares = bin_shares(LEVELS, *often, schedule.time_of)
+        lowest = schedule.time_of(denoiser.acts_above) if config.acts_above else 0.0
+        self._drawn = config.model_copy(update={"timesteps": density, "acts_above": lowest})
+        self._shares = bin_shares(LEVELS, *often, schedule.time_of, lowest)
         held = self._split.validation
         self._prompts = list(dict.fromkeys(r.text for r in held))[: config.sample_prompts]
         self._backward = Backward(denoiser, self._cache, config)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ablate2tune.errors import UserError
-from ablate2tune.models.one_step import once_each
+from ablate2tune.models.calls.one_step import once_each
 from ablate2tune.models.schedules import DiscreteSchedule, FlowMatching
 from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.train.objective.step_loss import step_loss

@@ -1,0 +1,156 @@
+"""An adapter with a lowest noise level: on in the steps above it, off in those below."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import FluxPipeline
+from peft import LoraConfig
+from peft.tuners.tuners_utils import BaseTunerLayer
+from tiny_parts import drawn
+from tiny_pipelines import FAMILIES, Family
+
+from ablate2tune.components import discover
+from ablate2tune.models import AdapterNote, Denoiser, load_denoiser
+from ablate2tune.models.adapter_files import attach, switched_off
+from ablate2tune.models.calls.adapter_window import predicted_above, sampled_above
+from ablate2tune.models.model_config import ModelConfig
+
+SIZE, RANK, STEPS = 32, 2, 6
+SOME = {"Flux", "StableDiffusionXL", "PixArtAlpha", "AuraFlow", "Sana"}
+PROMPTS = ["a red ball on a blue cube", "a dog"]
+
+
+@pytest.fixture(params=[f for f in FAMILIES if str(f) in SOME], ids=str)
+def denoiser(request, tmp_path: Path) -> Denoiser:
+    family: Family = request.param
+    torch.manual_seed(0)
+    pipe = family.build()
+    drawn(pipe.components.get("transformer") or pipe.unet)
+    pipe.save_pretrained(tmp_path / "model")
+    size = {"height": SIZE, "width": SIZE, "max_sequence_length": family.tokens}
+    return load_denoiser(ModelConfig(path=str(tmp_path / "model"), device="cpu", **size))
+
+
+def adapt(denoiser: Denoiser, folder: Path, lowest: float) -> None:
+    """Load an adapter from disk that changes predictions much, and acts above this level."""
+    targets = list(discover(denoiser.model).blocks[-1].linears[:3])
+    attach(denoiser.model, LoraConfig(r=RANK, lora_alpha=RANK, target_modules=targets))
+    torch.manual_seed(1)
+    for name, parameter in denoiser.model.named_parameters():
+        if "lora_" in name:
+            parameter.data.normal_()
+    note = AdapterNote(
+        base="b", rank=RANK, targets=targets, seed=3, height=SIZE, width=SIZE, acts_above=lowest
+    )
+    denoiser.save_adapter(folder, note)
+    denoiser.remove_adapter()
+    denoiser.load_adapter(folder)
+
+
+def layers(denoiser: Denoiser) -> list[BaseTunerLayer]:
+    return [module for module in denoiser.model.modules() if isinstance(module, BaseTunerLayer)]
+
+
+def drawn_by(denoiser: Denoiser) -> np.ndarray:
+    return denoiser.sample(PROMPTS, [5, 6], STEPS)
+
+
+def test_the_steps_it_acts_in(denoiser: Denoiser, tmp_path: Path) -> None:
+    base = drawn_by(denoiser)
+    adapt(denoiser, tmp_path / "adapter", 0.7)
+    assert denoiser.acts_above == 0.7
+    was_on: list[bool] = []
+    hook = denoiser.model.register_forward_pre_hook(
+        lambda *_: was_on.append(not any(layer.disable_adapters for layer in layers(denoiser)))
+    )
+    pictures = drawn_by(denoiser)
+    hook.remove()
+    times = denoiser.pipe.scheduler.timesteps
+    lowest = denoiser.schedule.timestep(torch.tensor([0.7])).item()
+    assert was_on == [t >= lowest for t in times.tolist()]
+    assert 0 < sum(was_on) < STEPS
+    assert "step" not in vars(denoiser.pipe.scheduler)
+    assert not any(layer.disable_adapters for layer in layers(denoiser))
+    assert np.array_equal(drawn_by(denoiser), pictures), "a second call begins with it on"
+    assert not np.array_equal(pictures, base)
+
+    denoiser.acts_above = 0.0
+    assert not np.array_equal(drawn_by(denoiser), pictures)
+    denoiser.remove_adapter()
+    denoiser.acts_above = 0.7
+    assert np.array_equal(drawn_by(denoiser), base), "without an adapter there is nothing to switch"
+
+
+def test_sampling_is_as_a_callback_of_diffusers_does_it(tiny_flux: Denoiser, tmp_path) -> None:
+    adapt(tiny_flux, tmp_path / "adapter", 0.8)
+    pictures = drawn_by(tiny_flux)
+    pipe = FluxPipeline.from_pretrained(tiny_flux.config.path)
+    pipe.set_progress_bar_config(disable=True)
+    pipe.load_lora_weights(tmp_path / "adapter")
+
+    def above(pipe, step, timestep, kwargs):
+        following = pipe.scheduler.timesteps[step + 1 :]
+        if len(following) and following[0] < 800:
+            pipe.disable_lora()
+        return kwargs
+
+    stock = pipe(
+        prompt=PROMPTS,
+        height=SIZE,
+        width=SIZE,
+        num_inference_steps=STEPS,
+        guidance_scale=tiny_flux.config.guidance_scale,
+        max_sequence_length=tiny_flux.max_sequence_length,
+        generator=[torch.Generator().manual_seed(seed) for seed in (5, 6)],
+        output_type="np",
+        callback_on_step_end=above,
+    ).images
+    assert np.array_equal(pictures, (stock * 255).round().astype(np.uint8))
+
+
+def test_predictions_below_are_the_bases(tiny_flux: Denoiser, tmp_path: Path) -> None:
+    latents = tiny_flux.encode_images(np.zeros((3, SIZE, SIZE, 3), np.uint8))
+    rows = latents, torch.tensor([0.9, 0.5, 0.8]), tiny_flux.encode_prompts(["a ball"] * 3)
+    with torch.no_grad():
+        base = tiny_flux.predict(*rows)
+        adapt(tiny_flux, tmp_path / "adapter", 0.0)
+        tuned = tiny_flux.predict(*rows)
+        tiny_flux.acts_above = 0.8
+        both = tiny_flux.predict(*rows)
+        with switched_off(tiny_flux.model):  # what is off stays off
+            torch.testing.assert_close(tiny_flux.predict(*rows), base)
+            assert all(layer.disable_adapters for layer in layers(tiny_flux))
+    assert (tuned - base).abs().amax((1, 2)).min() > 1e-3
+    torch.testing.assert_close(both, torch.stack([tuned[0], base[1], tuned[2]]))
+    assert not any(layer.disable_adapters for layer in layers(tiny_flux))
+
+
+def test_a_failed_call_leaves_it_on(tiny_flux: Denoiser, tmp_path: Path) -> None:
+    adapt(tiny_flux, tmp_path / "adapter", 0.5)
+    held = {"step": lambda *_: None, "timesteps": torch.tensor([1000.0, 400.0])}
+    scheduler = type("Scheduler", (), held)()
+    with (
+        pytest.raises(RuntimeError),
+        sampled_above(scheduler, tiny_flux.model, torch.tensor(500.0)),
+    ):
+        scheduler.step(None, 1000.0)
+        assert all(layer.disable_adapters for layer in layers(tiny_flux))
+        raise RuntimeError
+    assert not any(layer.disable_adapters for layer in layers(tiny_flux))
+
+
+def test_equal_rows_are_one_call(tiny_flux: Denoiser, tmp_path: Path) -> None:
+    """Where all rows are on one side, nothing is taken apart."""
+    adapt(tiny_flux, tmp_path / "adapter", 0.5)
+    calls = []
+
+    def predict(latents, sigma, *_):
+        calls.append((len(latents), layers(tiny_flux)[0].disable_adapters))
+        return latents
+
+    for sigma in ([0.6, 0.5], [0.4, 0.1], [0.4, 0.6]):
+        given = torch.zeros(2, 4), torch.tensor(sigma), tiny_flux.encode_prompts(PROMPTS)
+        predicted_above(0.5, tiny_flux.model, predict, *given, None)
+    assert calls == [(2, False), (2, True), (1, False), (1, True)]
