@@ -3,7 +3,8 @@
 Losses of single steps are noisy, so training's is told as the mean over the first and the last
 tenth. Validation is weighed as training meets the noise levels: where an adapter is trained at the
 highest ones, what it costs at the lowest ones says little of what it learns. Where the contrast
-teaches the relation, it is judged by what is wanted: the held-out margin, less the retention loss.
+teaches the relation, it is judged by what is wanted: the held-out margin, less the retention loss
+where something is retained.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,15 +22,15 @@ GIVEN_BACK = 0.75
 validations of a healthy run may well differ by a third of it."""
 
 
-def judged(validation: Mapping[str, Any]) -> float:
+def judged(validation: Mapping[str, Any], retained: bool = True) -> float:
     """What a row's validation is worth, the lower the better.
 
-    The loss as training meets the noise levels; where margins were measured, the retention loss
-    minus their mean. Both are mean squared errors of predictions: a margin that is bought with as
-    much drift is worth nothing.
+    The loss as training meets the noise levels; where margins were measured, minus their mean, and
+    plus the retention loss where something is retained. Both are mean squared errors of
+    predictions: a margin that is bought with as much drift is worth nothing.
     """
     if "margin" in validation:
-        return validation["retention"] - validation["margin"]
+        return (validation["retention"] if retained else 0.0) - validation["margin"]
     return validation["as_trained"]
 
 
@@ -53,7 +54,9 @@ class Course(NamedTuple):
     """Among the steps that were trained."""
 
     by_margin: bool = False
-    """Whether the losses are retention losses minus margins."""
+    """Whether the losses are minus margins."""
+    retained: bool = True
+    """Whether they are so with the retention loss added."""
 
     @property
     def gives_back(self) -> bool:
@@ -72,7 +75,8 @@ class Course(NamedTuple):
 
     @property
     def _name(self) -> str:
-        return "held-out margin less retention" if self.by_margin else "validation"
+        margin = f"held-out margin{' less retention' * self.retained}"
+        return margin if self.by_margin else "validation"
 
     def _told(self, validated: Validated) -> str:
         return f"{-validated.loss if self.by_margin else validated.loss:.4g}"
@@ -105,21 +109,25 @@ class Course(NamedTuple):
         return None
 
 
-def course_of(rows: Sequence[Mapping[str, Any]], best: Validated | None) -> Course:
+def course_of(
+    rows: Sequence[Mapping[str, Any]], best: Validated | None, retained: bool = True
+) -> Course:
     """The course of a run that has ended, by the rows of log.jsonl.
 
-    `best` is the best validated step, if its weights are there; by the rows otherwise.
+    `best` is the best validated step, if its weights are there; by the rows otherwise. `retained`
+    as for `judged`.
     """
     losses = [row["loss"] for row in rows if row["loss"] is not None]
     tenth = max(1, len(losses) // 10)
     seen = [row for row in rows if "validation" in row]
-    found = [Validated(row["step"], judged(row["validation"])) for row in seen]
+    found = [Validated(row["step"], judged(row["validation"], retained)) for row in seen]
     return Course(
         loss=(fmean(losses[:tenth]), fmean(losses[-tenth:])),
         start=found[0],
         last=found[-1],
         best=best or min(found[1:], key=lambda validated: validated.loss),
         by_margin="margin" in seen[0]["validation"],
+        retained=retained,
     )
 
 

@@ -54,6 +54,12 @@ def raised(sigma: Tensor, lowest: float) -> Tensor:
     return 1 - (1 - lowest) * (1 - sigma)  # 1 stays 1, exactly
 
 
+def twin_levels(count: int, lowest: float, generator: torch.Generator) -> Tensor:
+    """The levels of twins, (count,): half of them 1, the others evenly from a lowest on."""
+    drawn = 2 * torch.rand(count, generator=generator)
+    return torch.where(drawn < 1, lowest + (1 - lowest) * drawn, 1.0)
+
+
 def bin_shares(
     bins: int,
     density: Density,

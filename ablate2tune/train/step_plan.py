@@ -19,7 +19,7 @@ from ablate2tune.scenes.dataset.caption_rates import choose, possible
 from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.scenes.scenes_config import CaptionRates
 from ablate2tune.seeding import numpy_generator, seed_for, torch_generator
-from ablate2tune.train.noise_levels import raised, sample_high, sample_sigmas
+from ablate2tune.train.noise_levels import raised, sample_high, sample_sigmas, twin_levels
 from ablate2tune.train.train_config import TrainConfig
 
 T = TypeVar("T")
@@ -72,6 +72,8 @@ class Batch(NamedTuple):
     """Seeds of what each picture's dropout leaves out; none without it."""
     noises: Sequence[int] = ()
     """Where pictures share noise, the number of each picture's."""
+    twins: Sequence[int | None] = ()
+    """The example with whose mean a picture is noised, where there is one (`objective.twins`)."""
 
     def part(self, index: int, count: int) -> "Batch":
         """The slice of process `index` out of `count`; the slices partition the batch."""
@@ -89,6 +91,7 @@ class Batch(NamedTuple):
             self.noise[rows],
             self.drops[rows],
             self.noises[rows],
+            self.twins[rows],
         )
 
     def pick(self, places: Sequence[int]) -> "Batch":
@@ -102,6 +105,7 @@ class Batch(NamedTuple):
             torch.stack([self.noise[p] for p in places]),
             [self.drops[p] for p in places] if self.drops else (),
             [self.noises[p] for p in places] if self.noises else (),
+            [self.twins[p] for p in places] if self.twins else (),
         )
 
 
@@ -271,6 +275,14 @@ def batch_at(
         low = high.logical_not().tolist()
     if config.acts_above:
         sigma = raised(sigma, config.acts_above)
+    others: list[int | None] = []
+    if twins and config.twins_from:
+        generator = torch_generator(seed, "train twin sigma", step)
+        level = twin_levels(size, config.twins_from, generator)[alike]
+        sigma = torch.where(torch.tensor(low), sigma, level)
+        mixed = [not away and at < 1 for away, at in zip(low, sigma.tolist(), strict=True)]
+        halves = _other_halves(examples, records)
+        others = [twin if here else None for twin, here in zip(halves, mixed, strict=True)]
     foils: list[str | None] = [None] * size
     if config.contrast:
         foils = [None if away else said.foil for said, away in zip(captions, low, strict=True)]
@@ -285,7 +297,15 @@ def batch_at(
         noise = torch.randn(size, *latent_shape, generator=generator)[alike]
     texts, drops = [said.text for said in captions], drop_seeds(seed, step, config)
     noises = alike.tolist() if twins else ()
-    return Batch(examples, texts, foils, kept, sigma, noise, drops, noises)
+    return Batch(examples, texts, foils, kept, sigma, noise, drops, noises, others)
+
+
+def _other_halves(examples: Sequence[int], records: Sequence[SceneRecord]) -> list[int | None]:
+    """Of examples that are taken two by two, each one's twin; None for two that are none."""
+    found: list[int | None] = []
+    for a, b in zip(examples[::2], examples[1::2], strict=True):
+        found += [b, a] if records[a].foil == records[b].text else [None, None]
+    return found
 
 
 def drop_seeds(seed: int, step: int, config: TrainConfig) -> list[int]:

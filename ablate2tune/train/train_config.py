@@ -12,14 +12,16 @@ from ablate2tune.train.noise_levels import Density
 PICTURES = frozenset(
     ("data", "data_share", "timesteps", "min_snr", "shift", "high_noise", "high_shift", "mirror")
 ) | {"caption_dropout", "plain_captions", "contrast", "contrast_sharpness", "retention"}
-PICTURES |= {"guidance", "cache", "twins", "acts_above"}
+PICTURES |= {"guidance", "cache", "twins", "acts_above", "twins_from"}
 """Keys that say nothing of texts."""
 
 
 class TrainConfig(Settings):
     """How the adapter is trained."""
 
-    later: ClassVar[frozenset[str]] = frozenset(("neighbours", "optimizer", "acts_above"))
+    later: ClassVar[frozenset[str]] = frozenset(
+        ("neighbours", "optimizer", "acts_above", "twins_from")
+    )
 
     data: Annotated[Path | None, Mark.CONTENT] = None
     """A folder of pictures of your own with a metadata.jsonl (`file_name`, `text`, perhaps `foil`),
@@ -100,6 +102,10 @@ class TrainConfig(Settings):
     """Whether the two scenes of a group, each of which is what the other's foil says, are taken
     together, with the same noise; at noise level 1 where it is high. Nothing of a picture is seen
     there, so that a forward pass serves both: such pictures cost half. For flows."""
+    twins_from: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """With `twins`, the lowest of the levels at which half of those at high noise are taken, noised
+    from the mean of both pictures, in which the caption alone says which is meant; None: all of
+    them at 1."""
     caption_dropout: Fraction = 0.0
     plain_captions: Fraction = 0.2
     """Fraction of training captions that leave the relation out, against forgetting."""
@@ -168,6 +174,8 @@ class TrainConfig(Settings):
                 "twins share forward passes at high noise: set high_noise, an even batch_size and "
                 "no dropout, or leave twins out"
             )
+        if self.twins_from and not self.twins:
+            raise ValueError("twins_from is a level of twins: set twins, or leave it out")
         if self.warmup is not None and self.warmup >= self.steps:
             raise ValueError(
                 f"a warm-up of {self.warmup} steps leaves none of {self.steps} at the full rate; "

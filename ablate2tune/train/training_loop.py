@@ -186,6 +186,7 @@ def teach(
     if main:  # once the folder is known to be this recipe's
         targets_note = _targets(names, injected, count, model, ranking_rows)
         files.write_json(folder / "targets.json", targets_note)
+    retained = config.retention > 0
     best = BestWeights(folder / "checkpoint" / "best.safetensors", parameters)
     log = TrainingLog(folder / "log.jsonl", studied.device)
     if main:
@@ -238,7 +239,7 @@ def teach(
             rate = optimizer.param_groups[0]["lr"]
             say(log.write(step, **values, lr=rate, seconds=round(seconds, 4)))
             if "validation" in values:
-                best.offer(step, judged(values["validation"]))
+                best.offer(step, judged(values["validation"], retained))
         shown = None
         if main and (last or step % config.sample_every == 0):
             shown = lessons.show(step)
@@ -251,7 +252,7 @@ def teach(
 
     # 7. The adapter, as other tools load it: the last weights, or the best if those fell behind.
     accelerator.wait_for_everyone()
-    course = course_of(log.rows(), best.step)
+    course = course_of(log.rows(), best.step, retained)
 
     def write_adapter(name: str) -> None:
         weights = method.weights()

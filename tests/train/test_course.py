@@ -47,7 +47,7 @@ def test_a_course_from_the_log_by_hand():
         rows[step]["validation"] = {"as_trained": loss}
     found = course_of(rows, None)
     # A tenth of 20 steps: 1 and 2, 19 and 20.
-    assert found == ((1.5, 19.5), (0, 0.5), (20, 0.3), (10, 0.2), False)
+    assert found == ((1.5, 19.5), (0, 0.5), (20, 0.3), (10, 0.2), False, True)
     line = "loss 1.5 -> 19.5, validation 0.5 -> 0.3 (best 0.2 at step 10)"
     assert found.line() == line
     assert course_of(rows, Validated(15, 0.1)).best == (15, 0.1)
@@ -74,6 +74,10 @@ def test_a_course_by_margin_by_hand():
     assert not found._replace(best=found.last).keeps_best
     harm = found._replace(best=Validated(2, 0.2), last=Validated(3, 0.3)).warning(0.1)
     assert harm is not None and "ended below its start, 0.01 -> -0.3" in harm
+    # Where nothing is retained, what drifts away is not held against the margin.
+    free = course_of(rows, None, retained=False)
+    assert (free.best.step, free.best.loss, free.last.loss) == (1, -0.4, -0.36)
+    assert "held-out margin 0.01 -> 0.36 (best 0.4 at step 1, which is kept)" in free.line()
 
 
 def test_the_best_weights_are_the_ones_of_the_lowest_loss(tmp_path: Path):

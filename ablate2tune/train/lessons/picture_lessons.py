@@ -222,7 +222,8 @@ class PictureLessons(Lessons):
         largest = max(range(len(sizes)), key=lambda place: math.prod(sizes[place]))
         latents, denoiser, config = self._cache.latents([largest]), self._denoiser, self._config
         captions = self._cache.captions([self._caption])
-        row = latents, torch.zeros_like(latents), torch.tensor([0.5]), captions
+        level = max(0.5, denoiser.acts_above)  # below it there is nothing to be trained
+        row = latents, torch.zeros_like(latents), torch.tensor([level]), captions
         held = [part for part in denoiser.pipe.components.values() if isinstance(part, nn.Module)]
         processes = self._accelerator.num_processes
         with at_size(denoiser, self._cache.size_of(largest)):

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from ablate2tune.models import Conditioning, Denoiser
 from ablate2tune.models.out_of_memory import within_memory
 from ablate2tune.train.example_cache import ExampleCache
-from ablate2tune.train.objective.twins import same_inputs
+from ablate2tune.train.objective.twins import noise_of_twins, same_inputs
 from ablate2tune.train.row_dropout import dropping
 from ablate2tune.train.size_buckets import at_size
 from ablate2tune.train.step_plan import Batch
@@ -85,12 +85,11 @@ def paired_in(batch: Batch) -> list[int]:
 def _rows(
     cache: ExampleCache, batch: Batch, places: list[int], captions: list[str]
 ) -> tuple[Tensor, Tensor, Tensor, Conditioning]:
-    return (
-        cache.latents([batch.examples[place] for place in places]),
-        torch.stack([batch.noise[place] for place in places]),
-        batch.sigma[places],
-        cache.captions(captions),
-    )
+    latents, noise = cache.latents(batch.examples), torch.stack(list(batch.noise))
+    twins = [twin for twin in batch.twins if twin is not None]
+    if twins:
+        noise = noise_of_twins(batch, latents, cache.latents(twins))
+    return latents[places], noise[places], batch.sigma[places], cache.captions(captions)
 
 
 class Backward:

@@ -1,11 +1,20 @@
-"""Twin scenes in a batch: each is what the other's foil says, and at pure noise they are one input.
+"""Twin scenes in a batch: each is what the other's foil says, and at high noise they are one input.
 
 At noise level 1 a flow's input is the noise itself: with the same noise, what the model predicts
 under a caption does not depend on the picture. A scene and its twin then have four losses (each
 under its caption and under its foil, which is the other's caption), and two forward passes.
+
+Below 1 the input holds something of a picture, by which a model can tell the layout without the
+caption; in its own samples it then follows what the noise happens to suggest. So twins are noised
+from the mean of both pictures, at the levels near 1 at which that is nearly as likely an input as
+either: again one input, in which the caption alone says which of the two is meant. Towards its own
+picture x a row's target is the velocity (input - x) / sigma, as that of any flow.
 """
 
 from collections.abc import Sequence
+
+import torch
+from torch import Tensor
 
 from ablate2tune.errors import UserError
 from ablate2tune.models import Denoiser
@@ -67,7 +76,29 @@ def same_inputs(batch: Batch, places: Sequence[int], captions: Sequence[str]) ->
     first: dict[tuple[int, str], int] = {}
     sigma = batch.sigma.tolist()
     found = [
-        first.setdefault((batch.noises[place], caption), row) if sigma[place] == 1 else row
+        first.setdefault((batch.noises[place], caption), row)
+        if sigma[place] == 1 or (batch.twins and batch.twins[place] is not None)
+        else row
         for row, (place, caption) in enumerate(zip(places, captions, strict=True))
     ]
     return found if len(set(found)) < len(found) else None
+
+
+def noise_of_twins(batch: Batch, latents: Tensor, others: Tensor) -> Tensor:
+    """The batch's noise, changed where a picture is noised from the mean of two.
+
+    (1 - s) * x + s * (e + (1 - s) / s * (y - x) / 2) = (1 - s) * (x + y) / 2 + s * e.
+
+    Args:
+        batch: `twins` says which pictures these are.
+        latents: clean, (batch, ...).
+        others: of these pictures' twins, in their order, (some, ...).
+
+    Returns:
+        (batch, ...), float32.
+    """
+    noise = torch.stack(list(batch.noise))
+    places = [place for place, twin in enumerate(batch.twins) if twin is not None]
+    sigma = batch.sigma[places].reshape(-1, *[1] * (latents.ndim - 1))
+    away = (others - latents[places]).float() / 2
+    return noise.index_add(0, torch.tensor(places), (1 - sigma) / sigma * away)

@@ -12,7 +12,7 @@ from ablate2tune.models.calls.one_step import once_each
 from ablate2tune.models.schedules import DiscreteSchedule, FlowMatching
 from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.train.objective.step_loss import step_loss
-from ablate2tune.train.objective.twins import check_twins, same_inputs, twin_order
+from ablate2tune.train.objective.twins import check_twins, noise_of_twins, same_inputs, twin_order
 from ablate2tune.train.step_plan import batch_at
 from ablate2tune.train.train_config import TrainConfig
 
@@ -127,6 +127,51 @@ def test_below_pure_noise_nothing_is_shared(twins: list[SceneRecord]) -> None:
     assert same_inputs(pure._replace(noises=()), [0, 1], ["a", "a"]) is None
 
 
+def test_twins_noised_from_their_mean_are_one_input(twins: list[SceneRecord]) -> None:
+    config = CONFIG.model_copy(
+        update={"high_noise": 1.0, "plain_captions": 0.0, "twins_from": 0.6, "batch_size": 40}
+    )
+    pairs = twins[2:6]
+    batch = batch_at(3, 1, pairs, SHAPE, config, 1.0, twins=twin_order(pairs))
+    sigma, mixed = batch.sigma.tolist(), [twin is not None for twin in batch.twins]
+    assert mixed == [level < 1 for level in sigma] and 8 <= sum(mixed) <= 32
+    assert min(sigma) >= 0.6 and sigma[::2] == sigma[1::2] and None not in batch.foils
+    pairs_of = list(zip(batch.examples[::2], batch.examples[1::2], strict=True))
+    found = [twin for twin in batch.twins if twin is not None]
+    assert found == [e for (a, b), m in zip(pairs_of, mixed[::2], strict=True) if m for e in (b, a)]
+
+    latents = Told().latents(batch.examples)
+    noise = noise_of_twins(batch, latents, Told().latents(found))
+    noised = FlowMatching().add_noise(latents, noise, batch.sigma)
+    for place in range(0, 40, 2):
+        a, b = (latents[place + side] for side in (0, 1))
+        level, own = sigma[place], batch.noise[place]
+        torch.testing.assert_close(noised[place], (1 - level) * (a + b) / 2 + level * own)
+        torch.testing.assert_close(noised[place], noised[place + 1])
+        # The velocity that a flow has at its input x_s on the way to the picture x.
+        velocity = (noised[place] - a) / level
+        torch.testing.assert_close(noise[place] - a, velocity)
+
+    shared, apart = Flow(), Flow()
+    loss = step_loss(shared, Told(), batch, config)  # pyright: ignore
+    assert loss.item() == pytest.approx(
+        step_loss(apart, Told(), batch._replace(noises=()), config).item()  # pyright: ignore
+    )
+    assert (shared.rows, apart.rows) == (40, 80)
+    assert batch.part(1, 2).twins == batch.twins[20:] and batch.pick([3, 1]).twins == [
+        batch.twins[3],
+        batch.twins[1],
+    ]
+
+
+def test_two_that_are_no_twins_are_noised_apart(twins: list[SceneRecord]) -> None:
+    config = CONFIG.model_copy(update={"high_noise": 1.0, "twins_from": 0.6})
+    strangers = [twins[0], twins[2]]
+    batches = [batch_at(3, step, strangers, SHAPE, config, 1.0, twins=[0, 1]) for step in (1, 2)]
+    assert all(set(batch.twins) == {None} for batch in batches)
+    assert any(level < 1 for batch in batches for level in batch.sigma.tolist())
+
+
 def test_who_has_no_twins(twins: list[SceneRecord]) -> None:
     class Model:
         schedule: Any = FlowMatching()
@@ -143,3 +188,5 @@ def test_who_has_no_twins(twins: list[SceneRecord]) -> None:
 def test_what_twins_need(lacks: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="twins share forward passes at high noise"):
         TrainConfig.model_validate(CONFIG.model_dump() | lacks)
+    with pytest.raises(ValueError, match="twins_from is a level of twins"):
+        TrainConfig(twins_from=0.9)
