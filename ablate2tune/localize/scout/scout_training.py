@@ -40,9 +40,10 @@ def scout_config(config: TrainConfig, steps: int) -> TrainConfig:
     """The section `train` as a round of so many steps has it: data, loss and batch stay.
 
     Its pictures all teach the skill: none is there to retain what the model does otherwise, and
-    where some have high noise, all do (on the embedded model 100 steps with `retention` 6 left the
-    held-out margin where it was, and 50 without it doubled it). What train
-    chooses its modules by is at its defaults, so that no scout depends on it.
+    where some have high noise, all do, twins at level 1, where margins are measured (on the
+    embedded model 100 steps with `retention` 6 left the held-out margin where it was, and 50
+    without it doubled it). What train chooses its modules by is at its defaults, so that no scout
+    depends on it.
     """
     usual = TrainConfig()
     named = ("if_no_skill", "count", "modules", "draw", "method")
@@ -56,6 +57,8 @@ def scout_config(config: TrainConfig, steps: int) -> TrainConfig:
             "retention": 0.0,
             "plain_captions": 0.0,
             "high_noise": 1.0 if config.high_noise else 0.0,
+            "twins_from": None,
+            "acts_above": None,
             "steps": steps,
             "warmup": None,
             "validate_every": steps,
