@@ -15,10 +15,10 @@ from ablate2tune.train.training_loop import train
 
 RANK = 4
 """Of the adapters: enough to see what a module is good for."""
-SHARE = 5
+SHARE = 4
 """The scout takes one step, over all rounds, for so many of train's; half of them in the first
 round, in which everything is learnt anew."""
-FASTER = 2.5
+FASTER = 1.25
 """How much higher than train's its learning rate is: its adapters are small and thrown away."""
 VALIDATED = 16
 """Pictures that a round is validated on, before and after: only to say how it went."""
@@ -27,7 +27,7 @@ VALIDATED = 16
 def scout_steps(steps: int, rounds: int) -> list[int]:
     """The steps of each round, for so many of train's.
 
-    >>> scout_steps(1400, 3)
+    >>> scout_steps(1120, 3)
     [140, 70, 70]
     """
     total = max(2 * rounds, steps // SHARE)
