@@ -33,12 +33,13 @@ from ablate2tune.train.targets import choose_targets
 from ablate2tune.train.train_config import TrainConfig
 from ablate2tune.train.validation import HeldOut, passes_per_picture
 
-OFF: dict[str, dict[str, float]] = {
+USUAL: dict[str, Any] = {"high_noise": 0.0, "twins": False, "twins_from": None}
+OFF: dict[str, dict[str, Any]] = {
     "the recipe": {},
     "without contrast": {"contrast": 0.0},
-    "without high_noise": {"high_noise": 0.0},
+    "without high_noise": USUAL,
     "without retention": {"retention": 0.0},
-    "the loss alone": {"contrast": 0.0, "high_noise": 0.0, "retention": 0.0},
+    "the loss alone": {"contrast": 0.0, "retention": 0.0, **USUAL},
 }
 ROWS = 50
 """Rows of a forward pass when the test scenes are measured."""
@@ -67,7 +68,7 @@ def main() -> None:
     write_json(options.out / "objective.json", found)
 
 
-def at_equal_cost(config: TrainConfig, off: dict[str, float]) -> TrainConfig:
+def at_equal_cost(config: TrainConfig, off: dict[str, Any]) -> TrainConfig:
     """The settings with parts off, and as many pictures to a step as cost what they did before."""
     changed = config.model_copy(update=off)
     passes = config.batch_size * passes_per_picture(config)

@@ -101,10 +101,15 @@ def passes_per_picture(config: TrainConfig) -> float:
 
     >>> passes_per_picture(TrainConfig(plain_captions=0.25, contrast=4, retention=1))
     3.75
+
+    Twins have their four losses from two passes.
+
+    >>> passes_per_picture(TrainConfig(contrast=4, high_noise=0.5, twins=True))
+    2.0
     """
     full, taught = 1 - config.caption_dropout - config.plain_captions, config.high_noise or 1
-    pairs = full * taught if config.contrast else 0
-    kept = 1 - full * taught if config.retention else 0
+    pairs = full * taught if config.contrast and not config.twins else 0.0
+    kept = 1 - full * (1 if config.acts_above else taught) if config.retention else 0.0
     return STEP_COST * (1 + pairs) + kept
 
 
