@@ -216,9 +216,9 @@ def test_its_training_does_not_depend_on_what_train_chooses():
 
 @pytest.mark.parametrize(
     ("steps", "rounds", "expected"),
-    [(560, 3, [70, 35, 35]), (560, 1, [140]), (280, 6, [35, 7, 7, 7, 7, 7]), (1, 3, [3, 1, 1])],
+    [(280, 3, [70, 35, 35]), (280, 1, [140]), (140, 6, [35, 7, 7, 7, 7, 7]), (1, 3, [3, 1, 1])],
 )
-def test_it_takes_a_quarter_of_trains_steps_half_of_them_first(steps, rounds, expected):
+def test_it_takes_half_of_trains_steps_half_of_them_first(steps, rounds, expected):
     assert scout_steps(steps, rounds) == expected
 
 
