@@ -81,6 +81,7 @@ class LocalizeConfig(MarginConfig):
         "strip_prompts": "strips show 4 captions",
         "strip_steps": "strips are drawn in 16 steps",
     }
+    later = frozenset(("scout_steps",))
 
     probe: str = "margin"
     """What components are ranked by. margin: margins between captions and foils, without sampling;
@@ -118,6 +119,8 @@ class LocalizeConfig(MarginConfig):
     """Order of the ranking: target impact; relative target minus relative control impact; or,
     also for a model without the skill, what an adapter on the component could gain, or what one
     that was trained for a while has gained (scout)."""
+    scout_steps: Positive | None = None
+    """Steps that a scout learns for, over all its rounds; None: half of `train.steps`."""
     report_gradient: bool = False
     """Measure that gain beside the other two, to see how the three agree."""
     racing: bool = True
@@ -248,6 +251,8 @@ class LocalizeConfig(MarginConfig):
     @model_validator(mode="after")
     def _check_scout(self) -> "LocalizeConfig":
         if self.rank_by != "scout":
+            if self.scout_steps:
+                raise ValueError("scout_steps are of a scout: set rank_by: scout, or leave it out")
             return self
         beside = {
             "heads": self.heads,

@@ -110,7 +110,8 @@ def inputs(recipe: Recipe) -> dict[str, Any]:
     if needs(recipe).judge:
         held["judge"] = recipe.compare.decisive()["judge"]
     if _scouts(recipe):
-        held["train"] = scout_config(recipe.train, recipe.train.steps).decisive()
+        steps = recipe.localize.scout_steps or recipe.train.steps
+        held["train"] = scout_config(recipe.train, steps).decisive()
         held |= kept_rates(read_rates(recipe.data_folder))
     return held
 

@@ -27,13 +27,13 @@ VALIDATED = 16
 """Pictures that a round is validated on, before and after: only to say how it went."""
 
 
-def scout_steps(steps: int, rounds: int) -> list[int]:
-    """The steps of each round, for so many of train's.
+def scout_steps(steps: int, rounds: int, asked: int | None = None) -> list[int]:
+    """The steps of each round, for so many of train's, or as many as are asked for in all.
 
     >>> scout_steps(560, 3)
     [140, 70, 70]
     """
-    total = max(2 * rounds, steps // SHARE)
+    total = max(2 * rounds, asked or steps // SHARE)
     if rounds == 1:
         return [total]
     return [total // 2, *[(total - total // 2) // (rounds - 1)] * (rounds - 1)]

@@ -84,7 +84,7 @@ def localize_by_scout(
     parts = catalogue.linears_of(catalogue.blocks)
     information = check_information(denoiser, split.measured, draws(config, seed)).as_dict()
     kept = halvings(len(parts))
-    steps = scout_steps(training.steps, len(kept))
+    steps = scout_steps(training.steps, len(kept), config.scout_steps)
     if config.screening == "auto":
         config = config.model_copy(update={"screening": "on"})
     progress = _Stretches(on_progress)

@@ -220,6 +220,7 @@ def test_its_training_does_not_depend_on_what_train_chooses():
 )
 def test_it_takes_half_of_trains_steps_half_of_them_first(steps, rounds, expected):
     assert scout_steps(steps, rounds) == expected
+    assert scout_steps(9, rounds, asked=steps // 2) == expected
 
 
 @pytest.mark.parametrize(
