@@ -66,7 +66,8 @@ def test_content_is_what_the_arm_does_not_what_it_is_called(tmp_path):
 
 def test_what_an_arm_is_tells_what_its_adapter_was_trained_on(tmp_path):
     told = Arm("a", noted(tmp_path / "a", rank=8)).about()
-    assert told["trained_on"] == {**NOTE, "rank": 8} and told["ablate"] == []
+    assert told["trained_on"] == {**NOTE, "rank": 8, "acts_above": 0.0}
+    assert told["ablate"] == []
     assert Arm("b").about()["trained_on"] is None
 
 

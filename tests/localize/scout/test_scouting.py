@@ -31,7 +31,7 @@ CONFIG = LocalizeConfig(
     rank_by="scout", groups=6, sigmas=[0.9, 0.6], batch_size=18, bootstrap=200, racing=False
 )
 TRAINING = TrainConfig(
-    rank=8, steps=45, batch_size=4, learning_rate=0.008, validation_images=2, checkpoint_every=2
+    rank=8, steps=18, batch_size=4, learning_rate=0.016, validation_images=2, checkpoint_every=2
 )
 MODULES = 34
 """Linears of the tiny model's blocks: kept are 17, 8 and 4."""
