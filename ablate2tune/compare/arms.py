@@ -30,6 +30,8 @@ class Arm:
     adapter: Path | None = None
     """Folder of an adapter, made by `train` or by another tool."""
     ablations: tuple[Ablation, ...] = ()
+    acts_above: float | None = None
+    """The noise level below which the adapter is off; None: what its file says."""
 
     @property
     def file(self) -> Path | None:
@@ -47,9 +49,11 @@ class Arm:
     @property
     def content(self) -> dict[str, Any]:
         """What the arm does with the model, by content: of the adapter, whatever may be loaded."""
+        level = {} if self.acts_above is None else {"acts_above": self.acts_above}
         return {
             "adapter": _content(self.adapter) if self.adapter else None,
             "ablate": [f"{one.address}={one.mode}" for one in self.ablations],
+            **level,
         }
 
     def about(self) -> dict[str, Any]:
@@ -70,6 +74,8 @@ class Arm:
         """
         if self.adapter is not None:
             denoiser.load_adapter(self.adapter)
+            if self.acts_above is not None:
+                denoiser.acts_above = self.acts_above
         try:
             with ablated(denoiser.model, self.ablations):
                 yield
@@ -91,6 +97,7 @@ def arms_of(config: Mapping[str, ArmConfig], own: Path) -> list[Arm]:
             name,
             own if settings.adapter == Path(RUN) else settings.adapter,
             tuple(_ablation(text) for text in settings.ablate),
+            settings.acts_above,
         )
         for name, settings in config.items()
     ]

@@ -21,8 +21,18 @@ class ArmConfig(Settings):
 
     adapter: Path | None = None
     """Folder of an adapter, such as another run's `train/adapter`; `run`: this run's own."""
+    acts_above: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """The noise level below which the adapter is off; None: what its file says; 0: at none."""
     ablate: list[str] = []
     """Components that are ablated meanwhile, ADDRESS=MODE each ("transformer_blocks.3=skip")."""
+
+    later = frozenset(("acts_above",))
+
+    @model_validator(mode="after")
+    def _check_level(self) -> "ArmConfig":
+        if self.acts_above is not None and self.adapter is None:
+            raise ValueError("acts_above is of an adapter: name one, or leave it out")
+        return self
 
     @field_validator("ablate")
     @classmethod

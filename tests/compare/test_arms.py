@@ -46,6 +46,7 @@ def test_arms_as_a_recipe_writes_them(tmp_path):
         ({"arms": {"../x": None}}, "match pattern"),
         ({"arms": {"a": {"ablate": ["transformer_blocks.3"]}}}, "is not ADDRESS=MODE"),
         ({"arms": {"a": {"adaptor": "x"}}}, "adaptor"),
+        ({"arms": {"a": {"acts_above": 0.5}}}, "acts_above is of an adapter"),
         ({"arms": {"first": None}, "reference": "frist"}, "did you mean 'first'"),
     ],
 )
@@ -60,6 +61,8 @@ def test_content_is_what_the_arm_does_not_what_it_is_called(tmp_path):
         for name, seed in (("a", 1), ("b", 1), ("c", 2))
     )
     assert one.content == same.content != other.content
+    left_on = Arm("a", one.adapter, acts_above=0.0)
+    assert one.content.items() < left_on.content.items() and left_on.content["acts_above"] == 0
     (written,) = arms_of({"d": ArmConfig(ablate=["x=skip"])}, tmp_path)
     assert written.content == {"adapter": None, "ablate": ["x=skip"]} != Arm("d").content
 

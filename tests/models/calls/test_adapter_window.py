@@ -11,6 +11,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from tiny_parts import drawn
 from tiny_pipelines import FAMILIES, Family
 
+from ablate2tune.compare.arms import Arm
 from ablate2tune.components import discover
 from ablate2tune.models import AdapterNote, Denoiser, load_denoiser
 from ablate2tune.models.adapter_files import attach, switched_off
@@ -108,6 +109,15 @@ def test_sampling_is_as_a_callback_of_diffusers_does_it(tiny_flux: Denoiser, tmp
         callback_on_step_end=above,
     ).images
     assert np.array_equal(pictures, (stock * 255).round().astype(np.uint8))
+
+
+def test_an_arm_may_have_another_level(tiny_flux: Denoiser, tmp_path: Path) -> None:
+    adapt(tiny_flux, tmp_path / "adapter", 0.7)
+    tiny_flux.remove_adapter()
+    for level, expected in ((None, 0.7), (0.0, 0.0), (0.9, 0.9)):
+        with Arm("arm", tmp_path / "adapter", acts_above=level).applied(tiny_flux):
+            assert tiny_flux.acts_above == expected
+        assert tiny_flux.acts_above == 0
 
 
 def test_predictions_below_are_the_bases(tiny_flux: Denoiser, tmp_path: Path) -> None:
