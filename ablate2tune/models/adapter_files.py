@@ -9,7 +9,7 @@ import json
 import logging
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -190,20 +190,34 @@ def merge(pipe: Any, part: str) -> None:
 
 
 @contextmanager
-def switched_off(model: nn.Module) -> Iterator[None]:
-    """The model computes what it did before the adapter was attached, exactly.
+def switching(model: nn.Module) -> Iterator[Callable[[bool], None]]:
+    """What switches the adapter off and on again, as often as it is called in here.
 
-    Afterwards the adapter is on and trainable, as `attach` leaves it, unless it was off before.
+    Without it the model computes what it did before the adapter was attached, exactly. Afterwards
+    the adapter is as it was before: on where it was on, and as much of it trainable.
     """
     layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
     layers = [layer for layer in layers if not layer.disable_adapters]
-    for layer in layers:
-        layer.enable_adapters(False)
-    try:
-        yield
-    finally:
+    held = [(parameter, parameter.requires_grad) for x in layers for parameter in x.parameters()]
+
+    def switch(on: bool) -> None:
         for layer in layers:
-            layer.enable_adapters(True)
+            layer.enable_adapters(on)
+
+    try:
+        yield switch
+    finally:
+        switch(True)
+        for parameter, trained in held:  # PEFT lets all of it be trained
+            parameter.requires_grad_(trained)
+
+
+@contextmanager
+def switched_off(model: nn.Module) -> Iterator[None]:
+    """The model is without its adapter, by `switching`."""
+    with switching(model) as switch:
+        switch(False)
+        yield
 
 
 def misfit(pipe: Any, part: str, folder: Path, base: str | None = None) -> str | None:

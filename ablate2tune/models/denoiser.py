@@ -358,7 +358,9 @@ class Denoiser(Studied):
             UserError: a picture is not finite.
         """
         self.weights.fetch(self.encoders)
-        lowest = self.schedule.timestep(torch.tensor([self.acts_above]))[0]
+        lowest = None
+        if self.acts_above:
+            lowest = self.schedule.timestep(torch.tensor([self.acts_above]))[0]
         parts = []
         for start in range(0, len(prompts), batch_size):
             chunk = list(prompts[start : start + batch_size])

@@ -17,7 +17,7 @@ import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
-from ablate2tune.models.adapter_files import switched_off
+from ablate2tune.models.adapter_files import switched_off, switching
 from ablate2tune.models.conditioning import Conditioning
 
 Predict = Callable[[Tensor, Tensor, Conditioning, float | None], Tensor]
@@ -34,7 +34,7 @@ def predicted_above(
 ) -> Tensor:
     """`predict` of all rows, without the adapter where their noise level is below `lowest`."""
     low = sigma < lowest
-    if not low.any() or not _layers(model):
+    if not low.any() or not _carries(model):
         return predict(latents, sigma, conditioning, guidance)
     if low.all():
         with switched_off(model):
@@ -55,31 +55,27 @@ def sampled_above(scheduler: Any, model: nn.Module, lowest: Tensor | None) -> It
         model: carries the adapter, which is on afterwards.
         lowest: steps at lower timesteps than this scalar are without it; None: no step is.
     """
-    layers = _layers(model)
-    if lowest is None or not layers:
+    if lowest is None:
         yield
         return
     own: Callable[..., Any] = scheduler.step
 
-    def switch(on: bool) -> None:
-        for layer in layers:
-            layer.enable_adapters(on)
+    with switching(model) as switch:
 
-    @wraps(own)  # pipelines look at its signature
-    def step(output: Any, timestep: Any, *args: Any, **kwargs: Any) -> Any:
-        stepped = own(output, timestep, *args, **kwargs)
-        times = scheduler.timesteps.to(lowest.device)
-        left = times[times < torch.as_tensor(timestep, device=lowest.device)]
-        switch(not len(left) or bool(left.max() >= lowest))  # a next call begins with it on
-        return stepped
+        @wraps(own)  # pipelines look at its signature
+        def step(output: Any, timestep: Any, *args: Any, **kwargs: Any) -> Any:
+            stepped = own(output, timestep, *args, **kwargs)
+            times = scheduler.timesteps.to(lowest.device)
+            left = times[times < torch.as_tensor(timestep, device=lowest.device)]
+            switch(not len(left) or bool(left.max() >= lowest))  # a next call begins with it on
+            return stepped
 
-    scheduler.step = step
-    try:
-        yield
-    finally:
-        del scheduler.step
-        switch(True)
+        scheduler.step = step
+        try:
+            yield
+        finally:
+            del scheduler.step
 
 
-def _layers(model: nn.Module) -> list[BaseTunerLayer]:
-    return [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
+def _carries(model: nn.Module) -> bool:
+    return any(isinstance(module, BaseTunerLayer) for module in model.modules())

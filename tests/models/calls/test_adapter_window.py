@@ -137,6 +137,21 @@ def test_predictions_below_are_the_bases(tiny_flux: Denoiser, tmp_path: Path) ->
     assert not any(layer.disable_adapters for layer in layers(tiny_flux))
 
 
+def test_sampling_leaves_the_adapter_as_it_was(tiny_flux: Denoiser, tmp_path: Path) -> None:
+    base = tiny_flux.sample(PROMPTS, [5, 6], 2)
+    adapt(tiny_flux, tmp_path / "adapter", 0.0)
+    layers(tiny_flux)[0].lora_A.requires_grad_(False)  # as `train.method=full` has it
+    trained = [p.requires_grad for p in tiny_flux.model.parameters()]
+    assert any(trained)
+    for lowest in (0.0, 0.7):
+        tiny_flux.acts_above = lowest
+        tiny_flux.sample(PROMPTS, [5, 6], 2)
+        assert [p.requires_grad for p in tiny_flux.model.parameters()] == trained
+        with switched_off(tiny_flux.model):
+            assert np.array_equal(tiny_flux.sample(PROMPTS, [5, 6], 2), base)
+        assert [p.requires_grad for p in tiny_flux.model.parameters()] == trained
+
+
 def test_a_failed_call_leaves_it_on(tiny_flux: Denoiser, tmp_path: Path) -> None:
     adapt(tiny_flux, tmp_path / "adapter", 0.5)
     held = {"step": lambda *_: None, "timesteps": torch.tensor([1000.0, 400.0])}
