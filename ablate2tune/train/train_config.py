@@ -176,6 +176,11 @@ class TrainConfig(Settings):
             )
         if self.twins_from and not self.twins:
             raise ValueError("twins_from is a level of twins: set twins, or leave it out")
+        if self.twins_from and self.twins_from < (self.acts_above or 0.0):
+            raise ValueError(
+                f"twins from {self.twins_from:g} on would teach nothing below acts_above "
+                f"{self.acts_above:g}: set twins_from to at least that"
+            )
         if self.warmup is not None and self.warmup >= self.steps:
             raise ValueError(
                 f"a warm-up of {self.warmup} steps leaves none of {self.steps} at the full rate; "

@@ -3,6 +3,8 @@ from pydantic import ValidationError
 
 from ablate2tune.train.train_config import TrainConfig
 
+TWINS = {"twins": True, "high_noise": 0.5}
+
 
 @pytest.mark.parametrize(
     "values, words",
@@ -13,6 +15,7 @@ from ablate2tune.train.train_config import TrainConfig
         ({"high_noise": 1.5}, "less than or equal to 1"),
         ({"rank": True}, "a number is needed"),
         ({"learning_rate": 1e38}, "less than or equal to 10000000000"),
+        ({**TWINS, "twins_from": 0.8, "acts_above": 0.9}, "nothing below acts_above 0.9"),
         ({"warmup": 20, "steps": 20}, "a warm-up of 20 steps leaves none of 20"),
         ({"warmup": 50, "steps": 20}, "a warm-up of 50 steps leaves none of 20"),
     ],
@@ -20,6 +23,11 @@ from ablate2tune.train.train_config import TrainConfig
 def test_what_cannot_be_is_refused(values: dict, words: str):
     with pytest.raises(ValidationError, match=words):
         TrainConfig(**values)
+
+
+def test_twins_from_where_the_adapter_begins_to_act():
+    TrainConfig.model_validate({**TWINS, "twins_from": 0.9, "acts_above": 0.9})
+    TrainConfig.model_validate({**TWINS, "twins_from": 0.1})
 
 
 def test_all_captions_may_be_plain_or_empty():
