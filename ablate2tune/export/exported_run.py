@@ -49,8 +49,11 @@ class ExportedRun:
 
     @property
     def acts_above(self) -> float:
-        """The noise level below which the adapter is off while sampling; 0: there is none."""
-        return self.recipe.train.acts_above or 0.0
+        """The noise level below which the adapter is off while sampling; 0: there is none.
+
+        It is training's: another stage may have run with another recipe since.
+        """
+        return self.inputs.get("train", {}).get("acts_above") or 0.0
 
     @property
     def rank(self) -> int:
@@ -63,7 +66,7 @@ class ExportedRun:
             "base_model": self.recipe.model.path,
             "base_model_hash": self.inputs["model"].get("path"),
             "targets": self.modules,
-            "acts_above": self.recipe.train.acts_above,
+            "acts_above": self.acts_above or None,
             "ranking_hash": self.inputs.get("ranking"),
             "data_hash": self.inputs.get("data"),
             "scores": _short(self.scores),

@@ -68,7 +68,8 @@ def finished(
         height=denoiser.config.height,
         width=denoiser.config.width,
     )
-    inputs = {"model": recipe.model.decisive() | {"path": note.base}, "data": "d1", "ranking": "r1"}
+    inputs = {"model": recipe.model.decisive() | {"path": note.base}, "data": "d1", "ranking": "r1",
+              "train": recipe.train.decisive()}  # fmt: skip
     run = RunDir(recipe.run_folder, recipe.model_dump(mode="json"))
     with run.stage("train", inputs) as folder:
         denoiser.save_adapter(folder / "adapter", note, of_one_rank(weights))
@@ -180,6 +181,11 @@ def test_an_adapter_for_the_first_steps_says_so(tiny_flux: Denoiser, tmp_path, c
         assert ("if len(following) and following[0] < 875:" in card) == (form == "diffusers")
     with safe_open(next((tmp_path / "job/export/kohya").glob("*.safetensors")), "pt") as file:
         assert file.metadata()["ablate2tune.acts_above"] == "0.875"
+    # A comparison after the recipe was edited writes it into the manifest; the adapter is the same.
+    manifest = tmp_path / "job/manifest.json"
+    told = json.loads(manifest.read_text())
+    del told["recipe"]["train"]["acts_above"]
+    manifest.write_text(json.dumps(told))
     assert exported(run, "--merge") == 2
     assert "it would act at every level" in capsys.readouterr().err
 
