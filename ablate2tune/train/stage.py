@@ -28,7 +28,7 @@ from ablate2tune.stage import Job, Stage
 from ablate2tune.tracking.training_run import RUN, TrainingRun, live_mode
 from ablate2tune.tracking.wandb_run import Labels
 from ablate2tune.train.lessons.lessons import Lessons
-from ablate2tune.train.lessons.picture_lessons import PictureLessons
+from ablate2tune.train.lessons.picture_lessons import PictureLessons, check_levels
 from ablate2tune.train.lessons.text_lessons import TextLessons
 from ablate2tune.train.lessons.user_pictures import read_user_pictures
 from ablate2tune.train.methods.adapter_method import METHODS
@@ -48,8 +48,8 @@ MAP = "map.png"
 
 
 def check(recipe: Recipe) -> None:
-    """Refuse a model that is not there or cannot be trained, modules that it cannot have, and an
-    unknown way to adapt.
+    """Refuse a model that is not there or cannot be trained, modules or noise levels that it cannot
+    have, and an unknown way to adapt.
     """
     method = METHODS[recipe.train.method]
     method.check_config(recipe.train)
@@ -66,7 +66,10 @@ def check(recipe: Recipe) -> None:
         check_trainable(recipe.model, "train")
         if recipe.train.data is not None and not recipe.train.data.is_dir():
             raise UserError("no such folder", where=f"train.data = {recipe.train.data}")
-    shell = _shell(recipe)
+    pipeline = None if teaches_text(recipe) else shell_of(recipe.model)
+    if pipeline is not None:
+        check_levels(pipeline, recipe.train)
+    shell = pipeline.model if pipeline else _shell(recipe)
     if shell is not None:
         check_choice(shell, recipe.train, recipe.seed)
 

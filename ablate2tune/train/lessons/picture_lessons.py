@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from ablate2tune import files
+from ablate2tune.errors import UserError
 from ablate2tune.models import Denoiser, check_fit
 from ablate2tune.scenes.dataset.caption_rates import read_rates
 from ablate2tune.scenes.dataset.records import SceneRecord
@@ -64,6 +65,7 @@ class PictureLessons(Lessons):
         """Encode pictures and captions once, by example."""
         self._config, self._seed, self._accelerator = config, seed, accelerator
         self._folder, denoiser, main = folder, self._denoiser, accelerator.is_main_process
+        check_levels(denoiser, config)
         denoiser.acts_above = config.acts_above or 0.0
         parts = []
         for records in filter(None, (self._records, self._users)):  # scenes before the user's
@@ -246,3 +248,18 @@ class PictureLessons(Lessons):
         path = self._folder / "samples" / f"step-{step:06d}.png"
         files.write_bytes(path, grid)
         return path
+
+
+def check_levels(denoiser: Denoiser, config: TrainConfig) -> None:
+    """See that there are noise levels at which the adapter would act.
+
+    Raises:
+        UserError: all of the model's lie below `acts_above`.
+    """
+    highest = denoiser.schedule.level_at(torch.ones(1)).item()
+    if denoiser.schedule.time_of(config.acts_above or 0.0) == 1:
+        raise UserError(
+            f"the model's highest noise level is {highest:.3g}: the adapter would never act",
+            where=f"train.acts_above = {config.acts_above:g}",
+            mend="lower it",
+        )
