@@ -219,7 +219,8 @@ class Denoiser(Studied):
                 `guidance_scale` by default. Others predict without guidance.
         """
         rows = latents, sigma, conditioning, guidance
-        return adapter_window.predicted_above(self.acts_above, self.model, self._predict, *rows)
+        lowest = self._told(torch.tensor(self.acts_above)).item()  # as the rows' own levels are
+        return adapter_window.predicted_above(lowest, self.model, self._predict, *rows)
 
     def _predict(
         self, latents: Tensor, sigma: Tensor, conditioning: Conditioning, guidance: float | None

@@ -137,6 +137,19 @@ def test_predictions_below_are_the_bases(tiny_flux: Denoiser, tmp_path: Path) ->
     assert not any(layer.disable_adapters for layer in layers(tiny_flux))
 
 
+def test_a_level_that_is_rounded_is_still_above(tiny_flux: Denoiser, tmp_path: Path) -> None:
+    """In bfloat16 a level of .9 is .8984."""
+    rounded = load_denoiser(tiny_flux.config.model_copy(update={"dtype": "bfloat16"}))
+    adapt(rounded, tmp_path / "adapter", 0.9)
+    latents = rounded.encode_images(np.zeros((2, SIZE, SIZE, 3), np.uint8))
+    rows = latents, torch.zeros_like(latents), torch.tensor([0.9, 0.89])
+    taught = next(p for name, p in rounded.model.named_parameters() if "lora_B" in name)
+    taught.requires_grad_()
+    losses = rounded.denoising_loss(*rows, rounded.encode_prompts(PROMPTS))
+    (slopes,) = torch.autograd.grad(losses[0], [taught])
+    assert slopes.abs().max() > 0
+
+
 def test_sampling_leaves_the_adapter_as_it_was(tiny_flux: Denoiser, tmp_path: Path) -> None:
     base = tiny_flux.sample(PROMPTS, [5, 6], 2)
     adapt(tiny_flux, tmp_path / "adapter", 0.0)
