@@ -87,12 +87,27 @@ class HeldOut:
             )
 
 
-def validation_losses(held_out: HeldOut, captions: Sequence[str]) -> list[float]:
-    """The mean loss of the examples under a caption each, at each of `SIGMAS`.
+def levels_above(lowest: float) -> tuple[float, ...]:
+    """`SIGMAS`; of the bin in which an adapter begins to act, the middle of where it does.
+
+    >>> levels_above(0.95)[-2:]
+    (0.8125, 0.975)
+    """
+    ends = [(i + 1) / LEVELS for i in range(LEVELS)]
+    pairs = zip(SIGMAS, ends, strict=True)
+    return tuple(
+        (lowest + end) / 2 if end - 1 / LEVELS < lowest < end else sigma for sigma, end in pairs
+    )
+
+
+def validation_losses(
+    held_out: HeldOut, captions: Sequence[str], sigmas: Sequence[float] = SIGMAS
+) -> list[float]:
+    """The mean loss of the examples under a caption each, at each of `LEVELS` noise levels.
 
     The noise of an example is shared by the noise levels.
     """
-    rows = [Row(place, sigma, text) for sigma in SIGMAS for place, text in enumerate(captions)]
+    rows = [Row(place, sigma, text) for sigma in sigmas for place, text in enumerate(captions)]
     return held_out.losses(rows).reshape(LEVELS, -1).mean(1).tolist()
 
 

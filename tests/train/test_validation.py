@@ -10,6 +10,7 @@ from ablate2tune.train.train_config import TrainConfig
 from ablate2tune.train.validation import (
     SIGMAS,
     HeldOut,
+    levels_above,
     passes_per_picture,
     side_costs,
     validation_losses,
@@ -102,3 +103,12 @@ def test_beside_the_recipe_for_flux_validation_costs_little():
     rows = 8 * recipe.train.validation_images
     told = side_costs(recipe.train, rows, recipe.train.sample_prompts, recipe.compare.steps)
     assert "validation 8 % (640 forward passes), samples 6 % (504)" in told
+
+
+def test_where_an_adapter_begins_to_act_it_is_seen():
+    """Bins end at 1/8, ..., 1; in the middle of the last, .9375, one from .95 on would be off."""
+    assert levels_above(0.0) == SIGMAS
+    assert levels_above(0.95) == (*SIGMAS[:-1], 0.975)
+    assert levels_above(0.5) == SIGMAS
+    assert levels_above(0.85) == (*SIGMAS[:6], 0.8625, SIGMAS[7])
+    assert all(any(level >= low / 100 for level in levels_above(low / 100)) for low in range(100))

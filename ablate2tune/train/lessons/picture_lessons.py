@@ -32,7 +32,13 @@ from ablate2tune.train.objective.twins import check_twins, twin_order
 from ablate2tune.train.optimizers.optimizer_kind import optimizer_of
 from ablate2tune.train.size_buckets import at_size
 from ablate2tune.train.train_config import TrainConfig
-from ablate2tune.train.validation import LEVELS, SIGMAS, HeldOut, side_costs, validation_losses
+from ablate2tune.train.validation import (
+    LEVELS,
+    HeldOut,
+    levels_above,
+    side_costs,
+    validation_losses,
+)
 
 
 class PictureLessons(Lessons):
@@ -172,12 +178,13 @@ class PictureLessons(Lessons):
         """Losses on fixed noise by noise level, and margins where the relation is taught."""
         held = self._split.validation
         related = [record for record in held if not is_users(record)]
-        losses = validation_losses(self._held_out, [record.text for record in held])
+        levels = levels_above(self._denoiser.acts_above)
+        losses = validation_losses(self._held_out, [record.text for record in held], levels)
         taught = self._config.contrast and related
         return {
             "mean": sum(losses) / len(losses),
             "as_trained": sum(x * share for x, share in zip(losses, self._shares, strict=True)),
-            "by_sigma": {str(sigma): loss for sigma, loss in zip(SIGMAS, losses, strict=True)},
+            "by_sigma": {f"{level:g}": loss for level, loss in zip(levels, losses, strict=True)},
             **(margins.measure_taught(self._held_out, related).row() if taught else {}),
         }
 
