@@ -58,23 +58,29 @@ def sampled_above(scheduler: Any, model: nn.Module, lowest: Tensor | None) -> It
     if lowest is None:
         yield
         return
+    begin: Callable[..., Any] = scheduler.set_timesteps
     own: Callable[..., Any] = scheduler.step
 
     with switching(model) as switch:
 
-        @wraps(own)  # pipelines look at its signature
+        @wraps(begin)  # pipelines look at its signature
+        def set_timesteps(*args: Any, **kwargs: Any) -> None:
+            begin(*args, **kwargs)
+            switch(bool(scheduler.timesteps.max() >= lowest))
+
+        @wraps(own)
         def step(output: Any, timestep: Any, *args: Any, **kwargs: Any) -> Any:
             stepped = own(output, timestep, *args, **kwargs)
             times = scheduler.timesteps.to(lowest.device)
             left = times[times < torch.as_tensor(timestep, device=lowest.device)]
-            switch(not len(left) or bool(left.max() >= lowest))  # a next call begins with it on
+            switch(bool((left >= lowest).any()))
             return stepped
 
-        scheduler.step = step
+        scheduler.set_timesteps, scheduler.step = set_timesteps, step
         try:
             yield
         finally:
-            del scheduler.step
+            del scheduler.set_timesteps, scheduler.step
 
 
 def _carries(model: nn.Module) -> bool:

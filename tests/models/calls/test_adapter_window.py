@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import FluxPipeline
+from diffusers import DDIMScheduler, FluxPipeline
 from peft import LoraConfig
 from peft.tuners.tuners_utils import BaseTunerLayer
 from tiny_parts import drawn
@@ -72,7 +72,7 @@ def test_the_steps_it_acts_in(denoiser: Denoiser, tmp_path: Path) -> None:
     lowest = denoiser.schedule.timestep(torch.tensor([0.7])).item()
     assert was_on == [t >= lowest for t in times.tolist()]
     assert 0 < sum(was_on) < STEPS
-    assert "step" not in vars(denoiser.pipe.scheduler)
+    assert not {"step", "set_timesteps"} & vars(denoiser.pipe.scheduler).keys()
     assert not any(layer.disable_adapters for layer in layers(denoiser))
     assert np.array_equal(drawn_by(denoiser), pictures), "a second call begins with it on"
     assert not np.array_equal(pictures, base)
@@ -165,9 +165,24 @@ def test_sampling_leaves_the_adapter_as_it_was(tiny_flux: Denoiser, tmp_path: Pa
         assert [p.requires_grad for p in tiny_flux.model.parameters()] == trained
 
 
+def test_a_sampler_that_begins_below_is_without_it(tiny_flux: Denoiser, tmp_path: Path) -> None:
+    """DDIM of two steps begins at timestep 501 of 1000, and an adapter from 600 on never acts."""
+    adapt(tiny_flux, tmp_path / "adapter", 0.6)
+    scheduler = DDIMScheduler(timestep_spacing="leading", steps_offset=1)
+    found = []
+    for steps in (2, 3):
+        with sampled_above(scheduler, tiny_flux.model, torch.tensor(600)):
+            scheduler.set_timesteps(steps)
+            for time in scheduler.timesteps:
+                found.append((time.item(), not layers(tiny_flux)[0].disable_adapters))
+                scheduler.step(torch.zeros(1, 4), time, torch.zeros(1, 4))
+    assert found == [(501, False), (1, False), (667, True), (334, False), (1, False)]
+    assert not any(layer.disable_adapters for layer in layers(tiny_flux))
+
+
 def test_a_failed_call_leaves_it_on(tiny_flux: Denoiser, tmp_path: Path) -> None:
     adapt(tiny_flux, tmp_path / "adapter", 0.5)
-    held = {"step": lambda *_: None, "timesteps": torch.tensor([1000.0, 400.0])}
+    held = {"step": lambda *_: None, "set_timesteps": None, "timesteps": torch.tensor([1e3, 400.0])}
     scheduler = type("Scheduler", (), held)()
     with (
         pytest.raises(RuntimeError),
