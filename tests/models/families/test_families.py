@@ -26,6 +26,7 @@ from ablate2tune.localize.margins.caption_losses import Batch, batch_loss, noise
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.measuring.engine import BASELINE, Engine
 from ablate2tune.models import load_denoiser
+from ablate2tune.models.calls import one_step
 from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.scenes.dataset.records import load_images
 
@@ -104,7 +105,7 @@ def stock_prediction(
     A flow's Euler step to 0 subtracts sigma * velocity. A DDIM step from the last timestep to the
     end is the estimate of the clean latents, from which epsilon or v follow.
     """
-    known = models.one_step.call_defaults(pipe)
+    known = one_step.call_defaults(pipe)
     unguided = 0.0 if type(pipe).__name__ == "ZImagePipeline" else 1.0
     wanted = {
         "sigmas": [sigma] if not hasattr(pipe.scheduler, "alphas_cumprod") else None,
@@ -272,7 +273,7 @@ def test_latents_are_what_the_pipeline_decodes(saved, fresh, data, monkeypatch) 
     monkeypatch.setattr(
         pipe.scheduler, "step", lambda output, t, sample, return_dict=True: (sample,) * 2
     )
-    known = models.one_step.call_defaults(pipe)
+    known = one_step.call_defaults(pipe)
     binning = {"use_resolution_binning": False} if "use_resolution_binning" in known else {}
     length = {"max_sequence_length": family.tokens} if "max_sequence_length" in known else {}
     with pytest.raises(DecodedError) as caught:
