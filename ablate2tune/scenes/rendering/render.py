@@ -132,6 +132,7 @@ def render_dataset(
                     f"render-data: {replaced} Blender processes were replaced, having grown past "
                     f"{WORKER_MEMORY:g} GB"
                 )
+        _clear_half_written(folder)  # the workers have ended
         summary = _finish(config, seed, folder, missing, failures.groups, len(damaged))
         failures.raise_if_any(count)
         return summary
@@ -214,11 +215,17 @@ def _claim(config: ScenesConfig, seed: int, folder: Path) -> bool:
     try:
         for name in FOLDERS:
             (folder / name).mkdir(exist_ok=True)
-            for left_over in (folder / name).glob("*.tmp"):  # a killed worker's half-written file
-                left_over.unlink()
+        _clear_half_written(folder)
     except OSError as error:
         raise unwritable(folder, error) from error
     return fresh
+
+
+def _clear_half_written(folder: Path) -> None:
+    """Remove what workers that were killed have left, of this run or of one before."""
+    for name in FOLDERS:
+        for left_over in (folder / name).glob("*.tmp"):
+            left_over.unlink()
 
 
 def _unclaim(folder: Path, count: int) -> None:
