@@ -5,51 +5,22 @@ from pathlib import Path
 
 import pytest
 import torch
-from peft import LoraConfig
 from safetensors import safe_open
+from tiny_adapters import SIZE, adapt, saved
 from tiny_parts import drawn
-from tiny_pipelines import FAMILIES, Family
+from tiny_pipelines import FAMILIES
 
-from ablate2tune.components import discover
 from ablate2tune.errors import UserError
-from ablate2tune.models import AdapterNote, Denoiser, load_denoiser, read_note
-from ablate2tune.models.adapter_files import attach
+from ablate2tune.models import Denoiser, load_denoiser, read_note
 from ablate2tune.models.model_config import ModelConfig
 
-SIZE, RANK = 32, 2
 SOME = {"Flux", "StableDiffusion3", "StableDiffusionXL", "PixArtAlpha", "HunyuanDiT"}
 """Loaders of diffusers for a transformer and a UNet, and families without one."""
 
 
 @pytest.fixture(params=[f for f in FAMILIES if str(f) in SOME], ids=str)
 def denoiser(request, tmp_path: Path) -> Denoiser:
-    family: Family = request.param
-    torch.manual_seed(0)
-    pipe = family.build()
-    drawn(pipe.components.get("transformer") or pipe.unet)
-    pipe.save_pretrained(tmp_path / "model")
-    return load_denoiser(
-        ModelConfig(
-            path=str(tmp_path / "model"),
-            device="cpu",
-            height=SIZE,
-            width=SIZE,
-            max_sequence_length=family.tokens,
-        )
-    )
-
-
-def adapt(denoiser: Denoiser) -> AdapterNote:
-    """Attach an adapter that changes the prediction to three layers of the last block."""
-    targets = list(discover(denoiser.model).blocks[-1].linears[:3])
-    attach(denoiser.model, LoraConfig(r=RANK, lora_alpha=RANK, target_modules=targets))
-    torch.manual_seed(1)
-    for name, parameter in denoiser.model.named_parameters():
-        if "lora_" in name:
-            parameter.data.normal_()
-    return AdapterNote(
-        base="content b", rank=RANK, targets=targets, seed=3, height=SIZE, width=SIZE
-    )
+    return saved(request.param, tmp_path / "model")
 
 
 @torch.no_grad()

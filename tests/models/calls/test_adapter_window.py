@@ -4,48 +4,31 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_adapters
 import torch
 from diffusers import DDIMScheduler, FluxPipeline
-from peft import LoraConfig
 from peft.tuners.tuners_utils import BaseTunerLayer
-from tiny_parts import drawn
-from tiny_pipelines import FAMILIES, Family
+from tiny_adapters import SIZE, saved
+from tiny_pipelines import FAMILIES
 
 from ablate2tune.compare.arms import Arm
-from ablate2tune.components import discover
-from ablate2tune.models import AdapterNote, Denoiser, load_denoiser
-from ablate2tune.models.adapter_files import attach, switched_off
+from ablate2tune.models import Denoiser, load_denoiser
+from ablate2tune.models.adapter_files import switched_off
 from ablate2tune.models.calls.adapter_window import predicted_above, sampled_above
-from ablate2tune.models.model_config import ModelConfig
 
-SIZE, RANK, STEPS = 32, 2, 6
+STEPS = 6
 SOME = {"Flux", "StableDiffusionXL", "PixArtAlpha", "AuraFlow", "Sana"}
 PROMPTS = ["a red ball on a blue cube", "a dog"]
 
 
 @pytest.fixture(params=[f for f in FAMILIES if str(f) in SOME], ids=str)
 def denoiser(request, tmp_path: Path) -> Denoiser:
-    family: Family = request.param
-    torch.manual_seed(0)
-    pipe = family.build()
-    drawn(pipe.components.get("transformer") or pipe.unet)
-    pipe.save_pretrained(tmp_path / "model")
-    size = {"height": SIZE, "width": SIZE, "max_sequence_length": family.tokens}
-    return load_denoiser(ModelConfig(path=str(tmp_path / "model"), device="cpu", **size))
+    return saved(request.param, tmp_path / "model")
 
 
 def adapt(denoiser: Denoiser, folder: Path, lowest: float) -> None:
     """Load an adapter from disk that changes predictions much, and acts above this level."""
-    targets = list(discover(denoiser.model).blocks[-1].linears[:3])
-    attach(denoiser.model, LoraConfig(r=RANK, lora_alpha=RANK, target_modules=targets))
-    torch.manual_seed(1)
-    for name, parameter in denoiser.model.named_parameters():
-        if "lora_" in name:
-            parameter.data.normal_()
-    note = AdapterNote(
-        base="b", rank=RANK, targets=targets, seed=3, height=SIZE, width=SIZE, acts_above=lowest
-    )
-    denoiser.save_adapter(folder, note)
+    denoiser.save_adapter(folder, tiny_adapters.adapt(denoiser, lowest))
     denoiser.remove_adapter()
     denoiser.load_adapter(folder)
 
