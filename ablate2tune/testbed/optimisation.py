@@ -17,6 +17,8 @@ from ablate2tune.testbed.testbed_recipe import PartConfig
 
 Parts = Sequence[Callable[[], Tensor]]
 """The losses of a step's micro-batches, to be computed and averaged."""
+Graphed = Callable[[], Tensor]
+"""Sets the parameters' gradients by itself, as `GraphedGradients` does, and gives the loss."""
 Gradients = tuple[Tensor | None, ...]
 OPTIMIZER = "optimizer0"
 """Prefix of its tensors in the state."""
@@ -39,7 +41,7 @@ def learning_rate(step: int, config: PartConfig) -> float:
 def resumable_training(
     name: str,
     module: nn.Module,
-    parts_at: Callable[[int], Parts],
+    parts_at: Callable[[int], Parts | Graphed],
     config: PartConfig,
     work: Path,
     on_progress: Progress | None = None,
@@ -53,8 +55,9 @@ def resumable_training(
     Args:
         name: names the state and the log.
         module: is trained by AdamW, and frozen in the end.
-        parts_at: the losses of a step's micro-batches; everything random in them is a function
-            of the step. Several are computed side by side, one thread each.
+        parts_at: the losses of a step's micro-batches, or what sets the gradients by itself;
+            everything random in them is a function of the step. Several micro-batches are
+            computed side by side, one thread each.
         config: steps and rates.
         work: folder of the state and of the log.
         on_progress: called with (step, steps).
@@ -66,8 +69,13 @@ def resumable_training(
     averaged, decay = ema or (None, 0.0)
     held = {"module": module} | ({"ema": averaged} if averaged is not None else {})
     parameters = list(module.requires_grad_(True).train().parameters())
+    device = parameters[0].device
     optimizer = torch.optim.AdamW(
-        parameters, lr=config.learning_rate, betas=betas, weight_decay=weight_decay
+        parameters,
+        lr=config.learning_rate,
+        betas=betas,
+        weight_decay=weight_decay,
+        fused=True if device.type == "cuda" else None,
     )
     start = 0
     if state_path.exists():
@@ -81,7 +89,8 @@ def resumable_training(
     began = time.perf_counter()
     for step in range(start, config.steps):
         optimizer.param_groups[0]["lr"] = learning_rate(step, config)
-        loss = accumulate_gradients(parts_at(step), parameters)
+        parts = parts_at(step)
+        loss = parts() if callable(parts) else accumulate_gradients(parts, parameters)
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         optimizer.zero_grad()
@@ -97,10 +106,55 @@ def resumable_training(
             tensors |= optimizer_tensors(optimizer, OPTIMIZER)
             save_state(state_path, tensors, {"step": done})
             seconds = round(time.perf_counter() - began, 1)
-            append_jsonl(log_path, [{"step": done, "loss": loss, "seconds": seconds}])
+            told = {"step": done, "loss": float(loss), "seconds": seconds}
+            if device.type == "cuda":
+                told["device"] = torch.cuda.get_device_name(device)
+            append_jsonl(log_path, [told])
         if on_progress:
             on_progress(done, config.steps)
     module.requires_grad_(False).eval()
+
+
+class GraphedGradients:
+    """A loss and its gradients as one CUDA graph, for models so small that launches take longest.
+
+    Args:
+        loss: of tensors whose shapes are the same at every call; it must not synchronise.
+        parameters: get the gradients, which the next call overwrites.
+    """
+
+    def __init__(
+        self, loss: Callable[..., Tensor], parameters: Sequence[nn.Parameter], warmup: int = 3
+    ) -> None:
+        self.of, self.parameters, self.warmup = loss, parameters, warmup
+        self.inputs: tuple[Tensor, ...] = ()
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        """The loss, on the device; inputs may lie in pinned memory."""
+        if not self.inputs:
+            self._capture(inputs)
+        for held, new in zip(self.inputs, inputs, strict=True):
+            held.copy_(new, non_blocking=True)
+        self.graph.replay()
+        for parameter, gradient in zip(self.parameters, self.gradients, strict=True):
+            parameter.grad = gradient
+        return self.loss
+
+    def _capture(self, inputs: Sequence[Tensor]) -> None:
+        device = self.parameters[0].device
+        self.inputs = tuple(x.to(device, copy=True) for x in inputs)
+        self.graph, aside = torch.cuda.CUDAGraph(), torch.cuda.Stream(device)
+        aside.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(aside):
+            for _ in range(self.warmup):
+                self._compute()
+        torch.cuda.current_stream(device).wait_stream(aside)
+        with torch.cuda.graph(self.graph):
+            self.loss, self.gradients = self._compute()
+
+    def _compute(self) -> tuple[Tensor, Gradients]:
+        loss = self.of(*self.inputs)
+        return loss.detach(), torch.autograd.grad(loss, self.parameters, allow_unused=True)
 
 
 def accumulate_gradients(parts: Parts, parameters: Sequence[nn.Parameter]) -> float:

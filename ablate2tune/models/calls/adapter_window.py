@@ -33,8 +33,7 @@ def predicted_above(
     guidance: float | None,
 ) -> Tensor:
     """`predict` of all rows, without the adapter where their noise level is below `lowest`."""
-    low = sigma < lowest
-    if not low.any() or not _carries(model):
+    if lowest <= 0 or not _carries(model) or not (low := sigma < lowest).any():
         return predict(latents, sigma, conditioning, guidance)
     if low.all():
         with switched_off(model):

@@ -40,6 +40,10 @@ class FluxDenoiser(Denoiser):
             value = self.config.guidance_scale if guidance is None else guidance
             embedded = torch.full((batch,), value, device=self.device)
         rows, columns = self.latent_grid
+        with torch.device(self.device):  # made there, since a CUDA graph admits no copy
+            ids = self.pipe._prepare_latent_image_ids(
+                batch, rows, columns, self.device, torch.float32
+            )
         return transformer(
             hidden_states=latents.to(self.dtype),
             timestep=sigma.to(self.device, self.dtype),
@@ -47,9 +51,7 @@ class FluxDenoiser(Denoiser):
             pooled_projections=conditioning.pooled,
             encoder_hidden_states=conditioning.prompt_embeds,
             txt_ids=torch.zeros(conditioning.prompt_embeds.shape[1], 3, device=self.device),
-            img_ids=self.pipe._prepare_latent_image_ids(
-                batch, rows, columns, self.device, torch.float32
-            ),
+            img_ids=ids,
             return_dict=False,
         )[0]
 
