@@ -216,12 +216,13 @@ def script_step(denoiser: Denoiser, options: argparse.Namespace) -> Callable[[in
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).to(pipe.vae.dtype) / 127.5 - 1
     pipe.transformer.enable_gradient_checkpointing()
     pipe.transformer.train()
+    tokens, guided = denoiser.max_sequence_length, pipe.transformer.config.guidance_embeds
 
     def loss(step: int) -> torch.Tensor:
         places, device = rows(step, options), denoiser.device
         with torch.no_grad():
             embeds, pooled, text_ids = pipe.encode_prompt(
-                [captions[i] for i in places], None, max_sequence_length=TOKENS
+                [captions[i] for i in places], None, max_sequence_length=tokens
             )
             latents = pipe.vae.encode(pixels[places].to(device)).latent_dist.sample()
         config = pipe.vae.config
@@ -235,7 +236,7 @@ def script_step(denoiser: Denoiser, options: argparse.Namespace) -> Callable[[in
         output = pipe.transformer(
             hidden_states=packed,
             timestep=sigma,
-            guidance=None,
+            guidance=torch.ones(batch, device=device) if guided else None,
             pooled_projections=pooled,
             encoder_hidden_states=embeds,
             txt_ids=text_ids,
