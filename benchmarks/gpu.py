@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 from gpu_bench import REAL, TINY, Bench, Drawn, Found, captions, guarded
-from gpu_steps import compiled, placed, script, train
+from gpu_steps import PLACEMENTS, compiled, placed, script, train
 from torch.utils.flop_counter import FlopCounterMode
 
 from ablate2tune import files
@@ -206,6 +206,7 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--tiny", action="store_true", help="a few narrow blocks")
     parser.add_argument("--only", nargs="+", choices=ITEMS, default=list(ITEMS))
     parser.add_argument("--skip", nargs="+", choices=ITEMS, default=[])
+    parser.add_argument("--placements", nargs="+", choices=PLACEMENTS, default=list(PLACEMENTS))
     parser.add_argument("--seconds", type=float, default=170, help="for all of it")
     parser.add_argument("--sweep-seconds", type=float, default=32, help="of the longer sweep")
     parser.add_argument("--reserve", type=float, default=32, help="kept for what follows training")

@@ -4,6 +4,7 @@ import argparse
 import gc
 import io
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -210,7 +211,8 @@ def captions(index: int) -> list[str]:
 
 
 def failure(error: Exception) -> Found:
-    """What went wrong, in a line."""
+    """What went wrong, in a line; its trace goes to the log."""
+    traceback.print_exception(error)
     return {"failed": f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"}
 
 

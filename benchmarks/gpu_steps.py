@@ -27,6 +27,7 @@ from ablate2tune.train.optimizers.optimizer_kind import optimizer_of
 from ablate2tune.train.train_config import TrainConfig
 from ablate2tune.train.training_loop import MAX_GRADIENT_NORM
 
+PLACEMENTS = ("last third", "first third", "all")
 RANK, WARM, STEPS = 16, 2, (6, 4)
 """Of the adapter; steps that are not timed, after the first; timed ones at each size."""
 
@@ -61,7 +62,7 @@ def train(bench: Bench) -> Found:
     """Steps by placement, size and checkpointing; the last adapter stays on."""
     found: Found = {}
     lessons = [lessons_of(bench, size) for size in range(2)]
-    for where in ("last third", "first third", "all"):
+    for where in bench.options.placements:
         bench.denoiser.remove_adapter()
         seconds = bench.seconds(lambda where=where: placed(bench, where))
         bench.say(f"{where}: adapter on in {seconds:.1f} s")
