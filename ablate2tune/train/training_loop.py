@@ -22,6 +22,7 @@ from ablate2tune.components import discover
 from ablate2tune.errors import DivergedError
 from ablate2tune.models import AdapterNote, Denoiser
 from ablate2tune.models.adapter_files import NAME
+from ablate2tune.models.calls.attention_kernels import without_cudnn
 from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.train import step_plan
@@ -93,6 +94,7 @@ def train(
     return teach(lessons, targets, config, seed, folder, **more)
 
 
+@without_cudnn()
 def teach(
     lessons: Lessons,
     targets: Sequence[str],

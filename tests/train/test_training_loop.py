@@ -65,6 +65,11 @@ def whole_run(tmp_path_factory, tiny_flux_config: ModelConfig, records: list[Sce
     )
     denoiser, lines, notes, steps = load_denoiser(tiny_flux_config), [], [], []
     rows = [{"address": TARGETS[0], "rank": 1}]
+
+    def seen(done: int, total: int, note: str) -> None:
+        assert not torch.backends.cuda.cudnn_sdp_enabled()  # see models.calls.attention_kernels
+        notes.append((done, total, note))
+
     summary = train(
         denoiser,
         records,
@@ -75,7 +80,7 @@ def whole_run(tmp_path_factory, tiny_flux_config: ModelConfig, records: list[Sce
         ranking_rows=rows,
         sample_steps=2,
         on_message=lines.append,
-        on_progress=lambda done, total, note: notes.append((done, total, note)),
+        on_progress=seen,
         on_step=lambda row, shown: steps.append((row["step"], shown and shown.name)),
     )
     return Whole(denoiser, folder, summary, config, lines, notes, steps)

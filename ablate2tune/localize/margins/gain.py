@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from ablate2tune.localize.margins.caption_losses import Batch
 from ablate2tune.localize.measuring.engine import Engine
+from ablate2tune.models.calls.attention_kernels import without_cudnn
 
 
 def weight_gradients(
@@ -75,7 +76,7 @@ def _gradients(
 ) -> tuple[Tensor | None, ...]:
     engine.means.sigma_index = batch.level
     evaluations = engine.evaluations
-    with torch.enable_grad(), engine.blocks.running():
+    with torch.enable_grad(), without_cudnn(), engine.blocks.running():
         loss = batch.losses(engine.denoiser)
         found = torch.autograd.grad((sign * loss).sum(), weights, allow_unused=True)
     engine.blocks.evaluations += 2 * (engine.evaluations - evaluations)
@@ -143,7 +144,7 @@ def slopes(
     engine.means.sigma_index = batch.level
     evaluations = engine.evaluations
     try:
-        with torch.enable_grad(), engine.blocks.running():
+        with torch.enable_grad(), without_cudnn(), engine.blocks.running():
             loss = batch[:rows].losses(engine.denoiser)
             outputs = [output for _, _, output in seen]
             gradients = torch.autograd.grad((sign * loss).sum(), outputs, allow_unused=True)

@@ -22,6 +22,7 @@ from ablate2tune.components import discover
 from ablate2tune.localize.margins.caption_losses import Batch
 from ablate2tune.localize.measuring.condition import Condition
 from ablate2tune.localize.measuring.engine import Engine
+from ablate2tune.models.calls.attention_kernels import without_cudnn
 from ablate2tune.models.out_of_memory import within_memory
 
 
@@ -101,6 +102,7 @@ def _estimate(
     )
     with (
         torch.enable_grad(),
+        without_cudnn(),
         hooked(engine.denoiser.model, [(address, watch(address)) for address in by_address]),
         engine.blocks.running(),
     ):
