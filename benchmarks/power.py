@@ -6,8 +6,9 @@
 
 A simulated model has blocks and sub-layers, and pictures in contrast groups of two. Impacts are one
 standard deviation of noise per picture: a part of it the group's, a part of it what moves every
-component alike, as in the testbed's own sweep. They go through the race, the statistics and the
-labels that `localize` uses; only the model is missing. Truths:
+component alike, as in a sweep of the testbed's first edition (7 blocks, until commit 495c38f). They
+go through the race, the statistics and the labels that `localize` uses; only the model is missing.
+Truths:
 
 - one: one sub-layer carries the skill, with an impact of one standard deviation of a picture;
 - many: impacts fall from one standard deviation by a fifth from each component to the next;
@@ -43,16 +44,17 @@ from ablate2tune.localize.ranking.row import Row
 from ablate2tune.seeding import numpy_generator
 
 GROUPS, PICTURES = 96, 2
-"""As in the recipes."""
+"""As in the recipes for large models."""
 GROUP_SHARE = 0.1
 """Of a component's noise variance: the group's, which its pictures have in common."""
 SHARED = 0.3
-"""Of it: what moves all components and the baseline's margin alike; the testbed's own impacts
-correlate at .54 with the baseline's margin, picture by picture, and at .43 with each other."""
+"""Of it: what moves all components and the baseline's margin alike; impacts in the
+testbed's first edition correlated at .54 with the baseline's margin, picture by picture, and at .43
+with each other."""
 SCREENING = 0.7
 """Correlation of a gradient's estimate with the impact, picture by picture."""
 MARGIN = 0.5
-"""The baseline's mean margin, in its standard deviations over pictures, as the testbed's."""
+"""The baseline's mean margin, in its standard deviations over pictures, as that edition's."""
 BEST = 8
 NAMES = [f"{i // PICTURES:02d}" for i in range(GROUPS * PICTURES)]
 FIGURES = [figure for figure in MarginProbe.figures if figure.role != "control"]

@@ -21,8 +21,8 @@ round, in which everything is learnt anew."""
 FASTER = 1.25
 """How much higher than train's its learning rate is: its adapters are small and thrown away."""
 PICTURES = 16
-"""At most, in a step: it is steps by which a scout learns (on the embedded model 112 of 16 pictures
-reached a margin of .09, 56 of 32 one of .045)."""
+"""At most, in a step: it is steps by which a scout learns (on the testbed's first edition 112 of 16
+pictures reached a margin of .09, 56 of 32 one of .045)."""
 VALIDATED = 16
 """Pictures that a round is validated on, before and after: only to say how it went."""
 
@@ -44,9 +44,9 @@ def scout_config(config: TrainConfig, steps: int) -> TrainConfig:
 
     Its pictures all teach the skill: none is there to retain what the model does otherwise, and
     where some have high noise, all do, twins at level 1, where margins are measured (on the
-    embedded model 100 steps with `retention` 6 left the held-out margin where it was, and 50
-    without it doubled it). What train chooses its modules by is at its defaults, so that no scout
-    depends on it.
+    testbed's first edition 100 steps with `retention` 6 left the held-out margin where it was, and
+    50 without it doubled it). What train chooses its modules by is at its defaults, so that no
+    scout depends on it.
     """
     usual = TrainConfig()
     named = ("if_no_skill", "count", "modules", "draw", "method")

@@ -43,8 +43,8 @@ from ablate2tune.train.train_config import TrainConfig
 MODE = "adapter_off"
 BUDGET = 0.06
 """Default budget of a round as a fraction of measuring all its modules on all groups. Gradients
-estimate what a small adapter does nearly exactly (on the testbed Spearman .998 on the same
-pictures), so that few groups are needed beside them."""
+estimate what a small adapter does nearly exactly (on the testbed's first edition Spearman .998
+on the same pictures), so that few groups are needed beside them."""
 
 
 def localize_by_scout(
