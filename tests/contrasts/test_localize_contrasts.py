@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
 from ablate2tune import cli
 from ablate2tune.recipe import load_recipe
@@ -16,13 +17,17 @@ ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "tests" / "scenes" / "shipped"
 
 
-def write_colours(folder: Path, records: list[SceneRecord], control: bool) -> Path:
-    """The pictures with captions of which the foils are wrong in a colour."""
+def write_colours(
+    folder: Path, records: list[SceneRecord], control: bool, size: int | None = None
+) -> Path:
+    """The pictures, perhaps at another size, with captions whose foils are wrong in a colour."""
     folder.mkdir()
     lines = []
     for record in records:
         name = f"{record.scene_id}.png"
         shutil.copy(record.image_path, folder / name)
+        if size:
+            Image.open(folder / name).resize((size, size)).save(folder / name)
         line = {
             "file_name": name,
             "text": record.text,
@@ -90,7 +95,9 @@ def test_without_a_control_it_is_absent(tiny_flux_folder, make_records, tmp_path
 
 @pytest.mark.slow
 def test_colours_on_the_testbed_with_relations_as_the_control(tmp_path):
-    folder = write_colours(tmp_path / "colours-of-objects", read_dataset(SHIPPED), control=True)
+    folder = write_colours(
+        tmp_path / "colours-of-objects", read_dataset(SHIPPED), control=True, size=96
+    )
     model = load_recipe(ROOT / "recipes" / "testbed.yaml", []).model.model_dump(mode="json")
     model |= {"path": str(ROOT / "checkpoints" / "testbed"), "device": "cpu"}
     settings = {

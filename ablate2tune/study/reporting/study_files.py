@@ -56,7 +56,7 @@ def write_report(
     """
     held = files.read_json(folder / FILE)
     rows: list[dict[str, Any]] = held["cells"]
-    settings = summarise(rows, experiment, config)
+    settings = summarise(rows, experiment, config, seed)
     add_best_of_grid(settings, rows, experiment, config, grid_value)
     tests = chance_tests(rows, experiment, config, seed)
     study = {

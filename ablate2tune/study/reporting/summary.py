@@ -4,7 +4,7 @@ A setting's figure in a seed is its mean over the draws; seeds are the blocks of
 test, so that what differs between seeds alone does not count.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from ablate2tune.statistics.blocks import block_mean, exchange_p
@@ -43,14 +43,29 @@ def by_seed(rows: Sequence[Row], figure: str, part: str | None = None) -> dict[i
     return {seed: sum(values) / len(values) for seed, values in held.items()}
 
 
+def draws_of(rows: Sequence[Row], figure: str, seeds: Container[int]) -> dict[int, list[float]]:
+    """A figure of each draw that ended well, by those seeds that are asked for."""
+    held: dict[int, list[float]] = {}
+    for row in rows:
+        if row["status"] == DONE and row["seed"] in seeds and figure in row:
+            held.setdefault(row["seed"], []).append(row[figure])
+    return held
+
+
+def random_arms(config: StudyConfig) -> set[str]:
+    """Names of the arms whose modules are drawn."""
+    return {name for name, arm in config.arms.items() if arm.targets == "random"}
+
+
 def summarise(
-    rows: Sequence[Row], experiment: Experiment, config: StudyConfig
+    rows: Sequence[Row], experiment: Experiment, config: StudyConfig, seed: int = 0
 ) -> list[dict[str, Any]]:
     """One entry per setting: its figures with intervals, its difference from its reference.
 
     The reference of an arm is the chance arm at the same budget; of an arm without a budget, the
     guided one at the largest; of a changed key, the setting from which it departs. Labels are by
-    the p of the paired differences, corrected over all of the study (`resampling.corrected`).
+    the p of the paired differences, by `exchange_p` from random sets, of which each seed has
+    several, and by Student's t otherwise; corrected over all of the study (`resampling.corrected`).
     Settings that are others at a further value of the grid have no reference of their own.
     """
     settings: dict[str, list[Row]] = {}
@@ -70,6 +85,9 @@ def summarise(
             continue
         entry["against"] = reference["setting"]
         entry["difference"] = block_mean(gaps, config.confidence)._asdict()
+        if reference["arm"] in random_arms(config):
+            sets = draws_of(settings[reference["setting"]], experiment.figure, ours)
+            entry["difference"]["p"] = exchange_p([ours[s] for s in sets], [*sets.values()], seed)
         entry["label"] = SINGLE if len(gaps) < 2 else NEUTRAL
         told += [entry] if len(gaps) > 1 else []
     adjusted = corrected([entry["difference"]["p"] for entry in told])
@@ -89,17 +107,15 @@ def chance_tests(
     `p` is that of `exchange_p`; `best` is the mean over the seeds of each seed's best random set.
     """
     tests, pick = [], max if experiment.higher_is_better else min
-    drawn = {name for name, arm in config.arms.items() if arm.targets == "random"}
+    drawn = random_arms(config)
     pairs = [(row["arm"], row["budget"]) for row in rows if row["arm"] in drawn and not row["axis"]]
     for name, budget in dict.fromkeys(pairs):
         ours, theirs = (
             [row for row in rows if (row["arm"], row["budget"], row["axis"]) == (arm, budget, {})]
             for arm in (config.guided_arm, name)
         )
-        guided, controls = by_seed(ours, experiment.figure), dict[int, list[float]]()
-        for row in theirs:
-            if row["status"] == DONE and row["seed"] in guided:
-                controls.setdefault(row["seed"], []).append(row[experiment.figure])
+        guided = by_seed(ours, experiment.figure)
+        controls = draws_of(theirs, experiment.figure, guided)
         if not controls:
             continue
         figures, sets = [guided[s] for s in controls], list(controls.values())

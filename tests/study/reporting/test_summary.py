@@ -14,7 +14,7 @@ CONFIG = StudyConfig.model_validate(
     {
         "arms": {
             "top": None,
-            "chance": {"targets": "random", "draws": 2},
+            "chance": {"targets": "random", "draws": 4},
             "all": {"targets": "all"},
         },
         "seeds": [1, 2, 3],
@@ -34,7 +34,7 @@ def cell(arm: str, budget: int | None, seed: int, margin: float, draw: int = 0, 
 
 ROWS = [
     *(cell("top", 4, seed, margin) for seed, margin in ((1, 0.5), (2, 0.6), (3, 0.7))),
-    *(cell("chance", 4, seed, 0.1 * seed, draw) for seed in (1, 2, 3) for draw in (0, 1)),
+    *(cell("chance", 4, seed, 0.1 * seed, draw) for seed in (1, 2, 3) for draw in range(4)),
     *(cell("all", None, seed, margin) for seed, margin in ((1, 0.9), (2, 0.3), (3, 0.6))),
     cell("top", 4, 1, 0.55, axis={"train.rank": 16}),
     cell("top", 4, 1, 9.9, axis={"train.rank": 4}, status="diverged"),
@@ -47,15 +47,17 @@ def test_figures_and_intervals_over_seeds() -> None:
     assert top["margin"]["value"] == pytest.approx(0.6)
     assert top["margin"]["high"] == pytest.approx(0.6 + reach, abs=1e-5)
     assert top["margins"]["right of"]["value"] == pytest.approx(1.2)
-    assert (chance["seeds"], chance["statuses"]) == (3, {"done": 6})
+    assert (chance["seeds"], chance["statuses"]) == (3, {"done": 12})
     assert chance["margin"]["value"] == pytest.approx(0.2)
 
 
 def test_differences_are_paired_by_seed_and_told_from_none() -> None:
     top, chance, everything, wide, narrow = summarise(ROWS, TUNING, CONFIG)
-    # .4 in every seed: no spread, p = 0.
+    # .4 in every seed; of the 125 choices of one run of each seed none other reaches it, and this
+    # is one of two differences: p = 2/125.
     assert top["against"] == "chance, 4"
     assert top["difference"]["value"] == pytest.approx(0.4)
+    assert top["difference"]["p_corrected"] == pytest.approx(2 / 125)
     assert top["label"] == "helps"
     assert "against" not in chance and chance["label"] == "-"
     # .4, -.3, -.1 from the guided arm at its largest budget.
@@ -68,10 +70,10 @@ def test_differences_are_paired_by_seed_and_told_from_none() -> None:
 
 def test_chance_is_tested_on_all_draws_with_seeds_as_blocks() -> None:
     (found,) = chance_tests(ROWS, TUNING, CONFIG, seed=0)
-    # Both random sets of a seed are alike, so 27 choices have 8 without the guided one:
-    # its distance is .4 in each block and that of the others -.2, so only all three guided reach.
-    assert (found["budget"], found["seeds"], found["draws"]) == (4, 3, 6)
-    assert found["p"] == pytest.approx(1 / 27)
+    # Its distance is .4 in each block and that of the others -.1, so of the 125 choices of one run
+    # of each seed only that of all three guided ones reaches it.
+    assert (found["budget"], found["seeds"], found["draws"]) == (4, 3, 12)
+    assert found["p"] == pytest.approx(1 / 125)
     assert found["best"] == pytest.approx(0.2)
     assert found["difference"]["value"] == pytest.approx(0.4)
 
