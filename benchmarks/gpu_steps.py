@@ -120,6 +120,7 @@ def step(
         told["first_step_seconds"] = round(
             bench.seconds((lambda: run(1)) if compiles else counted), 3
         )
+        bench.fresh()  # counting operations keeps what checkpointing would let go
         last = 2 + WARM + steps
         seconds = [bench.seconds(lambda n=n: run(n)) for n in range(2, last)][WARM:]
     except Exception as error:
