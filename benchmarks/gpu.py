@@ -1,14 +1,14 @@
 """FLUX.1's real size on one CUDA card: its ceiling, a sweep, steps of training, pictures.
 
     python benchmarks/gpu.py --seconds 170                   all items on one card
-    python benchmarks/gpu.py --only train compile            some of them, into the same record
+    python benchmarks/gpu.py --only train compile            some of them (see below)
     python benchmarks/gpu.py --device cpu --tiny --out /tmp/x.json      the same code, in seconds
 
 Weights are random and are made on the card from FLUX.1-dev's configuration, the text encoders have
 one layer of the right width: no file is read, and nothing is said of what a model knows. What is
 timed is the package's own code (the sweep and its prefix reuse, the lessons of `train`, injection,
 checkpointing, the memory estimate, sampling, merging). The record is written after every item, with
-what failed.
+what failed; a record of another card, model or commit is replaced as a whole.
 """
 
 import argparse

@@ -1,6 +1,7 @@
 """Steps of training at FLUX.1's real size: by placement, by size, the peer's, compiled (`gpu.py`).
 
-The step is the loop's own (`train.training_loop`, part 6) without its log, validation and files.
+The step is the loop's own (`train.training_loop`, part 6) without its log, validation and files. No
+step, the peer's among them, uses cuDNN's attention (`models.calls.attention_kernels`).
 """
 
 import argparse
@@ -17,6 +18,7 @@ from train import script_step
 
 from ablate2tune import files
 from ablate2tune.components import discover
+from ablate2tune.models.calls.attention_kernels import without_cudnn
 from ablate2tune.train.adapter import inject, trainable
 from ablate2tune.train.lessons.picture_lessons import PictureLessons
 from ablate2tune.train.lessons.user_pictures import read_user_pictures
@@ -63,8 +65,12 @@ def train(bench: Bench) -> Found:
     found: Found = {}
     lessons = [lessons_of(bench, size) for size in range(2)]
     for where in bench.options.placements:
-        bench.denoiser.remove_adapter()
-        seconds = bench.seconds(lambda where=where: placed(bench, where))
+        try:
+            bench.denoiser.remove_adapter()
+            seconds = bench.seconds(lambda where=where: placed(bench, where))
+        except Exception as error:  # a card that failed fails in all: what was found is kept
+            found[where] = failure(error)
+            continue
         bench.say(f"{where}: adapter on in {seconds:.1f} s")
         for size, pixels in enumerate(bench.sizes["pixels"]):
             bench.denoiser.config = bench.config(size)
@@ -80,6 +86,7 @@ def train(bench: Bench) -> Found:
     return found
 
 
+@without_cudnn()
 def step(
     bench: Bench,
     lessons: PictureLessons,
@@ -140,6 +147,7 @@ def step(
     }
 
 
+@without_cudnn()
 def script(bench: Bench) -> Found:
     """The step of diffusers' script, every block checkpointed, pictures encoded in every step."""
     found: Found = {}

@@ -149,7 +149,8 @@ class GraphedGradients:
             for _ in range(self.warmup):
                 self._compute()
         torch.cuda.current_stream(device).wait_stream(aside)
-        with torch.cuda.graph(self.graph):
+        # Other threads may be pinning memory, at which a capture of mode "global" can fail.
+        with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
             self.loss, self.gradients = self._compute()
 
     def _compute(self) -> tuple[Tensor, Gradients]:

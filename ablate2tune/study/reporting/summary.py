@@ -52,11 +52,6 @@ def draws_of(rows: Sequence[Row], figure: str, seeds: Container[int]) -> dict[in
     return held
 
 
-def random_arms(config: StudyConfig) -> set[str]:
-    """Names of the arms whose modules are drawn."""
-    return {name for name, arm in config.arms.items() if arm.targets == "random"}
-
-
 def summarise(
     rows: Sequence[Row], experiment: Experiment, config: StudyConfig, seed: int = 0
 ) -> list[dict[str, Any]]:
@@ -64,15 +59,16 @@ def summarise(
 
     The reference of an arm is the chance arm at the same budget; of an arm without a budget, the
     guided one at the largest; of a changed key, the setting from which it departs. Labels are by
-    the p of the paired differences, by `exchange_p` from random sets, of which each seed has
-    several, and by Student's t otherwise; corrected over all of the study (`resampling.corrected`).
+    the p of the paired differences, corrected over all of the study (`resampling.corrected`): by
+    `exchange_p` where one run of a seed is compared with several random sets, and by Student's t
+    otherwise (a mean over sets is no set, and one set a seed leaves too few choices).
     Settings that are others at a further value of the grid have no reference of their own.
     """
     settings: dict[str, list[Row]] = {}
     for row in rows:
         settings.setdefault(row["setting"], []).append(row)
     entries = [_entry(held, experiment, config) for held in settings.values()]
-    told = []
+    told, several = [], {name for name, arm in config.arms.items() if arm.draws > 1}
     for entry in entries:
         reference = _reference(entry, entries, config)
         if reference is None or entry["on_grid"]:
@@ -85,7 +81,7 @@ def summarise(
             continue
         entry["against"] = reference["setting"]
         entry["difference"] = block_mean(gaps, config.confidence)._asdict()
-        if reference["arm"] in random_arms(config):
+        if reference["arm"] in several and entry["arm"] not in several:
             sets = draws_of(settings[reference["setting"]], experiment.figure, ours)
             entry["difference"]["p"] = exchange_p([ours[s] for s in sets], [*sets.values()], seed)
         entry["label"] = SINGLE if len(gaps) < 2 else NEUTRAL
@@ -107,7 +103,7 @@ def chance_tests(
     `p` is that of `exchange_p`; `best` is the mean over the seeds of each seed's best random set.
     """
     tests, pick = [], max if experiment.higher_is_better else min
-    drawn = random_arms(config)
+    drawn = {name for name, arm in config.arms.items() if arm.targets == "random"}
     pairs = [(row["arm"], row["budget"]) for row in rows if row["arm"] in drawn and not row["axis"]]
     for name, budget in dict.fromkeys(pairs):
         ours, theirs = (

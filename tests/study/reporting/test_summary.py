@@ -68,6 +68,22 @@ def test_differences_are_paired_by_seed_and_told_from_none() -> None:
     assert narrow["statuses"] == {"diverged": 1} and "margin" not in narrow
 
 
+@pytest.mark.parametrize(("arm", "draws"), [("top", 1), ("matched", 4)])
+def test_student_tells_what_an_exchange_cannot(arm: str, draws: int) -> None:
+    """One random set a seed leaves 8 choices; a mean over sets is none of them."""
+    drawn = {"targets": "random", "draws": draws}
+    arms = {"top": None, "chance": drawn, "matched": {**drawn, "match": "depth"}}
+    rows = [
+        cell(name, 4, seed, margin, draw)
+        for name in ("chance", arm)
+        for seed, margin in enumerate([0.5] * 3 if name == "chance" else [0.6, 0.7, 0.8])
+        for draw in range(draws)
+    ]
+    _, entry = summarise(rows, TUNING, StudyConfig.model_validate({"arms": arms}))
+    # Gaps of .1, .2, .3: t is the root of 12, and with two degrees p = 1 - t / (t^2 + 2)^.5.
+    assert entry["difference"]["p"] == pytest.approx(1 - (12 / 14) ** 0.5)
+
+
 def test_chance_is_tested_on_all_draws_with_seeds_as_blocks() -> None:
     (found,) = chance_tests(ROWS, TUNING, CONFIG, seed=0)
     # Its distance is .4 in each block and that of the others -.1, so of the 125 choices of one run
