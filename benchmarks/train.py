@@ -40,6 +40,7 @@ from torch.nn import functional as F
 from ablate2tune import files
 from ablate2tune.components import discover
 from ablate2tune.models import Denoiser, load_denoiser
+from ablate2tune.models.calls.attention_kernels import without_cudnn
 from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.testbed.architecture import Sizes, build_pipeline
 from ablate2tune.testbed.text import word_list
@@ -109,6 +110,7 @@ def compare(options: argparse.Namespace, folder: str) -> None:
     files.write_json(options.out, {"settings": settings, "machine": machine(), "found": found})
 
 
+@without_cudnn()
 def measured(variant: str, options: argparse.Namespace) -> dict[str, float]:
     """Seconds of a step, the sides of the model, and peak memory, of one variant."""
     who, where = variant.split(", ")
