@@ -70,6 +70,7 @@ def build_testbed(recipe: TestbedRecipe, bar: Bars) -> None:
 
     inputs = {
         **inputs,
+        "scenes": recipe.scenes.model_dump(mode="json"),
         "vae": recipe.vae.model_dump(),
         "images": recipe.vae_images,
         "crop": recipe.vae_crop,
