@@ -11,6 +11,9 @@ from ablate2tune.study.running import DONE
 ASIDE = 1.015
 """Times its size at which a setting is drawn for each before it of that size, so as to be seen."""
 
+DECADE = 8
+"""From so many times on, between the sizes, a tick at each number of one digit is too many."""
+
 
 def write_curves(study: Mapping[str, Any], experiment: Experiment, path: Path) -> None:
     """Write a PNG: a curve through each arm's budgets, every cell a dot, the untouched a line.
@@ -24,7 +27,7 @@ def write_curves(study: Mapping[str, Any], experiment: Experiment, path: Path) -
         experiment: says what the figures are.
         path: the PNG.
     """
-    from matplotlib.ticker import NullFormatter, ScalarFormatter  # slow to import
+    from matplotlib.ticker import EngFormatter, LogLocator, NullLocator, ScalarFormatter  # slow
 
     figure, axes = new_figure(10.5, 5)
     size = experiment.size or "parameters"
@@ -52,7 +55,7 @@ def write_curves(study: Mapping[str, Any], experiment: Experiment, path: Path) -
         settings = {entry["setting"] for entry in entries}
         cells = [c for c in study["cells"] if c["setting"] in settings and c["status"] == DONE]
         dots = [cell[size] * aside for cell in cells], [cell[experiment.figure] for cell in cells]
-        axes.scatter(*dots, color=colour, s=8, alpha=0.35, linewidths=0)
+        axes.scatter(*dots, color=colour, s=16, alpha=0.45, linewidths=0)
     if study["untouched"]:
         value = study["untouched"][experiment.figure]
         axes.axhline(value, color="0.5", linewidth=0.8, linestyle="--", label="untouched")
@@ -66,7 +69,11 @@ def write_curves(study: Mapping[str, Any], experiment: Experiment, path: Path) -
         if study["law"]:
             axes.set_yscale("log")
             axes.yaxis.set_minor_formatter(ScalarFormatter())
-        axes.xaxis.set_minor_formatter(NullFormatter())  # they would overlap
+        low, high = axes.get_xlim()
+        steps = (1, 2, 5) if high > DECADE * low else range(1, 10)
+        axes.xaxis.set_major_locator(LogLocator(subs=steps))
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
     axes.set_xlabel("trainable parameters" if experiment.size is None else size.replace("_", " "))
     axes.set_ylabel(experiment.title)
