@@ -195,6 +195,10 @@ def _copy(source: Path, target: Path) -> None:
     temporary = target.with_name(target.name + ".tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     shutil.copytree(source, temporary)
+    for path in temporary.rglob("config.json"):  # diffusers says there where a part was read from
+        config = read_json(path)
+        if config.pop("_name_or_path", None):
+            write_json(path, config)
     if (target / "README.md").exists():
         shutil.copy2(target / "README.md", temporary)
     shutil.rmtree(target, ignore_errors=True)
