@@ -7,27 +7,23 @@ from pathlib import Path
 
 import pytest
 import yaml
-from PIL import Image
 
 from ablate2tune import cli
 from ablate2tune.recipe import load_recipe
 from ablate2tune.scenes.dataset.records import SceneRecord, read_dataset
+from ablate2tune.scenes.rendering.render import render_dataset
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "tests" / "scenes" / "shipped"
 
 
-def write_colours(
-    folder: Path, records: list[SceneRecord], control: bool, size: int | None = None
-) -> Path:
-    """The pictures, perhaps at another size, with captions whose foils are wrong in a colour."""
+def write_colours(folder: Path, records: list[SceneRecord], control: bool) -> Path:
+    """The pictures with captions of which the foils are wrong in a colour."""
     folder.mkdir()
     lines = []
     for record in records:
         name = f"{record.scene_id}.png"
         shutil.copy(record.image_path, folder / name)
-        if size:
-            Image.open(folder / name).resize((size, size)).save(folder / name)
         line = {
             "file_name": name,
             "text": record.text,
@@ -95,13 +91,16 @@ def test_without_a_control_it_is_absent(tiny_flux_folder, make_records, tmp_path
 
 @pytest.mark.slow
 def test_colours_on_the_testbed_with_relations_as_the_control(tmp_path):
-    folder = write_colours(
-        tmp_path / "colours-of-objects", read_dataset(SHIPPED), control=True, size=96
+    recipe = load_recipe(
+        ROOT / "recipes" / "testbed.yaml", ["scenes.images=40", "scenes.test_images=0"]
     )
-    model = load_recipe(ROOT / "recipes" / "testbed.yaml", []).model.model_dump(mode="json")
+    render_dataset(recipe.scenes, recipe.seed, tmp_path / "scenes")
+    records = read_dataset(tmp_path / "scenes")
+    folder = write_colours(tmp_path / "colours-of-objects", records, control=True)
+    model = recipe.model.model_dump(mode="json")
     model |= {"path": str(ROOT / "checkpoints" / "testbed"), "device": "cpu"}
     settings = {
-        "contrasts": str(folder), "groups": 4, "calibration_groups": 2, "sigmas": [0.9, 0.7],
+        "contrasts": str(folder), "groups": 16, "calibration_groups": 4, "sigmas": [0.9, 0.7],
         "top_blocks": 1, "bootstrap": 200, "racing": False,
     }  # fmt: skip
     place = localized(tmp_path, model, settings)
