@@ -64,7 +64,6 @@ def whole_run(tmp_path_factory, tiny_flux_config: ModelConfig, records: list[Sce
         checkpoint_every=2,
     )
     denoiser, lines, notes, steps = load_denoiser(tiny_flux_config), [], [], []
-    rows = [{"address": TARGETS[0], "rank": 1}]
 
     def seen(done: int, total: int, note: str) -> None:
         assert not torch.backends.cuda.cudnn_sdp_enabled()  # see models.calls.attention_kernels
@@ -77,7 +76,7 @@ def whole_run(tmp_path_factory, tiny_flux_config: ModelConfig, records: list[Sce
         config,
         3,
         folder,
-        ranking_rows=rows,
+        ranking_rows=[{"address": TARGETS[0], "rank": 1}],
         sample_steps=2,
         on_message=lines.append,
         on_progress=seen,
