@@ -123,10 +123,8 @@ class GraphedGradients:
         parameters: get the gradients, which the next call overwrites.
     """
 
-    def __init__(
-        self, loss: Callable[..., Tensor], parameters: Sequence[nn.Parameter], warmup: int = 3
-    ) -> None:
-        self.of, self.parameters, self.warmup = loss, parameters, warmup
+    def __init__(self, loss: Callable[..., Tensor], parameters: Sequence[nn.Parameter]) -> None:
+        self.of, self.parameters = loss, parameters
         self.inputs: tuple[Tensor, ...] = ()
 
     def __call__(self, *inputs: Tensor) -> Tensor:
@@ -146,7 +144,7 @@ class GraphedGradients:
         self.graph, aside = torch.cuda.CUDAGraph(), torch.cuda.Stream(device)
         aside.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(aside):
-            for _ in range(self.warmup):
+            for _ in range(3):  # as PyTorch's notes on CUDA graphs warm up
                 self._compute()
         torch.cuda.current_stream(device).wait_stream(aside)
         # Other threads may be pinning memory, at which a capture of mode "global" can fail.
