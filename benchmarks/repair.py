@@ -12,7 +12,7 @@ are single blocks, --several blocks, and all of them: the benefit of guidance ag
 fault is. What is recovered is told as a share of what was lost.
 
 Everything is kept in --out and not made again, killed and resumed anywhere; figures go to
---results.
+--results. With --only, several processes can share the cases; the whole command then finds them.
 """
 
 import argparse
@@ -27,7 +27,8 @@ import torch
 from torch.nn import functional as F
 
 from ablate2tune.components import Catalogue, discover
-from ablate2tune.files import read_json, write_json
+from ablate2tune.disk.identity import identity
+from ablate2tune.files import content_hash, read_json, write_json
 from ablate2tune.models import Denoiser, load_denoiser
 from ablate2tune.models.conditioning import Conditioning
 from ablate2tune.progress import Terminal
@@ -71,6 +72,7 @@ def main() -> None:
     parser.add_argument("--damage-steps", type=int, default=400, help="at most")
     parser.add_argument("--budgets", type=int, nargs="+", default=[2, 4, 8])
     parser.add_argument("--draws", type=int, default=5, help="random sets in each seed")
+    parser.add_argument("--only", nargs="+", help="these cases, by name; the others another time")
     parser.add_argument("--out", type=Path, default=Path("runs/repair"))
     parser.add_argument("--results", type=Path, default=Path("benchmarks/results/repair.json"))
     options = parser.parse_args()
@@ -90,13 +92,18 @@ def main() -> None:
 
     found = []
     for case in cases(catalogue, options.blocks, options.several, recipe.seed):
+        if options.only and case.name not in options.only:
+            continue
         damaged = options.out / "damaged" / case.name
-        if not damaged.exists():
+        harm = identity(skilled), identity(recipe.data_folder), case.blocks, options.damage_steps
+        if not made(damaged, content_hash(*harm, recipe.seed, [BATCH, RATE, WEIGHT, GONE, EVERY])):
             arguments = case, records, test, GONE * whole, options.damage_steps, damaged
             damage(recipe, *arguments, terminal)
         study = repair(recipe, case, damaged, options, terminal)
         found.append(outcome(case, study, options.out, catalogue, whole))
         print(line(found[-1]), flush=True)
+    if options.only:
+        return
     results = {
         "recipe": options.recipe.name,
         "skilled_margin": whole,
@@ -123,11 +130,12 @@ def cases(catalogue: Catalogue, single: int, several: int, seed: int) -> list[Ca
 def make_skilled(recipe: Recipe, options: argparse.Namespace, terminal: Terminal) -> Path:
     """The recipe's model after a training of all its modules, merged into the weights."""
     folder = options.out / "skilled"
-    if folder.exists():
-        return folder
     own = {"name": "skilled-run", "runs": str(options.out), "study": {}}
     full = {"train.targets": "all", "train.steps": options.skill_steps}
     recipe = overridden(recipe, {**own, **full}, "repair")
+    learnt = identity(recipe.model.path), identity(recipe.data_folder)
+    if made(folder, content_hash(*learnt, recipe.train.model_dump(mode="json"), recipe.seed)):
+        return folder
     run_stage(TRAIN, recipe, terminal)
     denoiser = load_denoiser(recipe.model)
     denoiser.pipe.load_lora_weights(str(recipe.run_folder / "train" / "adapter"))
@@ -135,6 +143,19 @@ def make_skilled(recipe: Recipe, options: argparse.Namespace, terminal: Terminal
     denoiser.pipe.unload_lora_weights()
     save(recipe, denoiser, folder)
     return folder
+
+
+def made(folder: Path, key: str) -> bool:
+    """Whether a folder is there; the key of what it follows from is kept beside it.
+
+    Raises:
+        SystemExit: it follows from something else.
+    """
+    kept = folder.with_name(f"{folder.name}.json")
+    if folder.exists() and read_json(kept)["made_from"] != key:
+        raise SystemExit(f"{folder}: made of another recipe; name another folder with --out")
+    write_json(kept, {"made_from": key})
+    return folder.exists()
 
 
 def margin(denoiser: Denoiser, test: Sequence[SceneRecord], seed: int) -> float:

@@ -87,7 +87,10 @@ def recipe_of(recipe: Recipe, cell: Cell) -> Recipe:
         where = f"{ARMS}.{cell.arm}"
         recipe = overridden(recipe, arm.overrides, f"{where}.overrides")
         if arm.rank_by:
-            recipe = overridden(recipe, {"localize.rank_by": arm.rank_by}, where)
+            ranked = {"localize.rank_by": arm.rank_by}
+            if arm.rank_by != "scout":
+                ranked["localize.scout_steps"] = None
+            recipe = overridden(recipe, ranked, where)
     recipe = overridden(recipe, cell.axis, AXES)
     own = {"seed": cell.seed, **({"train.count": cell.budget} if cell.budget else {})}
     return overridden(recipe, own, "study")

@@ -82,6 +82,13 @@ def test_what_cannot_be_varied_is_one_line(recipe, override: str, line: str) -> 
     assert "\n" not in str(caught.value)
 
 
+def test_an_arm_by_another_rule_leaves_the_scout_s_steps(recipe) -> None:
+    arms = "study.arms={scout: {rank_by: scout}, impact: {rank_by: impact}}"
+    varied = recipe("localize.rank_by=scout", "localize.scout_steps=40", arms, "study.seeds=[1]")
+    made = [recipe_of(varied, cell).localize for cell in plan(varied)]
+    assert [(one.rank_by, one.scout_steps) for one in made] == [("scout", 40), ("impact", None)]
+
+
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_processes_share_and_then_take_what_is_left(count: int) -> None:
     for index in range(count):

@@ -37,3 +37,9 @@ def test_damage_choose_repair_and_tell(study_recipe: Path) -> None:
     subprocess.run(command, capture_output=True, text=True, timeout=900, check=True)
     assert (folder / "repair.json").read_bytes() == text
     assert {path: path.stat().st_mtime_ns for path in made} == made
+
+    command[command.index("--damage-steps") + 1] = "3"
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=900)
+    assert refused.returncode != 0
+    assert "made of another recipe; name another folder with --out" in refused.stderr
+    assert {path: path.stat().st_mtime_ns for path in made} == made

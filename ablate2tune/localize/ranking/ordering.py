@@ -81,8 +81,11 @@ def doubts(ranking: dict[str, Any], addresses: Sequence[str]) -> list[str]:
             "model measures better"
         )
     if all(row["label"] == "neutral" for row in rows):
+        mend = "raise localize.budget, or set localize.racing=false"
+        if ranking.get("scout"):
+            mend = "raise localize.scout_steps, or localize.minutes"
         found.append(
             f"all {len(rows)} that are ranked first are neutral: no impact of theirs can be told "
-            "from zero; raise localize.budget, or set localize.racing=false"
+            f"from zero; {mend}"
         )
     return found

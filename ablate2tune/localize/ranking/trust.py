@@ -187,6 +187,6 @@ def _warnings(analysis: Analysis, rows: Sequence[Row], floor: float | None) -> l
     ):
         warnings.append(
             f"no impact exceeds {floor:.2e}, by which it may change when the noise is drawn again: "
-            "raise localize.budget, localize.groups or localize.noises"
+            "raise localize.budget (or localize.minutes), localize.groups or localize.noises"
         )
     return warnings
