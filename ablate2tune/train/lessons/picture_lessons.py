@@ -24,6 +24,7 @@ from ablate2tune.train.lessons.lessons import VALIDATION_ROWS, Lessons
 from ablate2tune.train.lessons.loss_masks import mask_of
 from ablate2tune.train.lessons.sample_grid import sample_grid
 from ablate2tune.train.lessons.user_pictures import HELD_OUT, enlarged, is_users, sizes_of
+from ablate2tune.train.memory.checkpointing import covered_in
 from ablate2tune.train.memory.memory_estimate import MemoryEstimate, device_memory, estimate_memory
 from ablate2tune.train.noise_levels import bin_shares
 from ablate2tune.train.objective import margins
@@ -242,6 +243,7 @@ class PictureLessons(Lessons):
                 trainable(denoiser.model).values(),
                 config.most_rows * math.ceil(config.batch_size / processes),
                 optimizer_of(config).tensors,
+                covered_in(denoiser.model),
             )
 
     def show(self, step: int) -> Path | None:

@@ -21,6 +21,7 @@ from ablate2tune.train import step_plan
 from ablate2tune.train.adapter import trainable
 from ablate2tune.train.lessons.lessons import VALIDATION_ROWS, Lessons
 from ablate2tune.train.lessons.text_examples import TextExample, read_text, split_text
+from ablate2tune.train.memory.checkpointing import covered_in
 from ablate2tune.train.memory.memory_estimate import MemoryEstimate, device_memory, estimate_memory
 from ablate2tune.train.optimizers.optimizer_kind import optimizer_of
 from ablate2tune.train.row_dropout import dropping
@@ -122,6 +123,7 @@ class TextLessons(Lessons):
             trainable(model).values(),
             math.ceil(self._config.batch_size / self._accelerator.num_processes),
             optimizer_of(self._config).tensors,
+            covered_in(model),
         )._replace(smaller="train.length")
 
     def costs(self) -> Iterator[str | None]:

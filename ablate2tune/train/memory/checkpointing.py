@@ -61,6 +61,11 @@ def set_covered(blocks: Sequence[nn.Module], count: int) -> int:
     return count
 
 
+def covered_in(model: nn.Module) -> list[nn.Module]:
+    """Its blocks that keep no activations."""
+    return [m for m in model.modules() if hasattr(vars(m).get("forward"), COVERED)]
+
+
 def _cover(block: nn.Module) -> None:
     inner = block.forward
 

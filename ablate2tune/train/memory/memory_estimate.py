@@ -5,16 +5,17 @@ block lies: what comes before it is computed without a graph.
 """
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._pytree import tree_leaves
 
 
 class MemoryEstimate(NamedTuple):
-    """Bytes that are held at the end of a step's forward pass, by what they are for."""
+    """Bytes that are held as a step's backward pass begins, by what they are for."""
 
     weights: int
     """All modules of the pipeline that are in memory."""
@@ -26,16 +27,23 @@ class MemoryEstimate(NamedTuple):
     """Pictures of a step in one process; one that is seen under two captions counts twice."""
     smaller: str = "model.height and width, set model.quantize"
     """What to change where it is too much, beside the batch."""
+    again: int = 0
+    """What a block that is computed again keeps until its gradients are there, for one picture."""
 
     @property
     def total(self) -> int:
         """All together."""
-        return self.weights + self.adapter + self.activations * self.pictures
+        return self.weights + self.adapter + self.per_picture * self.pictures
+
+    @property
+    def per_picture(self) -> int:
+        """What one picture adds."""
+        return self.activations + self.again
 
     def __str__(self) -> str:
         return (
             f"memory: about {_gb(self.total)} GB (weights {_gb(self.weights)}, activations "
-            f"{self.pictures} x {_gb(self.activations)}, adapter and optimizer {_gb(self.adapter)})"
+            f"{self.pictures} x {_gb(self.per_picture)}, adapter and optimizer {_gb(self.adapter)})"
         )
 
     def warning(self, available: int | None) -> str | None:
@@ -54,19 +62,35 @@ def estimate_memory(
     trained: Iterable[Tensor],
     pictures: int,
     beside: float = 3,
+    covered: Iterable[nn.Module] = (),
 ) -> MemoryEstimate:
     """What a training step of so many pictures in a process will hold.
 
     `forward` gives the loss of one picture, also on the meta device, and is run once. `weights` are
     those of all modules that lie on the device, the trained ones among them. `beside` is how many
     tensors of an adapter's size the optimizer holds, the gradient among them (AdamW's are three).
+    `covered` are the blocks that keep nothing (`checkpointing.covered_in`): going back, one of them
+    at a time is computed again, and the largest counts.
     """
-    held = list(weights)
+    held, again = list(weights), [0]
+
+    def look(block: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        inner = cast(Any, block.forward).__wrapped__
+        inputs = [x for x in tree_leaves((given, named)) if isinstance(x, Tensor)]
+        again.append(kept_by_autograd(lambda: inner(*given, **named), [*held, *inputs]))
+
+    handles = [block.register_forward_pre_hook(look, with_kwargs=True) for block in covered]
+    try:
+        activations = kept_by_autograd(forward, held)
+    finally:
+        for handle in handles:
+            handle.remove()
     return MemoryEstimate(
         weights=sum(min(x.nbytes, x.untyped_storage().nbytes()) for x in held),
         adapter=round(beside * sum(tensor.nbytes for tensor in trained)),
-        activations=kept_by_autograd(forward, held),
+        activations=activations,
         pictures=pictures,
+        again=max(again),
     )
 
 
