@@ -14,6 +14,9 @@ first adapted one without a graph, which both have from PyTorch; "checkpointed" 
 folder: median seconds of a step, what autograd keeps for a backward pass, and the process' peak
 memory (the device's on CUDA), with what of it the libraries took before the model was loaded.
 
+With `--busy` a step of ours is timed alone too, and its slowdown held against the one that is fair:
+that of threads which share the cores with so many more. Other load makes both times longer.
+
     python benchmarks/train.py --width 1024 --encoders 1365 3
 
 has text encoders as large beside the denoiser as FLUX.1's are, and weighs more than the libraries.
@@ -50,6 +53,8 @@ from ablate2tune.train.memory.memory_estimate import MemoryEstimate, kept_by_aut
 
 PARTS = ("all blocks", "last third")
 VARIANTS = tuple(f"{who}, {part}" for part in PARTS for who in ("script", "ours", "checkpointed"))
+OURS = "ours, all blocks"
+ALONE = "ours, all blocks, alone"
 PICTURES, TOKENS = 16, 64
 """Different pictures, each with a caption of its own, and the tokens captions are padded to."""
 
@@ -92,10 +97,13 @@ def compare(options: argparse.Namespace, folder: str) -> None:
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
     variant("save")
+    found: dict[str, Any] = {}
+    if options.busy:
+        found[ALONE] = json.loads(variant(OURS).splitlines()[-1])
+        print(f"{ALONE}: {told(found[ALONE])}", flush=True)
     busy = [multiprocessing.Process(target=spin, daemon=True) for _ in range(options.busy)]
     for process in busy:
         process.start()
-    found: dict[str, Any] = {}
     for name in VARIANTS:
         found[name] = json.loads(variant(name).splitlines()[-1])
         print(f"{name}: {told(found[name])}", flush=True)
@@ -106,6 +114,13 @@ def compare(options: argparse.Namespace, folder: str) -> None:
             print(f"{who} / script, {part}: {ratio(found, f'{who}, {part}', f'script, {part}')}")
     last = ratio(found, "ours, last third", "ours, all blocks")
     print(f"last third / all blocks, ours: {last}")
+    if options.busy:
+        slower = found[OURS]["seconds"] / found[ALONE]["seconds"]
+        fair = fair_slowdown(torch.get_num_threads(), options.busy, os.cpu_count() or 1)
+        print(
+            f"{OURS}, beside {options.busy} busy processes: {slower:.2f} x its time alone, which "
+            f"is {slower / fair:.2f} x its fair share (that is {fair:.2f} x)"
+        )
     settings = {k: v for k, v in vars(options).items() if k not in ("out", "variant", "model")}
     files.write_json(options.out, {"settings": settings, "machine": machine(), "found": found})
 
@@ -137,12 +152,16 @@ def measured(variant: str, options: argparse.Namespace) -> dict[str, float]:
     on_cuda = denoiser.device.type == "cuda"
     if on_cuda:
         torch.cuda.reset_peak_memory_stats()
-    seconds = []
+    seconds, forward = [], []
     for step in range(options.steps + 2):
         if on_cuda:
             torch.cuda.synchronize()
         clock = time.perf_counter()
-        loss(step).backward()
+        found = loss(step)
+        if on_cuda:
+            torch.cuda.synchronize()
+        forward.append(time.perf_counter() - clock)
+        found.backward()
         torch.nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -152,6 +171,7 @@ def measured(variant: str, options: argparse.Namespace) -> dict[str, float]:
     peak = torch.cuda.max_memory_allocated() / 1e9 if on_cuda else files.peak_memory_gb()
     return {
         "seconds": statistics.median(seconds[2:]),
+        "forward_seconds": statistics.median(forward[2:]),
         "kept_gb": kept / 1e9,
         "peak_gb": peak,
         "libraries_gb": 0.0 if on_cuda else libraries,
@@ -259,11 +279,22 @@ def spin() -> None:
         x = torch.tanh(x @ x)
 
 
+def fair_slowdown(threads: int, busy: int, cores: int) -> float:
+    """How much slower a process is where its threads and other processes share the cores alike.
+
+    >>> fair_slowdown(1, 4, 2), fair_slowdown(2, 4, 2), fair_slowdown(1, 4, 8)
+    (2.5, 3.0, 1.0)
+    """
+    alone = min(threads, cores)
+    return alone / min(alone, cores * threads / (threads + busy))
+
+
 def told(found: dict[str, float]) -> str:
     """A variant's figures."""
     return (
-        f"{found['seconds']:.3f} s a step, {1000 * found['kept_gb']:.1f} MB kept for the backward "
-        f"pass, peak {found['peak_gb']:.2f} GB ({found['libraries_gb']:.2f} before the model), "
+        f"{found['seconds']:.3f} s a step ({found['forward_seconds']:.3f} of them forward), "
+        f"{1000 * found['kept_gb']:.1f} MB kept for the backward pass, "
+        f"peak {found['peak_gb']:.2f} GB ({found['libraries_gb']:.2f} before the model), "
         f"{found['parameters']:,.0f} parameters trained"
     )
 
