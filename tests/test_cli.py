@@ -1,5 +1,6 @@
 """The command line as a user meets it: exit codes and one line per mistake."""
 
+import os
 import shlex
 import subprocess
 import sys
@@ -138,3 +139,19 @@ def test_the_command_line_alone_imports_no_torch() -> None:
     code = "import sys, ablate2tune.cli; print(sorted({'torch', 'transformers'} & {*sys.modules}))"
     done = run(sys.executable, "-c", code)
     assert done.stdout == "[]\n", done.stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="GNU's OpenMP tells its settings")
+@pytest.mark.parametrize("own", [None, "ACTIVE"])
+def test_threads_that_wait_leave_the_cores_to_others(own: str | None) -> None:
+    """OpenMP itself tells what it took, once torch has brought it in."""
+    code = (
+        "import contextlib, ablate2tune.cli as cli\n"
+        "with contextlib.suppress(SystemExit): cli.main(['--version'])\n"
+        "import torch; torch.ones(2) + 1"
+    )
+    given = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    given |= {"OMP_DISPLAY_ENV": "TRUE"} | ({"OMP_WAIT_POLICY": own} if own else {})
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, env=given, check=True)
+    assert f"OMP_WAIT_POLICY = '{own or 'PASSIVE'}'" in done.stderr

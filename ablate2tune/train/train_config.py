@@ -117,7 +117,7 @@ class TrainConfig(Settings):
     retention: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the pictures whose target is the base's own prediction: those with captions without
     a relation, and with `high_noise` those at other noise levels; 0: there are none."""
-    guidance: float = 1.0
+    guidance: Annotated[float, Field(ge=0)] = 1.0
     """Value of the guidance embedding in training, for models that have one."""
     compile: Annotated[bool, Mark.STEERS] = False
     """Compile the blocks (torch.compile), each by itself: minutes before the first step, faster

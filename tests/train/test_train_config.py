@@ -13,6 +13,7 @@ TWINS = {"twins": True, "high_noise": 0.5}
         ({"contrast": -1}, "greater than or equal to 0"),
         ({"contrast_sharpness": 0}, "greater than 0"),
         ({"high_noise": 1.5}, "less than or equal to 1"),
+        ({"guidance": -1}, "greater than or equal to 0"),
         ({"rank": True}, "a number is needed"),
         ({"learning_rate": 1e38}, "less than or equal to 10000000000"),
         ({**TWINS, "twins_from": 0.8, "acts_above": 0.9}, "nothing below acts_above 0.9"),
