@@ -76,6 +76,7 @@ def main() -> None:
     parser.add_argument("--several", type=int, default=3, help="blocks of the middle case")
     parser.add_argument("--damage-steps", type=int, default=400, help="at most")
     parser.add_argument("--budgets", type=int, nargs="+", default=[2, 4, 8])
+    parser.add_argument("--wide-budgets", type=int, nargs="+", help="where several are damaged")
     parser.add_argument("--draws", type=int, default=5, help="random sets in each seed")
     parser.add_argument("--only", nargs="+", help="these cases, by name; the others another time")
     parser.add_argument("--out", type=Path, default=Path("runs/repair"))
@@ -237,12 +238,15 @@ def repair(
         "blocks": {"targets": "random", "modules": case.blocks},
         "all": {"targets": "all"},
     }
+    budgets = options.budgets
+    if len(case.blocks) > 1 and options.wide_budgets:
+        budgets = options.wide_budgets
     study = recipe.study.model_dump(mode="json", include={"seeds", "rankings", "confidence"})
     own = {
         "name": case.name,
         "runs": str(options.out / "studies"),
         "model.path": str(damaged),
-        "study": {**study, "arms": arms, "budgets": options.budgets},
+        "study": {**study, "arms": arms, "budgets": budgets},
     }
     placed = overridden(recipe, own, "repair")
     run_stage(STUDY, placed, terminal)
@@ -264,18 +268,17 @@ def outcome(
         for entry in study["settings"]
         if "margin" in entry
     }
-    rankings = (out / "studies" / case.name / "study" / "shared").glob("ranking-*/localize")
-    first = [
-        choose_targets(ranking, TrainConfig(count=1), catalogue, 0)[0]
-        for ranking in (read_json(path / "ranking.json") for path in sorted(rankings))
-        if ranking["components"]
-    ]
+    shared = out / "studies" / case.name / "study" / "shared"
+    rankings = [read_json(p) for p in sorted(shared.glob("ranking-*/localize/ranking.json"))]
+    rankings = [ranking for ranking in rankings if ranking["components"]]
+    first = [choose_targets(ranking, TrainConfig(count=1), catalogue, 0)[0] for ranking in rankings]
     guided = [c for c in study["cells"] if c["arm"] == "guided" and c["status"] == "done"]
     drawn = [c for c in study["cells"] if c["arm"] == "random" and c["status"] == "done"]
     return {
         "case": case.name,
         "blocks": case.blocks,
         "damaged_margin": study["untouched"]["margin"],
+        "points_at": {block.address: impact(rankings, block.address) for block in catalogue.blocks},
         "first": first,
         "first_inside": sum(name in inside for name in first),
         "inside": {
@@ -288,11 +291,22 @@ def outcome(
         },
         "recovered": recovered,
         "cells": [
-            {"arm": c["arm"], "budget": c["budget"], "seed": c["seed"], "share": share(c["margin"])}
+            {**{key: c[key] for key in ("arm", "budget", "seed")}, "share": share(c["margin"])}
             for c in (*guided, *drawn)
         ],
         "tests": study["tests"],
     }
+
+
+def impact(rankings: Sequence[dict[str, Any]], address: str) -> float | None:
+    """The mean impact of a component over the rankings that measured it."""
+    found = [
+        row[ranking["figure"]]["value"]
+        for ranking in rankings
+        for row in ranking["components"]
+        if row["address"] == address
+    ]
+    return mean(found) if found else None
 
 
 def pooled(found: Sequence[dict[str, Any]], seed: int) -> list[dict[str, Any]]:
