@@ -16,7 +16,8 @@ from dataclasses import asdict, replace
 import observe
 import own_frame
 import relations
-from pictures import depth_png, mask_png, write_whole
+from pictures import FARTHEST, depth_png, mask_png, write_whole
+from seen_in_line import before
 from stage import USUAL_TRANSFORM, Stage, camera_to_world
 
 SCHEMA = "ablate2tune/scene/1"
@@ -31,6 +32,11 @@ CORD = 0.005
 """Radius of the cord that holds what hangs, as a fraction of the frame."""
 HOOK = 0.002
 """What lies this close (metres) below the highest point of a thing counts as its highest part."""
+IN_DEPTH = ("in front of", "behind")
+LEAST_BEFORE = 0.33
+"""Of `seen_in_line.before`: where a stand hides most, the tip that is seen aside tells nothing."""
+REACH = 0.97
+"""Of the depth that a map can hold: half of a thing's pixels may be farther than its median."""
 BYSTANDER_HIDES = 0.05
 """Fraction of an object that another bystander may hide."""
 
@@ -138,6 +144,8 @@ class Twin:
     def rejection(self, min_area: float) -> str | None:
         """Why the picture would not show its relation clearly; None if it does."""
         relation, views = self.spec["relation"], self.seen.views
+        if max(view.depth for view in views[: len(self.roles)]) > REACH * FARTHEST:
+            return "farther away than depth maps reach"
         if self.spec.get("frame") == "object":
             # Its foil, the opposite side, is a whole object away.
             slack = self.own_slack(relation, 0, 1)
@@ -149,6 +157,10 @@ class Twin:
             contrast, focus = self.spec.get("contrast"), self.focus
             cut = tuple(bool(focus) and key != focus["on"] for key in self.keys[:2])
             why = relations.rejection(relation, self.pair, min_area, contrast, cut)
+        if not why and self.seen.in_life and relation in IN_DEPTH:
+            front, rear = (1, 2) if relation == IN_DEPTH[0] else (2, 1)
+            if before(self.seen.instances, front, rear) < LEAST_BEFORE:
+                why = f"{relation}: what is seen is not in one line of sight"
         if why:
             return why
         for key, row in zip(self.keys, self.seen.hides, strict=True):

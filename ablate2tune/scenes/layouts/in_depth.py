@@ -27,12 +27,9 @@ RESIZED = ("box", "cube", "cylinder")
 """Kinds that may have any size: made to fit what stands on them, up to ..."""
 LARGEST_STAND = 0.9
 """... this width (metres)."""
-EDGE = (0.04, 0.2)
-"""Distance between the lower edges of the two (fraction of what the frame shows); beyond, a nearer
-one that ends higher hides so little that hundreds of views are rejected."""
 TILT = (1.5, 26.0)
 """Camera's angle above the horizon (degrees)."""
-SHIFT = 0.5
+SHIFT = 0.8
 """Part of what perspective makes the nearer one higher that is put below its lower edge, so that
 middles and upper edges go either way as well."""
 LOW = 0.8
@@ -44,6 +41,8 @@ WIDEST = 0.76
 HIGHEST = 1.1
 """Height (metres) of the highest: no floor lamp on a table."""
 SEARCH = 60
+STANDLESS = 8
+"""Searches for a stand in a row that find none, before it is given up."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +61,8 @@ class Depth:
     raised: str | None
     room: float = 1.0
     """What the frame's fill is multiplied by."""
+    shown: float = 0.0
+    """The larger extent of all that the frame shows, the stand included (metres)."""
 
     def arrangement(self, shapes: list[Shape], relation: str) -> Arrangement:
         """Twins of which the first shows `a RELATION b`; they have exchanged places."""
@@ -93,15 +94,6 @@ def may_stand(shape: Shape) -> bool:
     return small and not shape.grounded
 
 
-def edge_of(rng: random.Random, lower: bool) -> float:
-    """How much lower the nearer one ends in the picture, of what the frame shows; may be less.
-
-    Negative where it ends higher: not `lower`.
-    """
-    edge = rng.uniform(*EDGE)
-    return edge if lower else -edge
-
-
 def in_depth(
     rng: random.Random,
     shapes: list[Shape],
@@ -109,30 +101,38 @@ def in_depth(
     throw: float,
     corrected: bool,
     folder: Path | None = None,
+    difference: tuple[float, float] | None = None,
 ) -> Depth | None:
     """Places at which the nearer of two ends lower by about `edge`, whichever of them it is.
 
     Args:
         shapes: the two things as turned.
-        edge: as `edge_of` draws it.
+        edge: fraction of what the frame shows; negative where the nearer one ends higher.
         throw: the camera's distance as a multiple of what its frame holds.
         corrected: enlarge the farther as perspective makes it smaller.
+        difference: least and most of the difference of their heights, of what the frame shows.
 
     Returns:
         None if none was found.
     """
     a, b = shapes
-    raised = "nearer" if edge < 0 else None
+    raised, standless = "nearer" if edge < 0 else None, 0
+    apart, tallest = abs(a.height - b.height), max(a.height, b.height)
+    if difference and apart < difference[0] * tallest:
+        return None
     for _ in range(SEARCH):
         stand = _stand(rng, shapes, folder)
         if stand is None and (raised or all(map(may_stand, shapes))):
+            standless += 1
+            if standless == STANDLESS:
+                return None
             continue
         depth = [s.along for s in (*shapes, *([stand] if stand else []))]
         gap = 2 * max(depth) + rng.uniform(0.05, 0.5) * (a.along + b.along)
         wide, narrow = max(a.across, b.across), min(a.across, b.across)
         step = rng.choice((-1, 1)) * (wide - rng.uniform(0.0, 0.45) * narrow)
         wide, tall, half = (
-            abs(step) + a.across + b.across, max(a.height, b.height), (a.along + b.along) / 2,
+            abs(step) + a.across + b.across, tallest, (a.along + b.along) / 2,
         )  # fmt: skip
         spare = stand.height if stand else 0.0
         if stand and not raised:
@@ -146,6 +146,9 @@ def in_depth(
         # Without a stand the frame is as large as with one: sizes tell nothing of the edges.
         room = 1.0 if stand else max(wide, tall) / max(wide, tall + spare)
         seen = Seen(wide, tall + high, gap, half, (high, 0.0), throw / room)
+        differ = apart * room / seen.held
+        if difference and not difference[0] <= differ < difference[1]:
+            continue
         grown = seen.throw * (a.height + b.height) / 2 * gap / seen.distance(0.15) ** 2
         if abs(edge) / room * seen.held > (1 - LEAST_SHARED) * min(a.height, b.height):
             continue
@@ -156,7 +159,7 @@ def in_depth(
         growth = math.sqrt((distance + gap / 2) / (distance - gap / 2)) if corrected else 1.0
         return Depth(
             (-step / 2, -gap / 2), (step / 2, gap / 2), math.degrees(tilt), growth, stand, raised,
-            room,
+            room, max(wide, tall + high + gap * math.sin(tilt), 2 * stand.across if stand else 0.0),
         )  # fmt: skip
     return None
 

@@ -12,15 +12,14 @@ from ablate2tune.scenes.assets.asset_catalogue import assets_module, catalogue
 from ablate2tune.scenes.assets.user_assets import file_notes, user_assets
 from ablate2tune.scenes.captions import Thing, captions, thing
 from ablate2tune.scenes.layouts import frames, layout
-from ablate2tune.scenes.layouts.either_way import way_of
+from ablate2tune.scenes.layouts.either_way import in_depth_of, way_of
 from ablate2tune.scenes.layouts.frames import any_side, arrange_by_front, frame_of, shows_front
-from ablate2tune.scenes.layouts.in_depth import edge_of, in_depth
+from ablate2tune.scenes.layouts.in_depth import in_depth
 from ablate2tune.scenes.layouts.layout import Shape
 from ablate2tune.scenes.layouts.natural_objects import (
     DRAWS,
     IN_DEPTH,
     RAISED,
-    SMALL,
     draw_objects,
     impossible,
     kinds,
@@ -38,6 +37,8 @@ from ablate2tune.scenes.layouts.surroundings import (
 from ablate2tune.scenes.scenes_config import ScenesConfig
 from ablate2tune.seeding import seed_for
 
+DIFFERENT_DRAWS = 150
+"""Draws of two things in depth whose heights must differ as asked: a recipe's may not differ so."""
 FILM = 36.0
 """Width of the camera's film (millimetres)."""
 FILL = (0.66, 0.84)
@@ -62,7 +63,10 @@ DEPTH_LENS = {"corrected": (400.0, 600.0), "true": (1600.0, 2400.0)}
 """... and, by the recipe's perspective, of two things in depth, whose sizes a shorter lens would
 change too much ..."""
 FARTHEST = 45.0
-"""... as far as the camera is not farther away (metres): depth maps reach to 65 m."""
+"""... as far as the camera is not farther away (metres) ..."""
+REACH = 56.0
+"""... or, with what one of two in depth stands on, not farther than this: depth maps reach to 65 m,
+and things are deep."""
 
 
 def sample_natural_group(
@@ -78,12 +82,11 @@ def sample_natural_group(
     frame = frame_of(config, index)
     own = frame == "object"
     way = way_of(config, index)
-    drawn = random.Random(seed_for(seed, "natural edge", way.turn))
-    edge, small = edge_of(drawn, way.lower), drawn.random() < SMALL
-    raised = relation in IN_DEPTH and not own and (edge < 0 or small)
+    keeps = in_depth_of(seed, way)
+    raised = relation in IN_DEPTH and not own and keeps.small
     asked = RAISED if raised else relation
     rng = random.Random(seed_for(seed, "natural scene", index, attempt))
-    for _ in range(DRAWS):
+    for draw in range(DRAWS):
         shapes, colours = draw_objects(chosen, config, asked, split, own)
         shapes = [shape.turned(_yaw(rng, shape)) for shape in shapes]
         environment = fitting_environment(
@@ -103,11 +106,17 @@ def sample_natural_group(
             xs = [x for twin in arranged.twins for x, *_ in twin.places.values()]
             _limit(camera, max(xs) - min(xs) + wide)
             break
-        depth = in_depth(rng, shapes, edge, throw, config.perspective == "corrected")
+        if (shapes[0].height > shapes[1].height) != keeps.first_higher:
+            shapes, colours = shapes[::-1], colours[::-1]
+        depth = in_depth(
+            rng, shapes, keeps.edge, throw, config.perspective == "corrected",
+            difference=keeps.difference if draw < DIFFERENT_DRAWS else None,
+        )  # fmt: skip
         if depth is not None:
             arranged = depth.arrangement(shapes, relation)
             camera["elevation"], stand = round(depth.elevation, 4), depth.stand
             camera["fill"] = round(camera["fill"] * depth.room, 4)
+            _limit(camera, depth.shown, REACH)
             break
     else:
         raise impossible(relation, own)
@@ -208,9 +217,9 @@ def sample_natural_group(
     return group
 
 
-def _limit(camera: dict[str, Any], wide: float) -> None:
-    """Shorten a lens that would be farther away than depth maps reach to show so much (metres)."""
-    camera["lens"] = round(min(camera["lens"], FARTHEST * FILM * camera["fill"] / wide), 4)
+def _limit(camera: dict[str, Any], wide: float, farthest: float = FARTHEST) -> None:
+    """Shorten a lens that would be farther away than that to show so much (metres)."""
+    camera["lens"] = round(min(camera["lens"], farthest * FILM * camera["fill"] / wide), 4)
 
 
 def turned_place(place: dict[str, Any], turn: float) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import random
 from ablate2tune.errors import UserError
 from ablate2tune.scenes.assets.asset_catalogue import catalogue
 from ablate2tune.scenes.layouts import layout
+from ablate2tune.scenes.layouts.either_way import SMALL
 from ablate2tune.scenes.layouts.frames import shows_front
 from ablate2tune.scenes.layouts.in_depth import may_stand
 from ablate2tune.scenes.layouts.kind_pairs import KindPairs, evenly_drawn, possible_pairs
@@ -20,9 +21,7 @@ EXPONENT = {"life": 0.85, "even": 0.5}
 IN_DEPTH = ("in front of", "behind")
 RAISED = "raised"
 """Stands for the pairs in depth of which one may stand on something: so it is where the nearer one
-ends higher in the picture, and ..."""
-SMALL = 0.9
-"""... in so many of the others, so that neither kinds nor sizes tell which way the edges go."""
+ends higher in the picture, and in most of the others."""
 
 
 def kinds(config: ScenesConfig) -> list[str]:

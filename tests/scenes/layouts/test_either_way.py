@@ -2,7 +2,7 @@ from collections import Counter
 
 import pytest
 
-from ablate2tune.scenes.layouts.either_way import way_of
+from ablate2tune.scenes.layouts.either_way import DIFFERENCES, EDGE, in_depth_of, way_of
 from ablate2tune.scenes.layouts.layout import Arrangement, TwinLayout
 from ablate2tune.scenes.scenes_config import ScenesConfig
 from ablate2tune.scenes.vocabulary import CONTRAST
@@ -28,6 +28,22 @@ def test_the_two_groups_of_a_turn_go_against_each_other():
         ways = [way_of(CONFIG, turn * len(CONTRAST) + k) for k in (one, two)]
         assert ways[0].turn == ways[1].turn == turn
         assert ways[0].lower != ways[1].lower
+
+
+def test_what_the_two_groups_of_a_turn_share_in_depth():
+    named = [relation for relation in CONTRAST if relation in ("in front of", "behind")]
+    config = CONFIG.model_copy(update={"relations": named})
+    seen, higher = Counter(), 0
+    for turn in range(400):
+        one, two = (in_depth_of(9, way_of(config, 2 * turn + k)) for k in (0, 1))
+        assert one.edge == -two.edge and EDGE[0] <= abs(one.edge) <= EDGE[1]
+        assert one[2:] == two[2:]
+        assert all(asked.small for asked in (one, two) if asked.edge < 0)
+        seen[one.difference] += 1
+        higher += one.first_higher
+    # Binomial: 100 and 200, standard deviations 8.7 and 10.
+    assert all(65 < seen[difference] < 135 for difference in DIFFERENCES)
+    assert 160 < higher < 240
 
 
 def arrangement(first, second):

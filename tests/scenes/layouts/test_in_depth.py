@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from ablate2tune.scenes.layouts.in_depth import EDGE, Seen, edge_of, in_depth, may_stand
+from ablate2tune.scenes.layouts.in_depth import Seen, in_depth, may_stand
 from ablate2tune.scenes.layouts.layout import shape
 
 
@@ -44,11 +44,20 @@ def test_some_camera_shows_the_edges_as_asked(edge):
     assert drawn(edge)
 
 
-def test_edges_go_either_way_and_as_far():
-    up, down = (edge_of(random.Random(4), lower) for lower in (False, True))
-    assert down == -up
-    edges = [edge_of(random.Random(k), True) for k in range(200)]
-    assert EDGE[0] <= min(edges) < 0.06 and 0.18 < max(edges) <= EDGE[1]
+@pytest.mark.parametrize("edge", [-0.1, 0.1])
+@pytest.mark.parametrize("difference", [(0.25, 0.267), (0.267, 0.3)])
+def test_heights_differ_in_the_frame_as_asked(edge, difference):
+    rng, (a, b) = random.Random(5), things()
+    found = [in_depth(rng, [a, b], edge, 8.0, False, difference=difference) for _ in range(30)]
+    made = [depth for depth in found if depth is not None]
+    assert made
+    for depth in made:
+        wide = 2 * abs(depth.nearer[0]) + a.across + b.across
+        high = max(a.height, b.height) + (depth.stand.height if depth.stand else 0.0)
+        seen = abs(a.height - b.height) * depth.room / max(wide, high)
+        assert difference[0] <= seen < difference[1]
+    for never in ((0.0, 0.2), (0.9, 1.0)):
+        assert in_depth(rng, [a, b], edge, 8.0, False, difference=never) is None
 
 
 def test_what_is_enlarged_against_perspective():
