@@ -6,6 +6,7 @@ that neither takes more memory than one file, however large the set is.
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ def encode_examples(
     """
     distinct, index = list(dict.fromkeys(captions)), folder / "index.json"
     key = encodings_key(denoiser, data)
-    if not index.exists() or files.read_json(index)["key"] != key:
+    if _key_in(index) != key:
         for path in folder.glob("*.safetensors"):
             path.unlink()
         files.write_json(
@@ -200,6 +201,14 @@ def _missing(folder: Path, kind: str, count: int) -> Iterator[tuple[Path, slice]
 
 def _shard(folder: Path, kind: str, number: int) -> Path:
     return folder / f"{kind}-{number:05d}.safetensors"
+
+
+def _key_in(index: Path) -> str | None:
+    """What a cache is of; None where there is none, or its index is damaged."""
+    with suppress(UserError):
+        told = files.read_json(index)
+        return told.get("key") if isinstance(told, dict) else None
+    return None
 
 
 def _is_whole(path: Path) -> bool:

@@ -142,6 +142,13 @@ def test_what_is_torn_or_missing_is_made_again(
     encode(tiny_flux, records, captions, tmp_path)
     assert torn.read_bytes() == whole and gone.exists()
     assert kept.stat().st_mtime_ns == time
+    index = tmp_path / "index.json"
+    said = index.read_bytes()
+    for damaged in (said[:20], b"[]", b""):
+        index.write_bytes(damaged)
+        encode(tiny_flux, records, captions, tmp_path)
+        assert index.read_bytes() == said
+    assert torn.read_bytes() == whole
 
 
 def test_prompts_are_padded_alike_in_all_files(tmp_path: Path, monkeypatch):
