@@ -118,10 +118,21 @@ def read_run(folder: Path) -> ExportedRun:
     return ExportedRun(
         folder,
         recipe,
-        read_json(folder / "train" / "targets.json"),
+        _targets(folder / "train" / "targets.json"),
         record["inputs"],
         read_json(scores) if fresh else None,
     )
+
+
+def _targets(path: Path) -> dict[str, Any]:
+    """The modules that were adapted, and their ranks."""
+    told = read_json(path)
+    known = isinstance(told, dict) and isinstance(told.get("ranks"), dict)
+    if not known or not told["ranks"] or set(told["ranks"]) != set(told.get("injected", ())):
+        raise UserError(
+            "does not say which modules were adapted", where=str(path), mend="train it again"
+        )
+    return told
 
 
 def _short(scores: Mapping[str, Any] | None) -> dict[str, Any] | None:

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import diffusers
 import huggingface_hub
 import torch
 import transformers
+from huggingface_hub.errors import HFValidationError
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
@@ -85,7 +87,9 @@ def shell_of(config: ModelConfig) -> Denoiser | None:
     """
     folder = Path(config.path)
     if not (here := folder.is_dir()):
-        cached = huggingface_hub.try_to_load_from_cache(config.path, INDEX)
+        cached = None
+        with suppress(HFValidationError):  # a folder that is gone
+            cached = huggingface_hub.try_to_load_from_cache(config.path, INDEX)
         if not isinstance(cached, str):
             return None
         folder = Path(cached).parent

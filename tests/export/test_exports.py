@@ -332,12 +332,29 @@ def test_a_folder_that_is_no_finished_run_is_one_line(tmp_path, tiny_flux, capsy
     assert exported(str(tmp_path)) == 2
     finished(tiny_flux, dict.fromkeys(CHOSEN, 2), tmp_path)
     weights = tmp_path / "job/train/adapter/pytorch_lora_weights.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-4])
+    first_bytes = weights.read_bytes()
+    weights.write_bytes(first_bytes[:-4])
     assert exported(str(tmp_path / "job")) == 2
     first, second = capsys.readouterr().err.splitlines()
     assert "not a run" in first and "is not as it was written" in second
+    targets = tmp_path / "job/train/targets.json"
+    whole = targets.read_text()
+    weights.write_bytes(first_bytes)
+    for torn in ("[]", "{}", '{"injected": ["a"], "ranks": {}}'):
+        targets.write_text(torn)
+        assert exported(str(tmp_path / "job")) == 2
+        error = capsys.readouterr().err
+        assert "targets.json: does not say which modules" in error and error.count("\n") == 1
+    targets.write_text(whole)
     manifest = tmp_path / "job/manifest.json"
     told = json.loads(manifest.read_text())
+    told["recipe"]["model"]["path"] = str(tmp_path / "gone")
+    manifest.write_text(json.dumps(told))
+    for words in ((), ("--merge",), ("--targets", "diffusers")):
+        assert exported(str(tmp_path / "job"), *words) == 2
+        error = capsys.readouterr().err
+        assert "no such model directory" in error and error.count("\n") == 1
+    assert not (tmp_path / "job/export").exists()
     told["recipe"]["train"]["of_another_version"] = 1
     manifest.write_text(json.dumps(told))
     assert exported(str(tmp_path / "job")) == 2
