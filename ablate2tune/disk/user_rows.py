@@ -66,9 +66,11 @@ class UserRow(NamedTuple):
         into the folder is in it, wherever it lies.
 
         Raises:
-            UserError: the name is missing, or leads out of the folder.
+            UserError: the name is missing, none of a file, or leads out of the folder.
         """
         name = self.text(key, mend)
+        if "\0" in name:  # no file system has such a name
+            raise UserError(f"{key} is {name!r}", where=self.where, mend=mend)
         within = Path(os.path.normpath(name))  # "a/../1.png" is "1.png", whatever "a" links to
         if within.is_absolute() or ".." in within.parts:
             raise UserError(

@@ -48,7 +48,8 @@ def test_no_file(tmp_path):
 
 def test_texts_and_paths(tmp_path):
     row, *_ = rows_of(
-        tmp_path, '{"text": "a", "none": " ", "number": 3, "out": "../x", "in": "b/c"}'
+        tmp_path,
+        '{"text": "a", "none": " ", "number": 3, "out": "../x", "in": "b/c", "nul": "a\\u0000b"}',
     )
     assert row.text("text", "") == "a"
     assert row.path("in", tmp_path, "") == tmp_path / "b" / "c"
@@ -58,5 +59,7 @@ def test_texts_and_paths(tmp_path):
     ):  # fmt: skip
         with pytest.raises(UserError, match=f"rows.jsonl:1: {message}"):
             row.text(key, "")
+    with pytest.raises(UserError, match=r"rows.jsonl:1: nul is 'a\\x00b'; write a name"):
+        row.path("nul", tmp_path, "write a name")
     with pytest.raises(UserError, match=r"rows.jsonl:1: out '../x' leads out of the folder"):
         row.path("out", tmp_path, "")
