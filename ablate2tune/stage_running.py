@@ -6,6 +6,7 @@ from typing import Any
 
 from ablate2tune.disk.folder_lock import lock
 from ablate2tune.disk.identity import NOT_HERE
+from ablate2tune.launched import missing_processes
 from ablate2tune.progress import Terminal
 from ablate2tune.recipe import Recipe
 from ablate2tune.run_dir import RunDir, spent
@@ -25,6 +26,8 @@ def run_stage(stage: Stage, recipe: Recipe, terminal: Terminal) -> None:
             stage raises.
     """
     stage.check(recipe)
+    if stage.several_processes and (told := missing_processes()):
+        terminal.say(told)
     run = RunDir(recipe.run_folder, recipe.model_dump(mode="json"))
     job = Job(recipe, run.folder(stage.name), terminal)
     inputs = stage.inputs(recipe)
