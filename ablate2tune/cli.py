@@ -350,9 +350,10 @@ def main(arguments: list[str] | None = None) -> None:
     # Libraries report what is normal here (no torchvision); their errors still come through.
     for name in ("TRANSFORMERS_VERBOSITY", "DIFFUSERS_VERBOSITY"):
         os.environ.setdefault(name, "error")
-    # Read as torch is imported. Threads that wait for others would spin, and beside busy processes
-    # take the time of the very threads that they wait for.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Read as torch is imported. Threads that wait would spin 300,000 times, and beside busy
+    # processes take the time of the very threads that they wait for; sleeping at once costs too.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]

@@ -95,7 +95,7 @@ def compare(options: argparse.Namespace, folder: str) -> None:
         more = ["--variant", name, "--model", folder]
         command = [sys.executable, __file__, *sys.argv[1:], *more]
         # As the command line sets it; diffusers' script leaves it to OpenMP.
-        waiting = {} if name.startswith("script") else {"OMP_WAIT_POLICY": "PASSIVE"}
+        waiting = {} if name.startswith("script") else {"GOMP_SPINCOUNT": "10000"}
         done = subprocess.run(
             command, check=True, capture_output=True, text=True, env={**waiting, **os.environ}
         )

@@ -142,16 +142,24 @@ def test_the_command_line_alone_imports_no_torch() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="GNU's OpenMP tells its settings")
-@pytest.mark.parametrize("own", [None, "ACTIVE"])
-def test_threads_that_wait_leave_the_cores_to_others(own: str | None) -> None:
+@pytest.mark.parametrize(
+    ("own", "spins"),
+    [
+        ({}, "10000"),
+        ({"GOMP_SPINCOUNT": "70"}, "70"),
+        ({"OMP_WAIT_POLICY": "ACTIVE"}, "30000000000"),
+        ({"OMP_WAIT_POLICY": "PASSIVE"}, "0"),
+    ],
+)
+def test_threads_that_wait_leave_the_cores_to_others(own: dict[str, str], spins: str) -> None:
     """OpenMP itself tells what it took, once torch has brought it in."""
     code = (
         "import contextlib, ablate2tune.cli as cli\n"
         "with contextlib.suppress(SystemExit): cli.main(['--version'])\n"
         "import torch; torch.ones(2) + 1"
     )
-    given = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    given |= {"OMP_DISPLAY_ENV": "TRUE"} | ({"OMP_WAIT_POLICY": own} if own else {})
+    usual = {k: v for k, v in os.environ.items() if k not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
+    given = {**usual, "OMP_DISPLAY_ENV": "VERBOSE", **own}
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, env=given, check=True)
-    assert f"OMP_WAIT_POLICY = '{own or 'PASSIVE'}'" in done.stderr
+    assert f"GOMP_SPINCOUNT = '{spins}'" in done.stderr
