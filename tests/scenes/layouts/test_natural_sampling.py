@@ -7,7 +7,8 @@ import pytest
 
 from ablate2tune.errors import UserError
 from ablate2tune.scenes.assets.asset_catalogue import assets_module, catalogue
-from ablate2tune.scenes.layouts import layout
+from ablate2tune.scenes.layouts import layout, projected
+from ablate2tune.scenes.layouts.geometry import FARTHEST
 from ablate2tune.scenes.layouts.natural import sample_natural_group
 from ablate2tune.scenes.layouts.scene_sampling import split_of
 from ablate2tune.scenes.scenes_config import ScenesConfig
@@ -198,3 +199,19 @@ def test_objects_that_cannot_show_a_relation():
     index = list(CONTRAST).index("inside")
     with pytest.raises(UserError, match="found no objects that can be shown 'inside' one another"):
         sample_natural_group(config, 1, index, 0, "train")
+
+
+def test_depth_maps_reach_to_what_stands_in_depth():
+    config = CONFIG.model_copy(update={"relations": ["in front of", "behind"], "images": 80})
+    for index in range(40):
+        group = sample_natural_group(config, 3, index, 0, "train")
+        outlines = [
+            {key: projected.outline(group, twin, key) for key in twin["places"]}
+            for twin in group["twins"]
+        ]
+        for camera, twin, points in zip(
+            projected._cameras(group, outlines), group["twins"], outlines, strict=True
+        ):
+            for key in (twin["subject"], twin["object"]):
+                depths = (points[key] @ camera.axes.T - camera.place)[:, 2]
+                assert depths.min() > 0 and depths.max() < FARTHEST
