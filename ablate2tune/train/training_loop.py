@@ -5,10 +5,9 @@ over the processes. So a resumed run ends at the same weights bit for bit (on th
 on several processes ends at the same weights up to float rounding.
 """
 
-import math
-import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -19,11 +18,9 @@ from torch import nn
 
 from ablate2tune import files
 from ablate2tune.components import discover
-from ablate2tune.errors import DivergedError
 from ablate2tune.models import AdapterNote, Denoiser
 from ablate2tune.models.adapter_files import NAME
 from ablate2tune.models.calls.attention_kernels import without_cudnn
-from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.train import step_plan
 from ablate2tune.train.adapter import (
@@ -44,6 +41,7 @@ from ablate2tune.train.placements.head_slices import cut, head_slices
 from ablate2tune.train.train_config import TrainConfig
 from ablate2tune.train.training_log import TrainingLog
 from ablate2tune.train.training_state import Checkpoint, put_back, tensors_hash
+from ablate2tune.train.watching.finite_check import FiniteCheck
 
 TARGETS_SCHEMA = "ablate2tune/targets/1"
 MAX_GRADIENT_NORM = 1.0
@@ -188,6 +186,7 @@ def teach(
     if main:  # once the folder is known to be this recipe's
         targets_note = _targets(names, injected, count, model, ranking_rows)
         files.write_json(folder / "targets.json", targets_note)
+    finite = FiniteCheck(model, injected, state, config, studied.config)
     retained = config.retention > 0
     best = BestWeights(folder / "checkpoint" / "best.safetensors", parameters)
     log = TrainingLog(folder / "log.jsonl", studied.device)
@@ -199,7 +198,7 @@ def teach(
 
     def validate(step: int) -> dict[str, Any]:
         values = lessons.validate()
-        _check_finite(step, state, config, studied.config, validation=values["mean"])
+        finite.loss(step, "validation", values["mean"], lessons.validate)
         return values
 
     # 5. What it costs, and where it starts: the loss and the samples of the untouched model.
@@ -227,14 +226,16 @@ def teach(
         if main:  # the processes' gradients are added up
             method.add_gradients()
         loss = _sum_over_processes(accelerator, loss, parameters)
-        norm = nn.utils.clip_grad_norm_(parameters.values(), MAX_GRADIENT_NORM).item()
-        _check_finite(step, state, config, studied.config, loss=loss, gradient=norm)
+        finite.loss(step, "loss", loss, partial(lessons.forward, step))
+        norm = nn.utils.get_total_norm([p.grad for p in parameters.values() if p.grad is not None])
+        finite.gradient(step, norm.item(), parameters)
+        nn.utils.clip_grads_with_norm_(parameters.values(), MAX_GRADIENT_NORM, norm)
         optimizer.step()
         method.stepped(step)
         seconds = time.perf_counter() - clock
 
         last = step == config.steps
-        values = {"loss": loss, "grad_norm": norm}
+        values = {"loss": loss, "grad_norm": norm.item()}
         if last or step % config.validate_every == 0:
             values["validation"] = validate(step)
         if main:
@@ -299,22 +300,6 @@ def _sum_over_processes(
         total = accelerator.reduce(nn.utils.parameters_to_vector(held), reduction="sum")
         nn.utils.vector_to_parameters(total, held)  # pyright: ignore
     return loss.item()
-
-
-def _check_finite(
-    step: int, checkpoint: Path, config: TrainConfig, model: ModelConfig, **values: float
-) -> None:
-    """Stop before a value that is not finite reaches the weights, and say how to start again."""
-    mend = model.mend_not_finite
-    if step:
-        # With another rate it is another run, whose folder must be free of this one's weights.
-        left = checkpoint.parent
-        again = f"`rm -r {shlex.quote(str(left))}`, then " if left.exists() else ""
-        rate = f"train.learning_rate={config.learning_rate / 10:g}"
-        mend = f"to start again at a lower rate: {again}the same command with {rate}; or {mend}"
-    for name, value in values.items():
-        if not math.isfinite(value):
-            raise DivergedError(f"the {name} is {value} at step {step}", where="train", mend=mend)
 
 
 def _targets(

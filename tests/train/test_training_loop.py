@@ -256,12 +256,32 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(
             with torch.no_grad():
                 tiny_flux.model.get_parameter("x_embedder.weight").fill_(torch.nan)
 
-    with pytest.raises(UserError, match=r"the loss is nan at step 4; .*lower rate: `rm -r"):
+    told = r"the loss is nan at step 4: the first .* not finite is that of x_embedder; .*`rm -r"
+    with pytest.raises(UserError, match=told):
         train(tiny_flux, records, TARGETS, config, 0, tmp_path, sample_steps=1, on_progress=poison)
     kept = load_file(tmp_path / "checkpoint" / "state.safetensors")
     assert all(tensor.isfinite().all() for tensor in kept.values())
     assert [row["step"] for row in rows_of(tmp_path)] == [0, 1, 2, 3]
     assert not (tmp_path / "adapter").exists()
+
+
+def test_a_gradient_that_is_not_finite_is_named_by_its_module(
+    tiny_flux: FluxDenoiser, records: list[SceneRecord], config: TrainConfig, tmp_path: Path
+):
+    def poison(done: int, total: int, note: str) -> None:
+        if done == 2:
+            up = tiny_flux.model.get_parameter(f"{TARGETS[1]}.lora_B.default.weight")
+            up.register_hook(lambda gradient: gradient / 0)
+            seen.append(up.detach().clone())
+
+    seen: list[torch.Tensor] = []
+    told = f"is (nan|inf) at step 3: the first adapted .* is {TARGETS[1]}; "
+    with pytest.raises(UserError, match=told):
+        train(tiny_flux, records, TARGETS, config, 0, tmp_path, sample_steps=1, on_progress=poison)
+    kept = load_file(tmp_path / "checkpoint" / "state.safetensors")
+    assert torch.equal(kept[f"adapter {TARGETS[1]}.lora_B.default.weight"], seen[0])
+    up = tiny_flux.model.get_parameter(f"{TARGETS[1]}.lora_B.default.weight")
+    assert torch.equal(up, seen[0])
 
 
 def test_other_settings_are_refused(

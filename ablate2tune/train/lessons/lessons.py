@@ -56,6 +56,10 @@ class Lessons(ABC):
         """This process's share of the step's loss, and the gradients of that alone."""
 
     @abstractmethod
+    def forward(self, step: int) -> None:
+        """The loss of a step's whole batch as `backward` computes it, without gradients."""
+
+    @abstractmethod
     def validate(self) -> dict[str, Any]:
         """What held-out examples say, as log.jsonl holds it: `as_trained` and `mean` at least."""
 

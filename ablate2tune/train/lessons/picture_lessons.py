@@ -175,6 +175,10 @@ class PictureLessons(Lessons):
         mine = self._batch_at(step).part(accelerator.process_index, accelerator.num_processes)
         return self._backward(mine, optimizer)
 
+    def forward(self, step: int) -> None:
+        """The loss of `objective.step_loss`, without gradients."""
+        self._backward.forward(self._batch_at(step))
+
     def validate(self) -> dict[str, Any]:
         """Losses on fixed noise by noise level, and margins where the relation is taught."""
         held = self._split.validation

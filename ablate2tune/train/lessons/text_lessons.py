@@ -102,6 +102,16 @@ class TextLessons(Lessons):
         return within_memory(run, self._rows, "train")
 
     @torch.no_grad()
+    def forward(self, step: int) -> None:
+        """The loss of the batch's texts, without gradients."""
+        batch = self._batch_at(step)
+        drops = step_plan.drop_seeds(self._seed, step, self._config)
+        for start in range(0, len(batch), self._rows):
+            those = slice(start, start + self._rows)
+            with dropping(self._model.model, drops[those]):
+                self._loss(batch[those])
+
+    @torch.no_grad()
     def validate(self) -> dict[str, Any]:
         """Nats per scored token of the held-out examples."""
         held, device = self._split.validation, self._model.device

@@ -8,6 +8,8 @@ Per picture, summed over the step and divided by the number of its pictures:
 - where it has a foil: `contrast` times softplus(s * (loss - loss under the foil)) / s.
 """
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -111,18 +113,33 @@ class Backward:
             self._pictures = pictures
             optimizer.zero_grad(set_to_none=True)  # what a part that did not fit has left
             total = torch.zeros((), device=self._denoiser.device)
-            for start in range(0, len(batch.examples), pictures):
-                part = batch.rows(slice(start, start + pictures))
-                for places in self._cache.together(part.examples):
-                    total += self._of_one_size(part.pick(places))
+            for part in self._parts(batch, pictures):
+                with self._dropping(part):
+                    loss = self._loss(part)
+                    loss.backward()
+                total += loss.detach()
             return total
 
         return within_memory(run, self._pictures, "train", MEND)
 
-    def _of_one_size(self, part: Batch) -> Tensor:
+    @torch.no_grad()
+    def forward(self, batch: Batch) -> None:
+        """The losses of a batch in the parts in which they were last computed."""
+        for part in self._parts(batch, self._pictures):
+            with self._dropping(part):
+                self._loss(part)
+
+    def _parts(self, batch: Batch, pictures: int) -> Iterator[Batch]:
+        """So many pictures at a time, those of one size together."""
+        for start in range(0, len(batch.examples), pictures):
+            part = batch.rows(slice(start, start + pictures))
+            for places in self._cache.together(part.examples):
+                yield part.pick(places)
+
+    def _dropping(self, part: Batch) -> AbstractContextManager[None]:
         drops = [*part.drops, *(part.drops[p] for p in paired_in(part) if part.drops)]
-        with dropping(self._denoiser.model, drops):
-            loss = step_loss(self._denoiser, self._cache, part, self._config)
-            loss = loss / self._config.batch_size
-            loss.backward()
-        return loss.detach()
+        return dropping(self._denoiser.model, drops)
+
+    def _loss(self, part: Batch) -> Tensor:
+        """Its share of the global batch's mean."""
+        return step_loss(self._denoiser, self._cache, part, self._config) / self._config.batch_size

@@ -119,3 +119,15 @@ def test_in_parts_the_sums_are_the_same(most: int, calls: int):
     slope = 1.25 + 27 + 3 * (-3 / (1 + math.exp(1.5)) + 4 / (1 + math.exp(-2)))
     assert denoiser.weight.grad is not None
     assert denoiser.weight.grad.item() == pytest.approx(slope / 4)
+
+
+def test_once_more_without_gradients_in_the_same_parts():
+    denoiser = Denoiser(most=2)
+    optimizer = torch.optim.AdamW([denoiser.weight])
+    backward = Backward(denoiser, Told(), CONFIG)  # type: ignore[arg-type]
+    backward(BATCH, optimizer)
+    calls, grad = list(denoiser.calls), denoiser.weight.grad
+    denoiser.calls.clear()
+    backward.forward(BATCH)
+    assert [call[:3] for call in denoiser.calls] == [call[:3] for call in calls]
+    assert len(calls) == 4 and denoiser.weight.grad is grad
