@@ -1,5 +1,6 @@
 """The section `train`."""
 
+import math
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
@@ -73,6 +74,9 @@ class TrainConfig(Settings):
     batch_size: Positive = 32
     """Images or texts per optimizer step, over all processes; an image with two captions counts
     once."""
+    micro_batch: Annotated[Positive | None, Mark.STEERS] = None
+    """Images or texts that a process computes at once; the gradients of a step's parts add up, to
+    the same up to rounding. None: all of them."""
     learning_rate: Annotated[float, Field(gt=0, le=1e37)] = 1e-3  # 1e38 overflows in AdamW
     optimizer: str | None = None
     """adamw8bit, prodigy, or what an extension adds (`train/optimizers/`); None: AdamW."""
@@ -145,6 +149,10 @@ class TrainConfig(Settings):
         """The most captions under which a step sees a picture."""
         return 2 if self.contrast else 1
 
+    def at_once(self, processes: int) -> int:
+        """Images or texts that each of so many processes computes at once, at most."""
+        return min(math.ceil(self.batch_size / processes), self.micro_batch or self.batch_size)
+
     @model_validator(mode="after")
     def _possible(self) -> "TrainConfig":
         without = self.caption_dropout + self.plain_captions
@@ -173,6 +181,16 @@ class TrainConfig(Settings):
             raise ValueError(
                 "twins share forward passes at high noise: set high_noise, an even batch_size and "
                 "no dropout, or leave twins out"
+            )
+        if self.micro_batch and self.micro_batch > self.batch_size:
+            raise ValueError(
+                f"micro_batch {self.micro_batch} is more than the {self.batch_size} of a whole "
+                "batch_size; lower it or leave it out"
+            )
+        if self.micro_batch and self.twins and self.micro_batch % 2:
+            raise ValueError(
+                f"micro_batch {self.micro_batch} would part twins, which share forward passes; "
+                "make it even"
             )
         if self.twins_from and not self.twins:
             raise ValueError("twins_from is a level of twins: set twins, or leave it out")

@@ -377,6 +377,26 @@ def test_a_step_that_does_not_fit_is_taken_in_parts(
         torch.testing.assert_close(weights_of(tmp_path)[name], weight, rtol=0, atol=1e-6)
 
 
+def test_a_micro_batch_ends_at_the_same_weights_and_counts_in_the_memory(
+    tiny_flux: FluxDenoiser, records: list[SceneRecord], config: TrainConfig, whole_run,
+    tmp_path: Path, monkeypatch,
+):  # fmt: skip
+    loss, sizes, lines = tiny_flux.denoising_loss, [], []
+
+    def spy(latents, noise, *rest):
+        if torch.is_grad_enabled() and noise.any():  # no look at what it needs
+            sizes.append(len(latents))
+        return loss(latents, noise, *rest)
+
+    monkeypatch.setattr(tiny_flux, "denoising_loss", spy)
+    config = config.model_copy(update={"micro_batch": 3})
+    train(tiny_flux, records, TARGETS, config, 3, tmp_path, sample_steps=1, on_message=lines.append)
+    assert sizes == [3, 1] * 6
+    assert "activations 3 x" in next(line for line in lines if line.startswith("memory: "))
+    for name, weight in weights_of(whole_run.folder).items():
+        torch.testing.assert_close(weights_of(tmp_path)[name], weight, rtol=0, atol=1e-6)
+
+
 def test_a_taught_run_resumes_and_halves(
     tiny_flux_config: ModelConfig, records: list[SceneRecord], config: TrainConfig, tmp_path: Path,
     monkeypatch,

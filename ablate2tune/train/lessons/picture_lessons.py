@@ -123,7 +123,10 @@ class PictureLessons(Lessons):
             range(len(self._split.train), len(everything)),
             seed,
             config.guidance,
-            max(VALIDATION_ROWS, config.batch_size // accelerator.num_processes),
+            max(
+                VALIDATION_ROWS,
+                config.micro_batch or config.batch_size // accelerator.num_processes,
+            ),
             accelerator,
         )
 
@@ -239,13 +242,12 @@ class PictureLessons(Lessons):
         level = max(0.5, denoiser.acts_above)  # below it there is nothing to be trained
         row = latents, torch.zeros_like(latents), torch.tensor([level]), captions
         held = [part for part in denoiser.pipe.components.values() if isinstance(part, nn.Module)]
-        processes = self._accelerator.num_processes
         with at_size(denoiser, self._cache.size_of(largest)):
             return estimate_memory(
                 lambda: denoiser.denoising_loss(*row, config.guidance),
                 [x for module in held for x in (*module.parameters(), *module.buffers())],
                 trainable(denoiser.model).values(),
-                config.most_rows * math.ceil(config.batch_size / processes),
+                config.most_rows * config.at_once(self._accelerator.num_processes),
                 optimizer_of(config).tensors,
                 covered_in(denoiser.model),
             )

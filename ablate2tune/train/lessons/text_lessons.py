@@ -4,7 +4,6 @@ The loss of a step is the mean over all scored tokens of its batch, however they
 parts and processes.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,7 +51,7 @@ class TextLessons(Lessons):
     def open(self, config: TrainConfig, seed: int, accelerator: Accelerator, folder: Path) -> None:
         """Put the texts into tokens."""
         self._config, self._seed, self._accelerator = config, seed, accelerator
-        self._folder, self._rows = folder, config.batch_size
+        self._folder, self._rows = folder, config.micro_batch or config.batch_size
         examples = read_text(self._model, self._text, config.length)
         self._split = split_text(examples, config.validation_images)
         self._data = files.content_hash([[e.ids, e.start, e.group] for e in examples])
@@ -131,7 +130,7 @@ class TextLessons(Lessons):
             lambda: self._loss([longest]),
             [*model.parameters(), *model.buffers()],
             trainable(model).values(),
-            math.ceil(self._config.batch_size / self._accelerator.num_processes),
+            self._config.at_once(self._accelerator.num_processes),
             optimizer_of(self._config).tensors,
             covered_in(model),
         )._replace(smaller="train.length")

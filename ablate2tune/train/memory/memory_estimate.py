@@ -24,7 +24,7 @@ class MemoryEstimate(NamedTuple):
     activations: int
     """What autograd keeps for one picture."""
     pictures: int
-    """Pictures of a step in one process; one that is seen under two captions counts twice."""
+    """Pictures that a process computes at once; one seen under two captions counts twice."""
     smaller: str = "model.height and width, set model.quantize"
     """What to change where it is too much, beside the batch."""
     again: int = 0
@@ -52,7 +52,8 @@ class MemoryEstimate(NamedTuple):
             return None
         return (
             f"warning: the device has {_gb(available)} GB and training needs about "
-            f"{_gb(self.total)}; lower train.batch_size or {self.smaller}, or adapt later blocks"
+            f"{_gb(self.total)}; set a smaller train.micro_batch, lower {self.smaller}, or adapt "
+            "later blocks"
         )
 
 

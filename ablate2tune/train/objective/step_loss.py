@@ -98,9 +98,9 @@ class Backward:
     """Backward passes, in as many parts as memory asks for; a picture's captions stay together."""
 
     def __init__(self, denoiser: Denoiser, cache: ExampleCache, config: TrainConfig):
-        """Nothing is computed yet; whole batches are tried first."""
+        """Nothing is computed yet; `micro_batch` pictures are tried first."""
         self._denoiser, self._cache, self._config = denoiser, cache, config
-        self._pictures = config.batch_size
+        self._pictures = config.micro_batch or config.batch_size
 
     def __call__(self, batch: Batch, optimizer: torch.optim.Optimizer) -> Tensor:
         """This process's share of the global batch's mean loss, and the gradients of that alone.

@@ -202,3 +202,36 @@ def test_localized_then_trained_from_the_command_line(folder: Path, tmp_path: Pa
     }.items():
         assert run("train", override) == 2
         assert says in capsys.readouterr().err
+
+
+def test_a_micro_batch_of_texts_and_a_module_that_is_named(
+    whole: Whole, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes, lines = [], []
+    summed = TextLessons._loss
+
+    def spy(self: TextLessons, examples: Any) -> torch.Tensor:
+        sizes.append(len(examples))
+        return summed(self, examples)
+
+    lessons = TextLessons(loaded(folder), folder / "text.txt")
+    parts = CONFIG.model_copy(update={"micro_batch": 3})
+
+    def poison(done: int, total: int, note: str) -> None:
+        if done == 2:
+            monkeypatch.undo()
+            query = "model.layers.1.self_attn.k_proj.weight"
+            with torch.no_grad():
+                lessons.studied.model.get_parameter(query).fill_(torch.nan)
+
+    monkeypatch.setattr(TextLessons, "_loss", spy)
+    told = (
+        r"the loss is nan at step 3: the first .* is that of model\.layers\.1\.self_attn\.k_proj;"
+    )
+    with pytest.raises(UserError, match=told):
+        teach(lessons, TARGETS, parts, 3, tmp_path, on_progress=poison, on_message=lines.append)
+    assert sizes[-4:] == [3, 1, 3, 1]
+    assert "activations 3 x" in next(line for line in lines if line.startswith("memory: "))
+    rows, usual = read_jsonl(tmp_path / "log.jsonl"), read_jsonl(whole.folder / "log.jsonl")
+    for step in (1, 2):
+        assert rows[step]["loss"] == pytest.approx(usual[step]["loss"], rel=1e-5)

@@ -60,7 +60,9 @@ def test_over_commitment_is_said():
     assert estimate.warning(95 * 10**9) is None
     warning = estimate.warning(80 * 10**9)
     assert warning is not None
-    assert "has 80 GB and training needs about 94; lower train.batch_size" in warning
+    assert (
+        "has 80 GB and training needs about 94; set a smaller train.micro_batch, lower" in warning
+    )
 
 
 def flash(query, key, value, **_):

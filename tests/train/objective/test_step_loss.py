@@ -131,3 +131,17 @@ def test_once_more_without_gradients_in_the_same_parts():
     backward.forward(BATCH)
     assert [call[:3] for call in denoiser.calls] == [call[:3] for call in calls]
     assert len(calls) == 4 and denoiser.weight.grad is grad
+
+
+@pytest.mark.parametrize("micro, parts", [(4, [4]), (3, [3, 1]), (2, [2, 2]), (1, [1, 1, 1, 1])])
+def test_gradients_of_a_micro_batch_add_up_to_those_of_the_whole(micro: int, parts: list[int]):
+    config = CONFIG.model_copy(update={"micro_batch": micro, "batch_size": 4})
+    whole, denoiser = Denoiser(), Denoiser()
+    for model, said in ((whole, CONFIG), (denoiser, config)):
+        optimizer = torch.optim.AdamW([model.weight])
+        loss = Backward(model, Told(), said)(BATCH, optimizer)  # type: ignore[arg-type]
+        assert loss.item() == pytest.approx(BY_HAND / 4)
+    pictures = [len({*call[0]}) for call in denoiser.calls]
+    assert pictures == parts and [len({*call[0]}) for call in whole.calls] == [4]
+    assert denoiser.weight.grad is not None and whole.weight.grad is not None
+    assert denoiser.weight.grad.item() == pytest.approx(whole.weight.grad.item(), rel=1e-6)
