@@ -56,6 +56,8 @@ class AdapterNote(Settings):
     width: int
     acts_above: float = 0.0
     """The noise level below which it is off while sampling (`adapter_window`)."""
+    step: int | None = None
+    """Of a checkpoint on the way, how many steps it was trained for."""
 
 
 def has_loader(pipe: Any) -> bool:
@@ -119,7 +121,9 @@ def save(
     except (OSError, SafetensorError) as error:
         told = error if isinstance(error, OSError) else OSError(5, str(error))
         raise unwritable(path, told) from error
-    files[path.name] = with_metadata(files[path.name], {NOTE: note.model_dump_json()})
+    files[path.name] = with_metadata(
+        files[path.name], {NOTE: note.model_dump_json(exclude_none=True)}
+    )
     for name, data in files.items():
         write_bytes(folder / name, data)
     return path

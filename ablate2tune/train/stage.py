@@ -262,5 +262,5 @@ STAGE = Stage(
     several_processes=True,
     results=("checkpoint/*", "adapter/*"),
     keyed=("cache",),
-    scratch=("cache", "checkpoint", "wandb", RUN),
+    scratch=("cache", "checkpoint", "checkpoints", "wandb", RUN),
 )

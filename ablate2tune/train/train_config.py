@@ -136,6 +136,9 @@ class TrainConfig(Settings):
     """Steps between sample grids; one is made at step 0 as well."""
     sample_prompts: Annotated[Positive, Mark.STEERS] = 6
     checkpoint_every: Annotated[Positive, Mark.STEERS] = 50
+    keep_checkpoints: Annotated[Positive, Mark.STEERS] = 1
+    """The adapters of so many last checkpoints are kept, in a folder for each step; 1: there is
+    the run's state alone."""
     cache: Annotated[Path | None, Mark.STEERS] = None
     """Folder of encoded pictures and captions that runs share; by default each has its own."""
 

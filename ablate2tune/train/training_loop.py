@@ -29,6 +29,7 @@ from ablate2tune.train.adapter import (
     count_parameters,
     trainable,
 )
+from ablate2tune.train.checkpoints.kept_checkpoints import KeptCheckpoints
 from ablate2tune.train.course import BestWeights, Course, course_of, judged
 from ablate2tune.train.lessons.lessons import Lessons
 from ablate2tune.train.lessons.picture_lessons import PictureLessons
@@ -120,7 +121,8 @@ def teach(
         targets: full names of the linear layers to adapt.
         config: rank, steps, rates, noise levels, intervals.
         seed: fixes adapter, data order, captions, noise.
-        folder: gets `adapter/`, `targets.json`, `log.jsonl`, `samples/`, `checkpoint/`, `cache/`.
+        folder: gets `adapter/`, `targets.json`, `log.jsonl`, `samples/`, `checkpoint/`,
+            `checkpoints/`, `cache/`.
         initial: weights to begin with in place of drawn ones, by parameter name (`trainable`);
             those of other modules are not looked at.
         ranks: of modules that have a rank of their own.
@@ -189,9 +191,11 @@ def teach(
     finite = FiniteCheck(model, injected, state, config, studied.config)
     retained = config.retention > 0
     best = BestWeights(folder / "checkpoint" / "best.safetensors", parameters)
+    kept = KeptCheckpoints(folder / "checkpoints", config.keep_checkpoints)
     log = TrainingLog(folder / "log.jsonl", studied.device)
     if main:
         log.cut(start)
+        kept.forget_after(start)
         if start == 0:
             best.forget()
     accelerator.wait_for_everyone()
@@ -200,6 +204,20 @@ def teach(
         values = lessons.validate()
         finite.loss(step, "validation", values["mean"], lessons.validate)
         return values
+
+    def write_adapter(place: Path, at: int | None = None) -> None:
+        weights = method.weights()
+        note = AdapterNote(
+            base=identity["model"]["path"],
+            rank=rank_of(weights),
+            targets=injected,
+            seed=seed,
+            height=studied.config.height,
+            width=studied.config.width,
+            acts_above=studied.acts_above,
+            step=at,
+        )
+        studied.save_adapter(place, note, weights)
 
     # 5. What it costs, and where it starts: the loss and the samples of the untouched model.
     if main and start < config.steps:
@@ -249,6 +267,9 @@ def teach(
         if main and on_step:
             on_step({"step": step, "lr": optimizer.param_groups[0]["lr"], **values}, shown)
         if main and (last or step % config.checkpoint_every == 0):
+            kept.keep(
+                step, partial(write_adapter, at=step)
+            )  # before the state that goes on after it
             checkpoint.save(step)
         if main and on_progress:
             on_progress(step, config.steps, log.note)
@@ -257,25 +278,12 @@ def teach(
     accelerator.wait_for_everyone()
     course = course_of(log.rows(), best.step, retained)
 
-    def write_adapter(name: str) -> None:
-        weights = method.weights()
-        note = AdapterNote(
-            base=identity["model"]["path"],
-            rank=rank_of(weights),
-            targets=injected,
-            seed=seed,
-            height=studied.config.height,
-            width=studied.config.width,
-            acts_above=studied.acts_above,
-        )
-        studied.save_adapter(folder / name, note, weights)
-
     if course.keeps_best:
         if main:
-            write_adapter("adapter-last")
+            write_adapter(folder / "adapter-last")
         best.restore()
     if main:
-        write_adapter("adapter")
+        write_adapter(folder / "adapter")
     accelerator.wait_for_everyone()
     say(course.line())
     say(course.warning(config.learning_rate))

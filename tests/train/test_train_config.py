@@ -17,6 +17,7 @@ TWINS = {"twins": True, "high_noise": 0.5}
         ({"rank": True}, "a number is needed"),
         ({"learning_rate": 1e38}, "less than or equal to 10000000000"),
         ({**TWINS, "twins_from": 0.8, "acts_above": 0.9}, "nothing below acts_above 0.9"),
+        ({"keep_checkpoints": 0}, "greater than 0"),
         ({"micro_batch": 0}, "greater than 0"),
         ({"micro_batch": 5, "batch_size": 4}, "micro_batch 5 is more than the 4 of a whole"),
         ({**TWINS, "micro_batch": 3}, "micro_batch 3 would part twins"),
@@ -47,7 +48,7 @@ def test_the_usual_warmup_fits_any_run(steps: int, warmup: int):
 def test_what_only_steers_decides_nothing():
     steered = TrainConfig(checkpoint_every=1, sample_every=2, sample_prompts=3, validate_every=4)
     assert steered.decisive() == TrainConfig().decisive()
-    assert TrainConfig(micro_batch=2).decisive() == TrainConfig().decisive()
+    assert TrainConfig(micro_batch=2, keep_checkpoints=4).decisive() == TrainConfig().decisive()
     assert TrainConfig(learning_rate=0.5).decisive() != TrainConfig().decisive()
 
 

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from ablate2tune import files
 from ablate2tune.errors import UserError
 from ablate2tune.models import FluxDenoiser, load_denoiser
+from ablate2tune.models.adapter_files import AdapterNote, read_note
 from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.scenes.dataset.records import SceneRecord, load_images
 from ablate2tune.train import TrainSummary, train
@@ -246,6 +247,46 @@ def assert_same_run(folder: Path, other: Path) -> None:
     assert rows_of(folder) == rows_of(other)
     for grid in (other / "samples").iterdir():
         assert (folder / "samples" / grid.name).read_bytes() == grid.read_bytes()
+
+
+def test_the_last_checkpoints_are_kept_also_by_a_run_that_was_killed(
+    whole_run, tiny_flux_config, records: list[SceneRecord], tmp_path: Path, monkeypatch
+):
+    folders, names = tmp_path / "checkpoints", ["step-000004", "step-000006"]
+    config = whole_run.config.model_copy(update={"keep_checkpoints": 2})
+
+    def again(killed_at: int | None = None):
+        denoiser = load_denoiser(tiny_flux_config)
+        write = denoiser.save_adapter
+
+        def stop(folder: Path, note: AdapterNote, weights: dict) -> Path:
+            if killed_at and note.step == killed_at:
+                raise KilledError
+            return write(folder, note, weights)
+
+        monkeypatch.setattr(denoiser, "save_adapter", stop)
+        return train(denoiser, records, TARGETS, config, 3, tmp_path, sample_steps=2)
+
+    with pytest.raises(KilledError):
+        again(killed_at=4)
+    assert [path.name for path in folders.iterdir()] == ["step-000002"]
+    state = load_file(tmp_path / "checkpoint" / "state.safetensors")
+    (folders / "step-000005").mkdir()
+    assert again().resumed_from == 2
+    assert sorted(path.name for path in folders.iterdir()) == names
+    assert_same_run(tmp_path, whole_run.folder)  # the key changes nothing else
+    assert not (whole_run.folder / "checkpoints").exists()
+
+    file = folders / names[1] / Path(WEIGHTS).name
+    last = weights_of(tmp_path)
+    assert load_file(file).keys() == last.keys()
+    assert all(torch.equal(tensor, last[name]) for name, tensor in load_file(file).items())
+    note = read_note(file)
+    assert note is not None and note.step == 6
+    key = f"{TARGETS[0]}.lora_B"
+    early = load_file(folders / names[0] / file.name)[f"transformer.{key}.weight"]
+    assert not torch.equal(early, last[f"transformer.{key}.weight"])
+    assert not torch.equal(early, state[f"adapter {key}.default.weight"])
 
 
 def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(

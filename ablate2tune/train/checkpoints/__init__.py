@@ -1,0 +1,1 @@
+"""What is kept of a run on its way, beside the state that it goes on from."""
