@@ -55,7 +55,7 @@ class TrainingLog:
     def write(self, step: int, **values: Any) -> str | None:
         """Append a row; a warning where validation has risen, once."""
         row = {"schema": SCHEMA, "step": step, **values}
-        files.append_jsonl(self._path, [{**row, "memory_gb": round(self._peak_memory_gb(), 3)}])
+        files.append_jsonl(self._path, [{**row, "memory_gb": round(self.peak_memory_gb(), 3)}])
         return self._look(row)
 
     def _look(self, row: Mapping[str, Any]) -> str | None:
@@ -78,7 +78,8 @@ class TrainingLog:
             f"{row['step']}; if it does not fall again, lower train.learning_rate"
         )
 
-    def _peak_memory_gb(self) -> float:
+    def peak_memory_gb(self) -> float:
+        """The most memory that was held: the card's, or all of this process, libraries too."""
         if self._device.type == "cuda":
             return torch.cuda.max_memory_allocated(self._device) / 1e9
         return files.peak_memory_gb()

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -43,6 +44,7 @@ from ablate2tune.train.train_config import TrainConfig
 from ablate2tune.train.training_log import TrainingLog
 from ablate2tune.train.training_state import Checkpoint, put_back, tensors_hash
 from ablate2tune.train.watching.finite_check import FiniteCheck
+from ablate2tune.train.watching.step_costs import foretell
 
 TARGETS_SCHEMA = "ablate2tune/targets/1"
 MAX_GRADIENT_NORM = 1.0
@@ -121,15 +123,15 @@ def teach(
         targets: full names of the linear layers to adapt.
         config: rank, steps, rates, noise levels, intervals.
         seed: fixes adapter, data order, captions, noise.
-        folder: gets `adapter/`, `targets.json`, `log.jsonl`, `samples/`, `checkpoint/`,
-            `checkpoints/`, `cache/`.
+        folder: gets `adapter/`, `targets.json`, `log.jsonl`, `costs.json`, `samples/`,
+            `checkpoint/`, `checkpoints/`, `cache/`.
         initial: weights to begin with in place of drawn ones, by parameter name (`trainable`);
             those of other modules are not looked at.
         ranks: of modules that have a rank of their own.
         ranking_rows: the rows of the ranking that chose the targets, kept in `targets.json`.
         on_progress: called with steps done, steps in all, and the losses now.
-        on_message: called with lines: the count of trainable parameters, what memory and
-            validation will cost, warnings, and the losses at the end.
+        on_message: called with lines: the count of trainable parameters, what memory, a step and
+            validation will cost, warnings, and at the end what a step did cost and the losses.
         on_step: called with each step's row of the log, and its samples.
 
     Raises:
@@ -220,8 +222,10 @@ def teach(
         studied.save_adapter(place, note, weights)
 
     # 5. What it costs, and where it starts: the loss and the samples of the untouched model.
+    foretold, spent = None, list[float]()
     if main and start < config.steps:
-        for line in lessons.costs():
+        foretold = foretell(lessons, parameters.values(), config, accelerator.num_processes)
+        for line in (*lessons.costs(foretold.memory), foretold.line(config.steps - start)):
             say(line)
     if config.compile:
         compile_blocks(blocks, covered)
@@ -251,6 +255,7 @@ def teach(
         optimizer.step()
         method.stepped(step)
         seconds = time.perf_counter() - clock
+        spent.append(seconds)
 
         last = step == config.steps
         values = {"loss": loss, "grad_norm": norm.item()}
@@ -285,6 +290,10 @@ def teach(
     if main:
         write_adapter(folder / "adapter")
     accelerator.wait_for_everyone()
+    if foretold:
+        took = median(spent), log.peak_memory_gb()
+        files.write_json(folder / "costs.json", foretold.row(len(spent), *took))
+        say(foretold.beside(*took))
     say(course.line())
     say(course.warning(config.learning_rate))
     return TrainSummary(

@@ -1,5 +1,6 @@
 import json
 import math
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from ablate2tune.train import TrainSummary, train
 from ablate2tune.train.course import judged
 from ablate2tune.train.lessons import picture_lessons
 from ablate2tune.train.train_config import TrainConfig
+from ablate2tune.train.watching import step_costs
 
 TARGETS = ["transformer_blocks.1.attn.to_q", "single_transformer_blocks.0.proj_out"]
 WEIGHTS = "adapter/pytorch_lora_weights.safetensors"
@@ -174,6 +176,29 @@ def test_files(whole_run):
     assert targets["ranking"] == [{"address": TARGETS[0], "rank": 1}]
 
 
+def test_what_it_would_cost_and_what_it_cost(
+    whole_run, tiny_flux: FluxDenoiser, records: list[SceneRecord], tmp_path: Path, monkeypatch
+):
+    _, folder, _, config, lines, *_ = whole_run
+    foretold = next(line for line in lines if line.startswith("time: "))
+    assert re.fullmatch(r"time: about [\d.e-]+ s a step, [\d.e-]+ min for 6 steps", foretold)
+    told = r"a step took [\d.e-]+ s \([\d.e-]+ were foretold\), memory peaked at [\d.]+ GB \(.*\)"
+    assert re.fullmatch(told, next(line for line in lines if line.startswith("a step took")))
+    costs, rows = files.read_json(folder / "costs.json"), files.read_jsonl(folder / "log.jsonl")
+    seconds = sorted(row["seconds"] for row in rows[1:])
+    assert costs["steps"] == 6
+    middle = (seconds[2] + seconds[3]) / 2
+    assert costs["measured"]["seconds_per_step"] == pytest.approx(middle, abs=1e-4)
+    assert costs["measured"]["memory_gb"] >= rows[-1]["memory_gb"] - 1e-3
+    assert costs["foretold"]["seconds_per_step"] > 0
+    # Without that look nothing else is another.
+    monkeypatch.setattr(step_costs, "predict_seconds", lambda *_: None)
+    said: list[str] = []
+    train(tiny_flux, records, TARGETS, config, 3, tmp_path, sample_steps=2, on_message=said.append)
+    assert_same_run(tmp_path, folder)
+    assert not any(line.startswith("time: ") for line in said)
+
+
 def test_every_step_pairs_latents_with_their_own_caption(
     tiny_flux: FluxDenoiser,
     records: list[SceneRecord],
@@ -184,7 +209,8 @@ def test_every_step_pairs_latents_with_their_own_caption(
     seen = []
 
     def spy(latents, noise, sigma, conditioning, guidance):
-        if torch.is_grad_enabled() and len(latents) == config.batch_size:
+        step = torch.is_grad_enabled() and noise.any()  # no look at what it costs
+        if step and len(latents) == config.batch_size:
             seen.extend(zip(latents, conditioning.prompt_embeds, strict=True))
         return loss(latents, noise, sigma, conditioning, guidance)
 
@@ -412,8 +438,9 @@ def test_a_step_that_does_not_fit_is_taken_in_parts(
 
     monkeypatch.setattr(tiny_flux, "denoising_loss", small)
     train(tiny_flux, records, TARGETS, config, 3, tmp_path, sample_steps=1)
-    # Once for four rows and once for two, and not tried again in later steps.
-    assert sizes == [4, 2]
+    # Looked at once with four; then once for four rows and once for two, and not tried again in
+    # later steps.
+    assert sizes == [4, 4, 2]
     for name, weight in weights_of(whole_run.folder).items():
         torch.testing.assert_close(weights_of(tmp_path)[name], weight, rtol=0, atol=1e-6)
 

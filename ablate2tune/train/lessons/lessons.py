@@ -68,8 +68,17 @@ class Lessons(ABC):
         """What a step will hold in one process, by a look at one example; the adapter is on."""
 
     @abstractmethod
-    def costs(self) -> Iterator[str | None]:
-        """Lines about the memory and the time that a run will take."""
+    def look(self, rows: int) -> Tensor:
+        """The loss of so many rows like a step's, a scalar with a graph, to see what it costs."""
+
+    @property
+    @abstractmethod
+    def rows_each(self) -> float:
+        """Rows forward and back that a step takes for each of its examples, in the mean."""
+
+    @abstractmethod
+    def costs(self, memory: MemoryEstimate) -> Iterator[str | None]:
+        """Lines about the memory that a step takes, and what a run does beside its steps."""
 
     @abstractmethod
     def show(self, step: int) -> Path | None:

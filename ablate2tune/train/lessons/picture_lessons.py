@@ -35,8 +35,10 @@ from ablate2tune.train.size_buckets import at_size
 from ablate2tune.train.train_config import TrainConfig
 from ablate2tune.train.validation import (
     LEVELS,
+    STEP_COST,
     HeldOut,
     levels_above,
+    passes_per_picture,
     side_costs,
     validation_losses,
 )
@@ -196,10 +198,9 @@ class PictureLessons(Lessons):
             **(margins.measure_taught(self._held_out, related).row() if taught else {}),
         }
 
-    def costs(self) -> Iterator[str | None]:
+    def costs(self, memory: MemoryEstimate) -> Iterator[str | None]:
         """Memory, and what validation and sampling add to training."""
         yield self._of_users()
-        memory = self.memory()
         yield str(memory)
         yield memory.warning(device_memory(self._denoiser.device))
         each = LEVELS + (margins.ROWS if self._config.contrast else 0)
@@ -235,22 +236,32 @@ class PictureLessons(Lessons):
 
     def memory(self) -> MemoryEstimate:
         """What a step will hold, by a look at one picture."""
+        denoiser, config = self._denoiser, self._config
+        held = [part for part in denoiser.pipe.components.values() if isinstance(part, nn.Module)]
+        return estimate_memory(
+            lambda: self.look(1),
+            [x for module in held for x in (*module.parameters(), *module.buffers())],
+            trainable(denoiser.model).values(),
+            config.most_rows * config.at_once(self._accelerator.num_processes),
+            optimizer_of(config).tensors,
+            covered_in(denoiser.model),
+        )
+
+    def look(self, rows: int) -> Tensor:
+        """The family's own loss of the largest picture, so many times."""
         sizes = self._sizes or [(0, 0)]
         largest = max(range(len(sizes)), key=lambda place: math.prod(sizes[place]))
-        latents, denoiser, config = self._cache.latents([largest]), self._denoiser, self._config
-        captions = self._cache.captions([self._caption])
+        latents, denoiser = self._cache.latents([largest] * rows), self._denoiser
+        captions = self._cache.captions([self._caption] * rows)
         level = max(0.5, denoiser.acts_above)  # below it there is nothing to be trained
-        row = latents, torch.zeros_like(latents), torch.tensor([level]), captions
-        held = [part for part in denoiser.pipe.components.values() if isinstance(part, nn.Module)]
+        row = latents, torch.zeros_like(latents), torch.full((rows,), level), captions
         with at_size(denoiser, self._cache.size_of(largest)):
-            return estimate_memory(
-                lambda: denoiser.denoising_loss(*row, config.guidance),
-                [x for module in held for x in (*module.parameters(), *module.buffers())],
-                trainable(denoiser.model).values(),
-                config.most_rows * config.at_once(self._accelerator.num_processes),
-                optimizer_of(config).tensors,
-                covered_in(denoiser.model),
-            )
+            return denoiser.denoising_loss(*row, self._config.guidance).sum()
+
+    @property
+    def rows_each(self) -> float:
+        """By the passes that the recipe's objective takes."""
+        return passes_per_picture(self._config) / STEP_COST
 
     def show(self, step: int) -> Path | None:
         """A grid of pictures."""

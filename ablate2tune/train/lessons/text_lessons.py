@@ -135,9 +135,19 @@ class TextLessons(Lessons):
             covered_in(model),
         )._replace(smaller="train.length")
 
-    def costs(self) -> Iterator[str | None]:
+    def look(self, rows: int) -> Tensor:
+        """The loss of an example of middle length, so many times."""
+        middle = sorted(self._split.train, key=lambda e: len(e.ids))[len(self._split.train) // 2]
+        return self._loss([middle] * rows)
+
+    @property
+    def rows_each(self) -> float:
+        """A text is a row."""
+        return 1.0
+
+    def costs(self, memory: MemoryEstimate) -> Iterator[str | None]:
         """Memory, and what is taught."""
-        train, memory = self._split.train, self.memory()
+        train = self._split.train
         yield str(memory)
         yield memory.warning(device_memory(self._model.device))
         taught, held = (sum(e.scored for e in part) for part in self._split)
