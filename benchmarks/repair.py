@@ -141,8 +141,9 @@ def make_skilled(recipe: Recipe, options: argparse.Namespace, terminal: Terminal
     own = {"name": "skilled-run", "runs": str(options.out), "study": {}}
     full = {"train.targets": "all", "train.steps": options.skill_steps}
     recipe = overridden(recipe, {**own, **full}, "repair")
-    learnt = identity(recipe.model.path), identity(recipe.data_folder)
-    if made(folder, content_hash(*learnt, recipe.train.model_dump(mode="json"), recipe.seed)):
+    taught = recipe.train.model_dump(mode="json", exclude_defaults=True)
+    learnt = identity(recipe.model.path), identity(recipe.data_folder), taught, recipe.seed
+    if made(folder, content_hash(*learnt)):
         return folder
     run_stage(TRAIN, recipe, terminal)
     denoiser = load_denoiser(recipe.model)
