@@ -30,7 +30,7 @@ def main() -> None:
     options = parser.parse_args()
     cases = read_json(options.results)["cases"]
     names = list(cases[0]["points_at"])
-    figure, (strip, bars) = new_strips(11, 1.6 + 0.5 * len(cases), [3, 2])
+    figure, (strip, bars) = new_strips(11, 1.1 + 0.45 * len(cases), [3, 2])
     draw_strip(strip, cases, names)
     draw_bars(bars, cases, options.budget)
     write_figure(figure, options.picture)
@@ -47,7 +47,8 @@ def draw_strip(axes: Any, cases: Sequence[dict[str, Any]], names: Sequence[str])
         for name in case["blocks"]:
             place = names.index(name) - 0.46, row - 0.42
             axes.add_patch(Rectangle(place, 0.92, 0.84, fill=False, linewidth=2.5))
-    axes.set_title("outlined: damaged; red: where the scout points", fontsize=10)
+    axes.set_title("outlined: the damaged blocks; red: where the scout points", fontsize=11)
+    axes.set_xlabel("block (D: double, S: single)", fontsize=9)
     axes.set_xticks(range(len(names)), [short(name) for name in names], fontsize=8)
     axes.set_yticks(range(len(cases)), [label(case, names) for case in cases], fontsize=9)
     axes.tick_params(length=0)
@@ -65,11 +66,11 @@ def draw_bars(axes: Any, cases: Sequence[dict[str, Any]], budget: int) -> None:
             axes.barh(row + up, mean(found), height=0.36, color=colour, label=named)
             if len(found) > 1:
                 axes.scatter(found, [row + up] * len(found), s=12, color="black", zorder=3)
-    axes.set_title(f"% of the lost margin that came back, {budget} modules", fontsize=10)
+    axes.set_title(f"% of the lost margin that given back, {budget} modules", fontsize=11)
     axes.set_ylim(len(cases) - 0.5, -0.5)
     axes.set_yticks([])
     axes.set_xlim(left=0)
-    axes.legend(fontsize=8, loc="lower center", bbox_to_anchor=(0.5, -0.32), ncols=2, frameon=False)
+    axes.legend(fontsize=9, loc="lower right", frameon=False)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
 
