@@ -11,7 +11,7 @@ from typing import Any
 from ablate2tune.scenes.assets.asset_catalogue import catalogue
 from ablate2tune.scenes.assets.world_catalogue import worlds
 from ablate2tune.scenes.captions import VERBS, Thing
-from ablate2tune.scenes.vocabulary import WORDINGS
+from ablate2tune.scenes.vocabulary import WORDINGS, plural
 from ablate2tune.seeding import seed_for
 
 FORMS = 6
@@ -32,6 +32,8 @@ PAIRWISE = STATEMENTS[:-1]
 PAIRS = ("{things}", "there is {things}", "{things} together")
 OTHER_WORD, TURNED, PLACED, LIT, ALSO = 0.5, 0.3, 0.4, 0.3, 0.4
 """How often another noun, the converse, the place, the light and what else is there are said."""
+TOGETHER = 0.5
+"""How often two of a kind are named together where no relation is said."""
 THE = 0.3
 """How often the second thing has "the"."""
 
@@ -54,7 +56,11 @@ def varied(
     phrases = [_phrase(rng, row, named, bare) for named in things]
     if relation is None:
         *before, last = phrases
-        text = rng.choice(PAIRS).format(things=f"{', '.join(before)} and {last}")
+        pair, both = rng.choice(PAIRS), _two_of_a_kind(row, things, form, bare)
+        if both:
+            text = pair.replace("there is", "there are").format(things=both)
+        else:
+            text = pair.format(things=f"{', '.join(before)} and {last}")
     else:
         said, subject = relation, things[0]
         if draws["turned"] < TURNED and relation in CONVERSE:
@@ -77,6 +83,23 @@ def varied(
         other = rng.choice(also.split("; "))
         text = f"{text[0].upper()}{text[1:]}. There is also {other}."
     return text
+
+
+def _two_of_a_kind(
+    row: Mapping[str, Any], things: list[Thing], form: int, bare: bool
+) -> str | None:
+    """ "Two balls, one red and one blue", at times, where both are of one kind and say no more."""
+    kinds = {one.kind for one in things}
+    plain = all(one == Thing(one.kind, one.colour) for one in things)
+    often = Random(seed_for(0, f"two of a kind {row.get('scene_id', '')}", form)).random()
+    if len(things) != 2 or len(kinds) > 1 or not plain or often >= TOGETHER:
+        return None
+    first, second = (one.colour for one in things)
+    if bare or not (first and second):
+        return f"two {plural(things[0].kind)}"
+    if first == second:
+        return f"two {first} {plural(things[0].kind)}"
+    return f"two {plural(things[0].kind)}, one {first} and one {second}"
 
 
 def _phrase(rng: Random, row: Mapping[str, Any], named: Thing, bare: bool) -> str:

@@ -51,6 +51,13 @@ HOLDOUT_SALT = "ablate2tune holdout pairs 1"
 """Part of every hold-out decision. Changing it moves pairs between train and test everywhere."""
 
 
+PLURALS = {
+    **{"person": "people", "man": "men", "woman": "women", "child": "children"},
+    **{"knife": "knives", "leaf": "leaves", "mouse": "mice", "sheep": "sheep"},
+    **{"die": "dice", "dice": "dice"},
+}
+"""Those that no rule gives."""
+
 VOWEL_SOUND = re.compile(
     r"(?!eu|ewe|one|once|ufo|uni(?![mn])|us[aeiu]|ut[ei])[aeiou]|hour|heir|honest"
 )
@@ -64,6 +71,26 @@ def with_article(words: str) -> str:
     ('an orange ball', 'a unicorn', 'an hourglass')
     """
     return f"{'an' if VOWEL_SOUND.match(words.lower()) else 'a'} {words}"
+
+
+def plural(noun: str) -> str:
+    """Several of what a noun names; what is written before its last word stays.
+
+    >>> plural("ball"), plural("box"), plural("traffic cone"), plural("shelf"), plural("puppy")
+    ('balls', 'boxes', 'traffic cones', 'shelves', 'puppies')
+    """
+    *before, last = noun.split(" ")
+    if last in PLURALS:
+        last = PLURALS[last]
+    elif last.endswith("shelf"):
+        last = last[:-1] + "ves"
+    elif re.search(r"(?:s|x|z|ch|sh)$", last):
+        last += "es"
+    elif re.search(r"[^aeiou]y$", last):
+        last = last[:-1] + "ies"
+    else:
+        last += "s"
+    return " ".join([*before, last])
 
 
 def caption(

@@ -10,7 +10,7 @@ from ablate2tune.scenes.captions import Thing, compose, thing, things_of
 from ablate2tune.scenes.dataset.caption_rates import choose, possible
 from ablate2tune.scenes.scenes_config import CaptionRates
 from ablate2tune.scenes.varied_captions import CONVERSE, FORMS, varied
-from ablate2tune.scenes.vocabulary import CONTRAST, WORDINGS
+from ablate2tune.scenes.vocabulary import CONTRAST, WORDINGS, plural
 
 FAULT = re.compile(r"\b(a [aeiou]|an [^aeiou]|a an|the a)\b|  | ,|\{|\}|^ | $")
 ROW = {
@@ -110,3 +110,30 @@ def test_a_foil_has_the_words_of_its_true_caption():
     for form in range(FORMS):
         true, foil = (varied(row, r, things_of(row), form, False) for r in ("left of", "right of"))
         assert true.replace("left", "right") == foil or true.replace("right", "left") == foil
+
+
+def test_two_of_a_kind_are_named_together_at_times():
+    row = {"scene_id": "g000002-a", "subject": "box", "subject_colour": "blue",
+           "object": "box", "object_colour": "red"}  # fmt: skip
+    assert texts(row, None) == {
+        "two boxes, one blue and one red", "there are two boxes, one blue and one red",
+        "two boxes, one blue and one red together", "a blue box and a red box",
+        "there is a blue box and a red box", "a blue box and a red box together",
+        "a blue box and the red box", "there is a blue box and the red box",
+        "a blue box and the red box together",
+    }  # fmt: skip
+    assert "two boxes" in texts(row, None, bare=True)
+    assert "two red boxes" in texts({**row, "subject_colour": "red"}, None)
+    # A relation tells the two apart, and what has a pose or a second colour keeps its own phrase.
+    told = [*texts(row, "left of"), *texts({**row, "subject_pose": "sitting"}, None)]
+    told += texts({**row, "object_second": "white"}, None)
+    assert not any("two" in text for text in told)
+
+
+@pytest.mark.parametrize(
+    ("noun", "several"),
+    [("cup", "cups"), ("bench", "benches"), ("bus", "buses"), ("boy", "boys"), ("lady", "ladies"),
+     ("person", "people"), ("young woman", "young women"), ("bookshelf", "bookshelves")],
+)  # fmt: skip
+def test_plurals(noun, several):
+    assert plural(noun) == several
