@@ -87,7 +87,7 @@ def recipe_of(recipe: Recipe, cell: Cell) -> Recipe:
         where = f"{ARMS}.{cell.arm}"
         recipe = overridden(recipe, arm.overrides, f"{where}.overrides")
         if arm.rank_by:
-            ranked = {"localize.rank_by": arm.rank_by}
+            ranked: dict[str, Any] = {"localize.rank_by": arm.rank_by}
             if arm.rank_by != "scout":
                 ranked["localize.scout_steps"] = None
             recipe = overridden(recipe, ranked, where)
