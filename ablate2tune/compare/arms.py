@@ -62,7 +62,7 @@ class Arm:
         return {
             "folder": str(self.adapter) if self.adapter else None,
             **self.content,
-            "trained_on": note.model_dump(mode="json") if note else None,
+            "trained_on": note.model_dump(mode="json", exclude_none=True) if note else None,
         }
 
     @contextmanager
