@@ -5,10 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from tiny_runs import TARGETS, Whole
 
 from ablate2tune import files
+from ablate2tune.models import load_denoiser
+from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.scenes.dataset.records import COLUMNS, SceneRecord, read_dataset
+from ablate2tune.train import train
 from ablate2tune.train.train_config import TrainConfig
 
 RELATIONS = ("left of", "right of")
@@ -85,3 +90,41 @@ def config() -> TrainConfig:
         sample_prompts=2,
         checkpoint_every=2,
     )
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory, tiny_flux_config: ModelConfig, records: list[SceneRecord]):
+    folder = tmp_path_factory.mktemp("whole")
+    config = TrainConfig(
+        rank=2,
+        steps=6,
+        batch_size=4,
+        learning_rate=0.01,
+        warmup=1,
+        caption_dropout=0.1,
+        validate_every=3,
+        validation_images=4,
+        sample_every=4,
+        sample_prompts=2,
+        checkpoint_every=2,
+    )
+    denoiser, lines, notes, steps = load_denoiser(tiny_flux_config), [], [], []
+
+    def seen(done: int, total: int, note: str) -> None:
+        assert not torch.backends.cuda.cudnn_sdp_enabled()  # see models.calls.attention_kernels
+        notes.append((done, total, note))
+
+    summary = train(
+        denoiser,
+        records,
+        TARGETS,
+        config,
+        3,
+        folder,
+        ranking_rows=[{"address": TARGETS[0], "rank": 1}],
+        sample_steps=2,
+        on_message=lines.append,
+        on_progress=seen,
+        on_step=lambda row, shown: steps.append((row["step"], shown and shown.name)),
+    )
+    return Whole(denoiser, folder, summary, config, lines, notes, steps)

@@ -2,7 +2,6 @@ import json
 import math
 import re
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -10,82 +9,17 @@ import torch
 from diffusers import FluxPipeline
 from PIL import Image
 from safetensors.torch import load_file
+from tiny_runs import TARGETS, WEIGHTS, KilledError, assert_same_run, rows_of, weights_of
 
 from ablate2tune import files
 from ablate2tune.errors import UserError
 from ablate2tune.models import FluxDenoiser, load_denoiser
 from ablate2tune.models.adapter_files import AdapterNote, read_note
-from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.scenes.dataset.records import SceneRecord, load_images
-from ablate2tune.train import TrainSummary, train
-from ablate2tune.train.course import judged
+from ablate2tune.train import train
 from ablate2tune.train.lessons import picture_lessons
 from ablate2tune.train.train_config import TrainConfig
 from ablate2tune.train.watching import step_costs
-
-TARGETS = ["transformer_blocks.1.attn.to_q", "single_transformer_blocks.0.proj_out"]
-WEIGHTS = "adapter/pytorch_lora_weights.safetensors"
-
-
-def weights_of(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / WEIGHTS)
-
-
-def rows_of(folder: Path) -> list[dict]:
-    """The log without what differs from run to run."""
-    rows = files.read_jsonl(folder / "log.jsonl")
-    return [{k: v for k, v in row.items() if k not in ("seconds", "memory_gb")} for row in rows]
-
-
-class Whole(NamedTuple):
-    """An uninterrupted run, and what it told."""
-
-    denoiser: FluxDenoiser
-    folder: Path
-    summary: TrainSummary
-    config: TrainConfig
-    lines: list[str]
-    notes: list[tuple[int, int, str]]
-    steps: list[tuple[int, str | None]]
-    """What came with each step: its number, and the name of its samples."""
-
-
-@pytest.fixture(scope="module")
-def whole_run(tmp_path_factory, tiny_flux_config: ModelConfig, records: list[SceneRecord]):
-    folder = tmp_path_factory.mktemp("whole")
-    config = TrainConfig(
-        rank=2,
-        steps=6,
-        batch_size=4,
-        learning_rate=0.01,
-        warmup=1,
-        caption_dropout=0.1,
-        validate_every=3,
-        validation_images=4,
-        sample_every=4,
-        sample_prompts=2,
-        checkpoint_every=2,
-    )
-    denoiser, lines, notes, steps = load_denoiser(tiny_flux_config), [], [], []
-
-    def seen(done: int, total: int, note: str) -> None:
-        assert not torch.backends.cuda.cudnn_sdp_enabled()  # see models.calls.attention_kernels
-        notes.append((done, total, note))
-
-    summary = train(
-        denoiser,
-        records,
-        TARGETS,
-        config,
-        3,
-        folder,
-        ranking_rows=[{"address": TARGETS[0], "rank": 1}],
-        sample_steps=2,
-        on_message=lines.append,
-        on_progress=seen,
-        on_step=lambda row, shown: steps.append((row["step"], shown and shown.name)),
-    )
-    return Whole(denoiser, folder, summary, config, lines, notes, steps)
 
 
 def test_only_the_adapter_changes(whole_run, tiny_flux: FluxDenoiser):
@@ -240,10 +174,6 @@ def test_every_step_pairs_latents_with_their_own_caption(
     assert {kind for _, kind in used} == {0, 1, 2}
 
 
-class KilledError(Exception):
-    pass
-
-
 @pytest.mark.parametrize("when", [1, 2, 5])
 def test_an_interrupted_run_ends_the_same_bit_for_bit(
     whole_run, tiny_flux_config, records: list[SceneRecord], tmp_path: Path, when: int
@@ -266,13 +196,6 @@ def test_an_interrupted_run_ends_the_same_bit_for_bit(
     # A finished run is left as it is.
     assert again().resumed_from == 6
     assert_same_run(tmp_path, whole)
-
-
-def assert_same_run(folder: Path, other: Path) -> None:
-    assert (folder / WEIGHTS).read_bytes() == (other / WEIGHTS).read_bytes()
-    assert rows_of(folder) == rows_of(other)
-    for grid in (other / "samples").iterdir():
-        assert (folder / "samples" / grid.name).read_bytes() == grid.read_bytes()
 
 
 def test_the_last_checkpoints_are_kept_also_by_a_run_that_was_killed(
@@ -421,88 +344,3 @@ def test_the_best_weights_are_kept_where_the_last_fell_behind(
     assert torch.equal(last[key], seen[6]) and not torch.equal(seen[3], seen[6])
     assert lines[-2].endswith("validation 1 -> 0.9 (best 0.5 at step 3)")
     assert lines[-1].startswith("warning: validation ended at 0.9, after 0.5 at step 3; adapter/")
-
-
-def test_a_step_that_does_not_fit_is_taken_in_parts(
-    tiny_flux: FluxDenoiser, records: list[SceneRecord], config: TrainConfig, whole_run,
-    tmp_path: Path, monkeypatch,
-):  # fmt: skip
-    loss, sizes = tiny_flux.denoising_loss, []
-
-    def small(latents, *rest):
-        if torch.is_grad_enabled() and len(latents) > 1:
-            sizes.append(len(latents))
-            loss(latents[:1], *(x[:1] for x in rest[:3]), rest[3]).sum().backward()
-            raise torch.OutOfMemoryError
-        return loss(latents, *rest)
-
-    monkeypatch.setattr(tiny_flux, "denoising_loss", small)
-    train(tiny_flux, records, TARGETS, config, 3, tmp_path, sample_steps=1)
-    # Looked at once with four; then once for four rows and once for two, and not tried again in
-    # later steps.
-    assert sizes == [4, 4, 2]
-    for name, weight in weights_of(whole_run.folder).items():
-        torch.testing.assert_close(weights_of(tmp_path)[name], weight, rtol=0, atol=1e-6)
-
-
-def test_a_micro_batch_ends_at_the_same_weights_and_counts_in_the_memory(
-    tiny_flux: FluxDenoiser, records: list[SceneRecord], config: TrainConfig, whole_run,
-    tmp_path: Path, monkeypatch,
-):  # fmt: skip
-    loss, sizes, lines = tiny_flux.denoising_loss, [], []
-
-    def spy(latents, noise, *rest):
-        if torch.is_grad_enabled() and noise.any():  # no look at what it needs
-            sizes.append(len(latents))
-        return loss(latents, noise, *rest)
-
-    monkeypatch.setattr(tiny_flux, "denoising_loss", spy)
-    config = config.model_copy(update={"micro_batch": 3})
-    train(tiny_flux, records, TARGETS, config, 3, tmp_path, sample_steps=1, on_message=lines.append)
-    assert sizes == [3, 1] * 6
-    assert "activations 3 x" in next(line for line in lines if line.startswith("memory: "))
-    for name, weight in weights_of(whole_run.folder).items():
-        torch.testing.assert_close(weights_of(tmp_path)[name], weight, rtol=0, atol=1e-6)
-
-
-def test_a_taught_run_resumes_and_halves(
-    tiny_flux_config: ModelConfig, records: list[SceneRecord], config: TrainConfig, tmp_path: Path,
-    monkeypatch,
-):  # fmt: skip
-    taught = {"contrast": 4.0, "high_noise": 0.6, "retention": 0.5}
-    config = config.model_copy(update=taught)
-    small = False
-
-    def again(folder: Path, **options) -> TrainSummary:
-        denoiser = load_denoiser(tiny_flux_config)
-        loss = denoiser.denoising_loss
-
-        def measured(latents, *rest, **kept):
-            if small and torch.is_grad_enabled() and len(latents) > 2:
-                raise torch.OutOfMemoryError
-            return loss(latents, *rest, **kept)
-
-        monkeypatch.setattr(denoiser, "denoising_loss", measured)
-        return train(denoiser, records, TARGETS, config, 3, folder, sample_steps=1, **options)
-
-    def stop(done: int, total: int, note: str) -> None:
-        if done == 3:
-            raise KilledError
-
-    whole = again(tmp_path / "whole")
-    rows = rows_of(tmp_path / "whole")
-    assert set(rows[0]["validation"]["margins"]) == {"left of", "right of"}
-    # The untouched adapter predicts what the base does, and is judged by the margin.
-    assert rows[0]["validation"]["retention"] == 0.0 and rows[6]["validation"]["retention"] > 0
-    best = min((3, 6), key=lambda step: judged(rows[step]["validation"]))
-    assert whole.course.by_margin and whole.course.best.step == best
-
-    with pytest.raises(KilledError):
-        again(tmp_path / "killed", on_progress=stop)
-    assert again(tmp_path / "killed").resumed_from == 2
-    assert_same_run(tmp_path / "killed", tmp_path / "whole")
-
-    small = True
-    again(tmp_path / "parts")
-    for name, weight in weights_of(tmp_path / "whole").items():
-        torch.testing.assert_close(weights_of(tmp_path / "parts")[name], weight, rtol=0, atol=1e-5)
