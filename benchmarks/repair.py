@@ -12,7 +12,8 @@ are single blocks, --several blocks, and all of them: the benefit of guidance ag
 fault is. What is recovered is told as a share of what was lost.
 
 Everything is kept in --out and not made again, killed and resumed anywhere; figures go to
---results. With --only, several processes can share the cases; the whole command then finds them.
+--results. With --only, several processes can share the cases; the whole command then finds them,
+and where --results is named, the figures of these cases go there.
 """
 
 import argparse
@@ -53,7 +54,8 @@ EVERY = 25
 """Steps between looks at the held-out margin."""
 LOOK = 4
 """A look takes the first fourth of the test scenes."""
-
+ARMS = ("guided", "random", "blocks", "all")
+RESULTS = Path("benchmarks/results/repair.json")
 
 TEXTS = ("text", "foil")
 
@@ -78,9 +80,10 @@ def main() -> None:
     parser.add_argument("--budgets", type=int, nargs="+", default=[2, 4, 8])
     parser.add_argument("--wide-budgets", type=int, nargs="+", help="where several are damaged")
     parser.add_argument("--draws", type=int, default=5, help="random sets in each seed")
+    parser.add_argument("--arms", nargs="+", default=ARMS, choices=ARMS, help="what is measured")
     parser.add_argument("--only", nargs="+", help="these cases, by name; the others another time")
     parser.add_argument("--out", type=Path, default=Path("runs/repair"))
-    parser.add_argument("--results", type=Path, default=Path("benchmarks/results/repair.json"))
+    parser.add_argument("--results", type=Path, help=f"default: {RESULTS}")
     options = parser.parse_args()
     recipe = load_recipe(options.recipe, options.overrides)
     recipe = overridden(recipe, {"scenes.folder": str(recipe.data_folder)}, "repair")
@@ -110,7 +113,7 @@ def main() -> None:
         study = repair(recipe, case, damaged, options, terminal)
         found.append(outcome(case, study, options.out, catalogue, whole))
         print(line(found[-1]), flush=True)
-    if options.only:
+    if options.only and not options.results:
         return
     results = {
         "recipe": options.recipe.name,
@@ -118,7 +121,7 @@ def main() -> None:
         "cases": found,
         "pooled": pooled(found, recipe.seed),
     }
-    write_json(options.results, results)
+    write_json(options.results or RESULTS, results)
     for text in summary(results):
         print(text)
 
@@ -239,6 +242,7 @@ def repair(
         "blocks": {"targets": "random", "modules": case.blocks},
         "all": {"targets": "all"},
     }
+    arms = {name: arms[name] for name in options.arms}
     budgets = options.budgets
     if len(case.blocks) > 1 and options.wide_budgets:
         budgets = options.wide_budgets
