@@ -342,7 +342,8 @@ def testbed_build(recipe: RecipeArgument, overrides: Overrides = None) -> None:
 
     settings, terminal = load_settings(TestbedRecipe, recipe, overrides or []), Terminal()
     build_testbed(settings, terminal.bar)
-    terminal.say(f"testbed in {settings.out}, judge in {settings.judge}")
+    judge = "" if settings.autoencoder else f", judge in {settings.judge_out}"
+    terminal.say(f"testbed in {settings.out}{judge}")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,5 +1,5 @@
-"""Shared fixtures: a tiny random FLUX pipeline saved to disk, loaded as a user would; and a small
-hand-made data set, pictures of noise with the rows that a rendered one has."""
+"""Shared fixtures: a tiny random FLUX pipeline saved to disk, loaded as a user would; a Blender
+to render with; and a small hand-made data set, pictures of noise with a rendered one's rows."""
 
 import json
 import os
@@ -15,9 +15,11 @@ from transformers import AutoTokenizer, CLIPConfig, CLIPModel, CLIPTextConfig, C
 
 from ablate2tune.contrasts.contrast import Contrast
 from ablate2tune.contrasts.makers.rendered_scenes import scene_contrasts
+from ablate2tune.errors import UserError
 from ablate2tune.models import FluxDenoiser, load_denoiser
 from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.scenes.dataset.records import SceneRecord
+from ablate2tune.scenes.rendering.blender import find_blender
 from ablate2tune.scenes.vocabulary import COLOURS, KINDS, OPPOSITE, RELATIONS, caption
 from ablate2tune.testbed.architecture import build_pipeline
 from ablate2tune.testbed.text import word_list
@@ -29,6 +31,15 @@ def pytest_configure() -> None:
         threads = max(1, (os.cpu_count() or 1) // int(workers))
         os.environ["OMP_NUM_THREADS"] = str(threads)
         torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def blender() -> None:
+    """Needs any Blender: the bpy wheel, the environment variable or the PATH."""
+    try:
+        find_blender(None)
+    except UserError as error:
+        pytest.skip(f"no Blender on this machine: {error}")
 
 
 @pytest.fixture(scope="session", autouse=True)

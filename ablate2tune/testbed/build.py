@@ -5,13 +5,16 @@ import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from diffusers import FluxPipeline
+from diffusers import AutoencoderKL, FluxPipeline
 from safetensors.torch import load_file, save
 
 from ablate2tune import seeding
+from ablate2tune.disk.identity import identity
+from ablate2tune.errors import UserError
 from ablate2tune.files import read_json, read_jsonl, write_bytes, write_json
 from ablate2tune.models import FluxDenoiser, resolve_device
 from ablate2tune.models.model_config import ModelConfig
@@ -25,7 +28,7 @@ from ablate2tune.scenes.dataset.records import (
     read_dataset,
 )
 from ablate2tune.scenes.rendering.render import render_dataset
-from ablate2tune.testbed.architecture import build_pipeline
+from ablate2tune.testbed.architecture import Sizes, build_pipeline
 from ablate2tune.testbed.judge import build_judge, label_maps, save_judge, train_judge
 from ablate2tune.testbed.optimisation import Progress
 from ablate2tune.testbed.pretraining import pretrain_denoiser
@@ -67,42 +70,15 @@ def build_testbed(recipe: TestbedRecipe, bar: Bars) -> None:
 
     records = read_dataset(recipe.data)
     training = [record for record in records if record.split == "train"]
-
-    inputs = {
-        **inputs,
-        "scenes": recipe.scenes.model_dump(mode="json"),
-        "vae": recipe.vae.model_dump(),
-        "images": recipe.vae_images,
-        "crop": recipe.vae_crop,
-    }
-    if not run.is_done("vae", inputs):
-        with run.stage("vae", inputs) as folder, bar("autoencoder") as progress:
-            pipe = FluxPipeline.from_pretrained(parts)
-            vae = pipe.vae.to(device)
-            images = load_images(training[: recipe.vae_images])
-            train_vae(
-                vae,
-                images,
-                recipe.vae,
-                recipe.kl_weight,
-                recipe.vae_crop,
-                recipe.seed,
-                folder,
-                progress,
-            )
-            test = load_images([record for record in records if record.split == "test"][:300])
-            psnr = peak_signal_to_noise(test, reconstruct(vae, test))
-            write_json(folder / "scores.json", {"psnr_db": round(psnr, 2)})
-            vae.save_pretrained(parts / "vae")
-
-    judged = {**inputs, "judge": recipe.judge_training.model_dump(), "of": recipe.judge_images}
-    if not run.is_done("judge", judged):
-        with run.stage("judge", judged) as folder, bar("judge") as progress:
-            _make_judge(recipe, training, parts, folder, device, progress)
-            _copy(folder / "judge", recipe.judge)
+    if recipe.autoencoder:
+        inputs = {**inputs, "autoencoder": identity(recipe.autoencoder / "vae")}
+        _take_autoencoder(recipe.autoencoder, sizes, parts)
+    else:
+        inputs = _make_autoencoder(recipe, inputs, records, run, parts, device, bar)
 
     denoised = {
         **inputs,
+        "scenes": recipe.scenes.model_dump(mode="json"),
         "mixes": [mix.model_dump() for mix in recipe.captions],
         "denoiser": recipe.denoiser.model_dump(),
         "ema": recipe.ema,
@@ -137,6 +113,75 @@ def build_testbed(recipe: TestbedRecipe, bar: Bars) -> None:
     write_json(recipe.out / "provenance.json", provenance(recipe))
 
 
+def _take_autoencoder(pipeline: Path, sizes: Sizes, parts: Path) -> None:
+    """Put a pipeline's own autoencoder in place of the untrained one.
+
+    Raises:
+        UserError: there is none, or it has other sizes.
+    """
+    if not (pipeline / "vae").is_dir():
+        raise UserError(f"autoencoder: {pipeline} is no pipeline's directory (it has no vae/)")
+    vae = AutoencoderKL.from_pretrained(pipeline / "vae")
+    held = vae.config
+    found = tuple(held["block_out_channels"]), held["latent_channels"]
+    wanted = sizes.vae_channels, sizes.latent_channels
+    if found != wanted:
+        raise UserError(
+            f"autoencoder: that of {pipeline} has channels {found[0]} and {found[1]} of latents; "
+            f"sizes asks for {wanted[0]} and {wanted[1]}"
+        )
+    vae.save_pretrained(parts / "vae")
+
+
+def _make_autoencoder(
+    recipe: TestbedRecipe,
+    inputs: dict[str, Any],
+    records: list[SceneRecord],
+    run: RunDir,
+    parts: Path,
+    device: torch.device,
+    bar: Bars,
+) -> dict[str, Any]:
+    """Train the autoencoder, then the judge, which sees pictures as that gives them back.
+
+    Returns:
+        What the autoencoder follows from.
+    """
+    training = [record for record in records if record.split == "train"]
+    inputs = {
+        **inputs,
+        "scenes": recipe.scenes.model_dump(mode="json"),
+        "vae": recipe.vae.model_dump(),
+        "images": recipe.vae_images,
+        "crop": recipe.vae_crop,
+    }
+    if not run.is_done("vae", inputs):
+        with run.stage("vae", inputs) as folder, bar("autoencoder") as progress:
+            vae = FluxPipeline.from_pretrained(parts).vae.to(device)
+            images = load_images(training[: recipe.vae_images])
+            train_vae(
+                vae,
+                images,
+                recipe.vae,
+                recipe.kl_weight,
+                recipe.vae_crop,
+                recipe.seed,
+                folder,
+                progress,
+            )
+            test = load_images([record for record in records if record.split == "test"][:300])
+            psnr = peak_signal_to_noise(test, reconstruct(vae, test))
+            write_json(folder / "scores.json", {"psnr_db": round(psnr, 2)})
+            vae.save_pretrained(parts / "vae")
+
+    judged = {**inputs, "judge": recipe.judge_training.model_dump(), "of": recipe.judge_images}
+    if not run.is_done("judge", judged):
+        with run.stage("judge", judged) as folder, bar("judge") as progress:
+            _make_judge(recipe, training, parts, folder, device, progress)
+            _copy(folder / "judge", recipe.judge_out)
+    return inputs
+
+
 def _make_judge(
     recipe: TestbedRecipe,
     training: list[SceneRecord],
@@ -169,15 +214,17 @@ def _make_judge(
 
 def provenance(recipe: TestbedRecipe) -> dict:
     """Where the weights come from: recipe, versions, losses, readouts."""
+    made = ("text", "denoiser") if recipe.autoencoder else ("text", "vae", "denoiser", "judge")
     return {
         "schema": "ablate2tune/provenance/1",
         "recipe": recipe.model_dump(mode="json"),
         "environment": environment(),
         "probes": read_json(recipe.work / "text" / "probes.json"),
-        "autoencoder": read_json(recipe.work / "vae" / "scores.json"),
+        "autoencoder": {"content": identity(recipe.autoencoder / "vae")}
+        if recipe.autoencoder
+        else read_json(recipe.work / "vae" / "scores.json"),
         "last_losses": {
-            part: read_jsonl(recipe.work / part / f"{part}.jsonl")[-1]
-            for part in ("text", "vae", "denoiser", "judge")
+            part: read_jsonl(recipe.work / part / f"{part}.jsonl")[-1] for part in made
         },
     }
 

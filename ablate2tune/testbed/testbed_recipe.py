@@ -51,8 +51,8 @@ class TestbedRecipe(Settings):
     seed: Annotated[int, Field(ge=0)] = 7
     out: Path = Path("checkpoints/testbed")
     """The pipeline directory."""
-    judge: Path = Path("checkpoints/testbed-judge")
-    """The judge's directory."""
+    judge: Path | None = None
+    """The judge's directory; none: that of the pipeline with "-judge" at its end."""
     work: Path = Path("runs/testbed-pretrain")
     """Training state and logs; not shipped."""
     data: Path = Path("data/testbed-pretrain")
@@ -62,6 +62,8 @@ class TestbedRecipe(Settings):
     captions: Annotated[list[CaptionMix], Field(min_length=1)]
     """One mix, or several in order of `from_step`; the first begins at step 0."""
     text: PartConfig
+    autoencoder: Path | None = None
+    """A pipeline directory whose autoencoder is taken as it is; its judge serves, none is made."""
     vae: PartConfig
     vae_images: Positive = 3000
     """Pictures the VAE is trained on; it needs fewer than the denoiser."""
@@ -79,3 +81,8 @@ class TestbedRecipe(Settings):
     judge_training: PartConfig
     judge_images: Positive = 4000
     """Pictures the judge is trained on, each also as the autoencoder gives it back."""
+
+    @property
+    def judge_out(self) -> Path:
+        """Where the judge goes."""
+        return self.judge or self.out.with_name(f"{self.out.name}-judge")

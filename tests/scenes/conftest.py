@@ -1,4 +1,4 @@
-"""Shared by the scene tests: Blender's pure modules, a Blender to render with, a set by hand."""
+"""Shared by the scene tests: Blender's pure modules, a set by hand."""
 
 import importlib.util
 import json
@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ablate2tune.errors import UserError
-from ablate2tune.scenes.rendering.blender import find_blender, worker_script
+from ablate2tune.scenes.rendering.blender import worker_script
 
 
 def load_blender_script(name: str) -> ModuleType:
@@ -33,15 +32,6 @@ def relations() -> ModuleType:
 @pytest.fixture(scope="session")
 def pictures() -> ModuleType:
     return load_blender_script("pictures")
-
-
-@pytest.fixture(scope="session")
-def blender() -> None:
-    """Needs any Blender: the bpy wheel, the environment variable or the PATH."""
-    try:
-        find_blender(None)
-    except UserError as error:
-        pytest.skip(f"no Blender on this machine: {error}")
 
 
 ROWS = [
