@@ -1,6 +1,7 @@
 """What the house promises of its own files: their sizes, names, imports, and what they ask."""
 
 import ast
+import functools
 from collections import Counter
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
@@ -17,12 +18,15 @@ OWN = "stage.py", "__init__.py"
 """Names that come in every folder of their kind."""
 
 
-def trees() -> Iterator[tuple[str, ast.Module]]:
+@functools.cache
+def trees() -> list[tuple[str, ast.Module]]:
     """Each module by its dotted name, and its syntax."""
+    found = []
     for path in FILES:
         parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
         name = ".".join(parts).removesuffix(".__init__")
-        yield name, ast.parse(path.read_text(encoding="utf-8"))
+        found.append((name, ast.parse(path.read_text(encoding="utf-8"))))
+    return found
 
 
 def imports(tree: ast.AST, modules: set[str]) -> Iterator[str]:
@@ -46,6 +50,12 @@ def compared(tree: ast.AST) -> Iterator[str]:
             yield from (
                 p.value for p in parts if isinstance(p, ast.Constant) and isinstance(p.value, str)
             )
+
+
+@functools.cache
+def all_compared() -> list[tuple[str, set[str]]]:
+    """Each module by its dotted name, and the words that its comparisons name."""
+    return [(name, {*compared(tree)}) for name, tree in trees()]
 
 
 def test_files_are_small_and_folders_are_not_full():
@@ -85,5 +95,5 @@ def test_stages_do_not_reach_for_what_runs_them():
 @pytest.mark.parametrize("name", sorted({*MODES} - {"input"}))  # a word of its own
 def test_nothing_asks_for_a_mode_by_its_name(name: str):
     """What a mode needs and may do it declares; 25 comparisons in 17 files had drifted."""
-    askers = [module for module, tree in trees() if name in compared(tree)]
+    askers = [module for module, words in all_compared() if name in words]
     assert [module for module in askers if ".ablation.modes." not in module] == []
