@@ -52,7 +52,7 @@ def draw_strip(axes: Any, cases: Sequence[dict[str, Any]], names: Sequence[str])
     axes.set_xticks(range(len(names)), [short(name) for name in names], fontsize=8)
     axes.set_yticks(range(len(cases)), [label(case, names) for case in cases], fontsize=9)
     axes.tick_params(length=0)
-    for edge in np.arange(0.5, len(cases) - 1):
+    for edge in np.arange(-0.5, len(cases)):
         axes.axhline(edge, color="white", linewidth=4)
 
 
@@ -66,7 +66,7 @@ def draw_bars(axes: Any, cases: Sequence[dict[str, Any]], budget: int) -> None:
             axes.barh(row + up, mean(found), height=0.36, color=colour, label=named)
             if len(found) > 1:
                 axes.scatter(found, [row + up] * len(found), s=12, color="black", zorder=3)
-    axes.set_title(f"% of the lost margin that given back, {budget} modules", fontsize=11)
+    axes.set_title(f"% of the lost margin given back by {budget} modules", fontsize=11)
     axes.set_ylim(len(cases) - 0.5, -0.5)
     axes.set_yticks([])
     axes.set_xlim(left=0)
