@@ -8,6 +8,10 @@ many of its views are rejected.
 Lower edges that go either way are not enough: where the nearer thing ends higher, other things are
 rejected, and if those differ less in height, how high the middles and upper edges lie still tells.
 So both groups of a turn also differ in height by about as much, with the same thing the higher one.
+
+What is nearer also looks a little larger, so that sizes would tell. Individuals of a kind differ by
+more than that: in one group of a turn both pictures show the same ones, in the other the nearer
+thing is by so much the smaller individual that it looks as much smaller as it else looks larger.
 """
 
 import random
@@ -36,6 +40,9 @@ class Way(NamedTuple):
     lower: bool
     """The nearer of two in depth ends lower in the picture: in one of the two groups that show a
     relation and its contrast in a turn."""
+    larger: bool
+    """Of two in depth, a thing looks larger where it is the nearer one, in one of the two groups of
+    a turn; else as much smaller."""
     right: bool
     """Where the relation that comes first in the vocabulary is shown, its first thing is to the
     right of the second, if only by a little: in two turns of four."""
@@ -46,7 +53,7 @@ def way_of(config: ScenesConfig, index: int) -> Way:
     relation, known = relation_of(config, index), list(CONTRAST)
     turn = index // len([r for r in known if r in config.relations])
     first = known.index(relation) <= known.index(CONTRAST[relation])
-    return Way(turn, first == (turn % 2 == 0), turn // 2 % 2 == 0)
+    return Way(turn, first == (turn % 2 == 0), first == (turn // 4 % 2 == 0), turn // 2 % 2 == 0)
 
 
 class InDepth(NamedTuple):

@@ -8,8 +8,8 @@ import math
 import random
 
 from ablate2tune.scenes.assets.asset_catalogue import find_asset
-from ablate2tune.scenes.layouts.layout import Arrangement, Shape, TwinLayout
 from ablate2tune.scenes.layouts.scene_sampling import relation_of
+from ablate2tune.scenes.layouts.shapes import Arrangement, Shape, TwinLayout
 from ablate2tune.scenes.scenes_config import ScenesConfig
 from ablate2tune.scenes.vocabulary import CONTRAST, DIRECTIONS
 

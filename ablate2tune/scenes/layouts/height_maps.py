@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ablate2tune.scenes.layouts.layout import draft
+from ablate2tune.scenes.layouts.shapes import draft
 
 CELLS = 64
 """Cells along the longer side of a map."""
@@ -20,6 +20,8 @@ FLAT = 0.9
 """Fraction of a thing's footprint that must lie on the place it stands on."""
 COVERED = 0.8
 """Fraction of a thing's footprint that must have something above it."""
+HOLLOW = 0.5
+"""A hollow's floor lies below this part of the whole height."""
 LEVELS = 32
 """Heights at which the lower part of a thing is measured."""
 
@@ -69,6 +71,15 @@ class HeightMap(NamedTuple):
             return []
         good &= known >= known[good].max() - 4 * tolerance
         return self.places(good)
+
+    def hollows(self, half: tuple[float, float]) -> list[tuple[float, float]]:
+        """Middles of places at which a footprint sinks below half of the height."""
+        from scipy.ndimage import maximum_filter
+
+        # What is beyond the map, or has no surface, is no floor.
+        known = np.where(np.isfinite(self.top), self.top, np.inf)
+        highest = maximum_filter(known, self._window(half), mode="constant", cval=np.inf)
+        return self.places(highest <= HOLLOW * self.top.max())
 
     def bears_in_the_middle(self, half: tuple[float, float]) -> bool:
         """Whether a footprint has a level place in the middle."""

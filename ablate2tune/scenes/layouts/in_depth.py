@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ablate2tune.scenes.layouts.height_maps import height_map
-from ablate2tune.scenes.layouts.layout import Arrangement, Shape, Spot, TwinLayout, shape
+from ablate2tune.scenes.layouts.shapes import Arrangement, Shape, Spot, TwinLayout, shape
 
 STANDS = {
     "bench": ("plain", "stone"),
@@ -49,8 +49,8 @@ STANDLESS = 8
 class Depth:
     """Two things in depth: places of the nearer and the farther, and what they stand on.
 
-    `nearer` and `farther` are (x, y); `growth` is what the farther is enlarged and the nearer made
-    smaller by; `stand` carries the nearer one where `raised` is "nearer".
+    `nearer` and `farther` are (x, y); `growth` is what the farther is larger and the nearer smaller
+    by than the two are; `stand` carries the nearer one where `raised` is "nearer".
     """
 
     nearer: tuple[float, float]
@@ -99,7 +99,7 @@ def in_depth(
     shapes: list[Shape],
     edge: float,
     throw: float,
-    corrected: bool,
+    against: float,
     folder: Path | None = None,
     difference: tuple[float, float] | None = None,
 ) -> Depth | None:
@@ -109,7 +109,9 @@ def in_depth(
         shapes: the two things as turned.
         edge: fraction of what the frame shows; negative where the nearer one ends higher.
         throw: the camera's distance as a multiple of what its frame holds.
-        corrected: enlarge the farther as perspective makes it smaller.
+        against: how often over the sizes undo what perspective does: 0.0 not at all, 1.0 so that
+            both look as large wherever they stand, 2.0 so that the nearer looks smaller by as much
+            as perspective makes it larger.
         difference: least and most of the difference of their heights, of what the frame shows.
 
     Returns:
@@ -152,11 +154,11 @@ def in_depth(
         grown = seen.throw * (a.height + b.height) / 2 * gap / seen.distance(0.15) ** 2
         if abs(edge) / room * seen.held > (1 - LEAST_SHARED) * min(a.height, b.height):
             continue
-        tilt = seen.tilt_for(edge / room + (0.0 if corrected else SHIFT * grown))
+        tilt = seen.tilt_for(edge / room + SHIFT * grown)
         if tilt is None:
             continue
         distance = seen.distance(tilt)
-        growth = math.sqrt((distance + gap / 2) / (distance - gap / 2)) if corrected else 1.0
+        growth = ((distance + gap / 2) / (distance - gap / 2)) ** (against / 2)
         return Depth(
             (-step / 2, -gap / 2), (step / 2, gap / 2), math.degrees(tilt), growth, stand, raised,
             room, max(wide, tall + high + gap * math.sin(tilt), 2 * stand.across if stand else 0.0),

@@ -15,7 +15,6 @@ from ablate2tune.scenes.layouts import frames, layout
 from ablate2tune.scenes.layouts.either_way import in_depth_of, way_of
 from ablate2tune.scenes.layouts.frames import any_side, arrange_by_front, frame_of, shows_front
 from ablate2tune.scenes.layouts.in_depth import in_depth
-from ablate2tune.scenes.layouts.layout import Shape
 from ablate2tune.scenes.layouts.natural_objects import (
     DRAWS,
     IN_DEPTH,
@@ -26,11 +25,13 @@ from ablate2tune.scenes.layouts.natural_objects import (
     shape_of,
 )
 from ablate2tune.scenes.layouts.scene_sampling import POSES_PER_PAIR, SCHEMA, relation_of
+from ablate2tune.scenes.layouts.shapes import Arrangement, Shape, hung
 from ablate2tune.scenes.layouts.surroundings import (
     belongs,
     fitting_environment,
     light_words,
     look_of,
+    shared_places,
     sun_azimuth,
     walled,
 )
@@ -83,6 +84,7 @@ def sample_natural_group(
     own = frame == "object"
     way = way_of(config, index)
     keeps = in_depth_of(seed, way)
+    against = 1.0 if config.perspective == "corrected" else 0.0 if way.larger else 2.0
     raised = relation in IN_DEPTH and not own and keeps.small
     asked = RAISED if raised else relation
     rng = random.Random(seed_for(seed, "natural scene", index, attempt))
@@ -102,14 +104,14 @@ def sample_natural_group(
             arranged = arrange_by_front(rng, relation, shapes, throw)
             break
         if relation not in IN_DEPTH:
-            arranged = layout.arrange(rng, relation, shapes, throw)
+            arranged = layout.arrange(rng, relation, shapes, config.assets)
             xs = [x for twin in arranged.twins for x, *_ in twin.places.values()]
             _limit(camera, max(xs) - min(xs) + wide)
             break
         if (shapes[0].height > shapes[1].height) != keeps.first_higher:
             shapes, colours = shapes[::-1], colours[::-1]
         depth = in_depth(
-            rng, shapes, keeps.edge, throw, config.perspective == "corrected",
+            rng, shapes, keeps.edge, throw, against,
             difference=keeps.difference if draw < DIFFERENT_DRAWS else None,
         )  # fmt: skip
         if depth is not None:
@@ -121,7 +123,9 @@ def sample_natural_group(
     else:
         raise impossible(relation, own)
     if not own:
-        arranged = arranged.to_the(way.right)
+        drawn, arranged = arranged, arranged.to_the(way.right)
+        if stand is not None and arranged is not drawn:
+            stand = stand.turned(-stand.yaw)
     group_id = f"g{index:06d}"
     keys = "abc"[: len(shapes)]
     objects = {
@@ -157,7 +161,7 @@ def sample_natural_group(
         places.update({key: b["place"] for key, b in bystanders.items()})
         places = {key: turned_place(place, turn) for key, place in places.items()}
         roles = dict(zip(("subject", "object", "third"), twin.roles, strict=False))
-        hangs = layout.hung(dict(zip(keys, arranged.shapes, strict=True)), twin.places)
+        hangs = hung(dict(zip(keys, arranged.shapes, strict=True)), twin.places)
         scene_id = f"{group_id}-{letter}"
         record = {
             "file_name": f"images/{scene_id}.png",
@@ -299,7 +303,7 @@ def _bystanders(
     rng: random.Random,
     config: ScenesConfig,
     objects: dict,
-    arranged: layout.Arrangement,
+    arranged: Arrangement,
     environment: str,
 ) -> dict[str, dict[str, Any]]:
     """Further objects behind and beside the others, of other kinds and colours."""
@@ -315,6 +319,7 @@ def _bystanders(
         colours = [c for c in catalogue(config.assets)[shape.kind].colours
                    if c in config.colours and c not in used[1]]  # fmt: skip
         fits = belongs(config, shape.kind, shape.natural, environment)
+        fits = fits and bool(shared_places(config, [*used[0], shape.kind]))
         if not colours or shape.flies or not fits:
             continue
         colour, side = rng.choice(colours), rng.choice((-1, 1))
@@ -339,7 +344,7 @@ def _texts(
     index: int,
     config: ScenesConfig,
     relation: str,
-    arranged: layout.Arrangement,
+    arranged: Arrangement,
     objects: dict[str, dict[str, Any]],
 ) -> list[dict[str, str]]:
     """The captions of both twins; a foil's false word is the same for both."""

@@ -9,7 +9,8 @@ from ablate2tune.scenes.layouts.either_way import SMALL
 from ablate2tune.scenes.layouts.frames import shows_front
 from ablate2tune.scenes.layouts.in_depth import may_stand
 from ablate2tune.scenes.layouts.kind_pairs import KindPairs, evenly_drawn, possible_pairs
-from ablate2tune.scenes.layouts.layout import Shape
+from ablate2tune.scenes.layouts.shapes import Shape
+from ablate2tune.scenes.layouts.shapes import shape as shape_at
 from ablate2tune.scenes.layouts.surroundings import shared_places
 from ablate2tune.scenes.scenes_config import ALL_OBJECTS, ScenesConfig
 from ablate2tune.scenes.vocabulary import CONTRAST, is_holdout
@@ -34,13 +35,15 @@ def shape_of(rng: random.Random, config: ScenesConfig, kind: str) -> Shape:
     """A look of a kind at its displayed size."""
     asset = catalogue(config.assets)[kind]
     variant, pose = rng.choice(list(asset.variants)), rng.choice(asset.poses)
-    return layout.shape(kind, variant, pose, EXPONENT[config.sizes], config.assets)
+    return shape_at(kind, variant, pose, EXPONENT[config.sizes], config.assets)
 
 
 def _suits(config: ScenesConfig, asked: str, own: bool, shapes: list[Shape]) -> bool:
     """Whether some shapes can show a relation and its contrast and belong together."""
     relation = IN_DEPTH[0] if asked == RAISED else asked
-    if not layout.suits(relation, shapes) or not shared_places(config, [s.kind for s in shapes]):
+    if not shared_places(config, [s.kind for s in shapes]):
+        return False
+    if not layout.suits(relation, shapes, config.assets):
         return False
     if asked in IN_DEPTH and not own and any(shape.at_wall for shape in shapes):
         return False

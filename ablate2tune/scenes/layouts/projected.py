@@ -14,7 +14,7 @@ import numpy as np
 from scipy.spatial import ConvexHull
 
 from ablate2tune.scenes.layouts.height_maps import height_map
-from ablate2tune.scenes.layouts.layout import draft
+from ablate2tune.scenes.layouts.shapes import draft
 
 FILM = 36.0
 """Width of the camera's film (millimetres)."""

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from ablate2tune.scenes.layouts.fitting import on_ground, own_half
 from ablate2tune.scenes.layouts.height_maps import HeightMap, height_map
-from ablate2tune.scenes.layouts.layout import Shape, Spot
+from ablate2tune.scenes.layouts.shapes import Shape, Spot
 from ablate2tune.scenes.vocabulary import with_article
 
 Places = dict[str, Spot]
@@ -144,12 +145,12 @@ def _on_top_of(rng: random.Random, a: Shape, b: Shape, folder: Path | None) -> M
     # A cat fits onto a bench along it.
     sideways = [a.turned(b.yaw + turn) for turn in rng.sample((-90.0, 90.0), 2)]
     for turned in (a, *sideways):
-        spots = tops(_own_half(turned, b))
+        spots = tops(own_half(turned, b))
         if spots:
             break
     else:
         return f"{with_article(a.kind)} is too large to stand on {with_article(b.kind)}"
-    return [turned, b], {"a": (*_on_ground(rng.choice(spots), b), "b", 0.0), "b": (0, 0, None, 0.0)}
+    return [turned, b], {"a": (*on_ground(rng.choice(spots), b), "b", 0.0), "b": (0, 0, None, 0.0)}
 
 
 def _underneath(rng: random.Random, a: Shape, b: Shape, folder: Path | None) -> Made:
@@ -161,11 +162,11 @@ def _underneath(rng: random.Random, a: Shape, b: Shape, folder: Path | None) -> 
         if isinstance(over, str):
             return f"{with_article(b.kind)} has no room below it"
         return [a, b], {"a": (0.0, 0.0, None, 0.0), "b": (*over[1]["a"][:2], "a", 0.0)}
-    spots = known.shelters(_own_half(a, b), 1.05 * a.height / b.scale)
+    spots = known.shelters(own_half(a, b), 1.05 * a.height / b.scale)
     if not spots:
         return f"{with_article(a.kind)} is too large to fit below {with_article(b.kind)}"
     # Nearer to the camera it is seen better.
-    places = sorted((_on_ground(spot, b) for spot in spots), key=lambda spot: spot[1])
+    places = sorted((on_ground(spot, b) for spot in spots), key=lambda spot: spot[1])
     x, y = places[int(rng.random() * 0.6 * len(places))]
     return [a, b], {"a": (x, y, None, 0.0), "b": (0.0, 0.0, None, 0.0)}
 
@@ -220,19 +221,6 @@ def _between(rng: random.Random, shapes: list[Shape]) -> Made:
 
 def _map_of(shape: Shape, folder: Path | None) -> HeightMap:
     return height_map(shape.kind, shape.variant, shape.pose, folder)
-
-
-def _own_half(a: Shape, b: Shape) -> tuple[float, float]:
-    """Half extents of a's footprint along b's own axes, in b's units."""
-    turned = a.turned(a.yaw - b.yaw)
-    return turned.across / b.scale, turned.along / b.scale
-
-
-def _on_ground(spot: tuple[float, float], b: Shape) -> tuple[float, float]:
-    """A place in b's own frame as turned and sized."""
-    c, s = math.cos(math.radians(b.yaw)), math.sin(math.radians(b.yaw))
-    x, y = (b.scale * v for v in spot)
-    return c * x - s * y, s * x + c * y
 
 
 PROPOSALS: dict[str, Callable[[random.Random, Shape, Shape, Path | None], Made]] = {

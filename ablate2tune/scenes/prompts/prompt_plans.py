@@ -10,10 +10,9 @@ from pathlib import Path
 
 from ablate2tune.errors import UserError
 from ablate2tune.scenes.assets.asset_catalogue import catalogue
-from ablate2tune.scenes.layouts import layout
-from ablate2tune.scenes.layouts.layout import Shape
 from ablate2tune.scenes.layouts.natural import ALOFT
 from ablate2tune.scenes.layouts.proposals import Places, propose
+from ablate2tune.scenes.layouts.shapes import Shape, shape
 from ablate2tune.scenes.prompts.prompt_reading import Asked, Prompt, read_prompt
 from ablate2tune.scenes.scenes_config import ScenesConfig
 from ablate2tune.scenes.vocabulary import CONTRAST
@@ -71,7 +70,7 @@ def _drawn(rng: random.Random, thing: Asked, folder: Path | None, aloft: bool) -
     poses = (
         [thing.pose] if thing.pose else [p for p in asset.poses if aloft or p not in asset.flies]
     )
-    made = layout.shape(thing.kind, rng.choice(thing.variants), rng.choice(poses), 1.0, folder)
+    made = shape(thing.kind, rng.choice(thing.variants), rng.choice(poses), 1.0, folder)
     yaw = rng.uniform(-FRONT, FRONT) if made.has_front else rng.uniform(0, 360)
     return made.turned(round(yaw, 4))
 

@@ -11,11 +11,10 @@ from typing import Any, Literal
 from ablate2tune.errors import UserError
 from ablate2tune.scenes.assets.asset_catalogue import catalogue
 from ablate2tune.scenes.captions import Thing, captions, thing
-from ablate2tune.scenes.layouts import layout
-from ablate2tune.scenes.layouts.layout import Shape, Spot
 from ablate2tune.scenes.layouts.natural import ALOFT, FILL, LEAST_PIXELS, WITHIN, sky_turn
 from ablate2tune.scenes.layouts.proposals import Places, propose
 from ablate2tune.scenes.layouts.scene_sampling import POSES_PER_PAIR, SCHEMA
+from ablate2tune.scenes.layouts.shapes import Shape, Spot, hung
 from ablate2tune.scenes.layouts.surroundings import (
     fitting_environment,
     light_words,
@@ -98,7 +97,7 @@ def sample_prompt_group(
         roles = dict(zip(("subject", "object", "third"), "bac" if swapped else keys, strict=False))
         roles = {role: key for role, key in roles.items() if key in keys}
         scene_id = f"{group_id}-{letter}"
-        hangs = layout.hung(dict(zip(keys, shapes, strict=True)), arranged[letter])
+        hangs = hung(dict(zip(keys, shapes, strict=True)), arranged[letter])
         twins.append({
             "relation": relation,
             "contrast": other,

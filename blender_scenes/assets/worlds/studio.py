@@ -5,7 +5,7 @@ from . import Surface, World
 
 WORLD = World(
     "studio",
-    "",
+    "indoors",
     ("in a studio",),
     walls=(
         Surface((0.32, 0.33, 0.36), 0.9),

@@ -12,7 +12,7 @@ from ablate2tune.errors import UserError
 from ablate2tune.scenes.assets.asset_catalogue import assets_module, catalogue, find_asset
 from ablate2tune.scenes.assets.asset_folders import ASSET_FOLDERS
 from ablate2tune.scenes.assets.asset_trial import try_assets
-from ablate2tune.scenes.layouts.layout import shape
+from ablate2tune.scenes.layouts.shapes import shape
 from ablate2tune.scenes.rendering import worker_pool
 from ablate2tune.scenes.rendering.contact_sheet import portraits, sheet_format
 from ablate2tune.scenes.rendering.worker_pool import WorkerPool

@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 
 from ablate2tune.scenes.layouts.either_way import DIFFERENCES, EDGE, in_depth_of, way_of
-from ablate2tune.scenes.layouts.layout import Arrangement, TwinLayout
+from ablate2tune.scenes.layouts.shapes import Arrangement, TwinLayout
 from ablate2tune.scenes.scenes_config import ScenesConfig
 from ablate2tune.scenes.vocabulary import CONTRAST
 
@@ -16,10 +16,12 @@ def test_every_way_is_as_frequent(pair, turns):
     named = [relation for relation in CONTRAST if relation in pair]
     config = CONFIG.model_copy(update={"relations": named})
     ways = [way_of(config, index) for index in range(2 * turns)]
-    counts = Counter((way.lower, way.right) for way in ways)
-    assert counts == dict.fromkeys(
-        [(a, b) for a in (True, False) for b in (True, False)], turns / 2
-    )
+    sides = [(a, b) for a in (True, False) for b in (True, False)]
+    assert Counter((way.lower, way.right) for way in ways) == dict.fromkeys(sides, turns / 2)
+    if turns >= 8:
+        for other in ("lower", "right"):
+            counts = Counter((way.larger, getattr(way, other)) for way in ways)
+            assert counts == dict.fromkeys(sides, turns / 2)
 
 
 def test_the_two_groups_of_a_turn_go_against_each_other():
@@ -27,7 +29,7 @@ def test_the_two_groups_of_a_turn_go_against_each_other():
     for turn in range(6):
         ways = [way_of(CONFIG, turn * len(CONTRAST) + k) for k in (one, two)]
         assert ways[0].turn == ways[1].turn == turn
-        assert ways[0].lower != ways[1].lower
+        assert ways[0].lower != ways[1].lower and ways[0].larger != ways[1].larger
 
 
 def test_what_the_two_groups_of_a_turn_share_in_depth():

@@ -5,16 +5,16 @@ import random
 import pytest
 
 from ablate2tune.scenes.layouts.in_depth import Seen, in_depth, may_stand
-from ablate2tune.scenes.layouts.layout import shape
+from ablate2tune.scenes.layouts.shapes import shape
 
 
 def things():
     return [shape("lamp", "table", "standing", 1.0), shape("bottle", "wine", "standing", 1.0)]
 
 
-def drawn(edge, corrected=False):
+def drawn(edge, against=0.0):
     rng = random.Random(2)
-    found = [in_depth(rng, things(), edge, 8.0, corrected) for _ in range(12)]
+    found = [in_depth(rng, things(), edge, 8.0, against) for _ in range(12)]
     return [depth for depth in found if depth is not None]
 
 
@@ -48,7 +48,7 @@ def test_some_camera_shows_the_edges_as_asked(edge):
 @pytest.mark.parametrize("difference", [(0.25, 0.267), (0.267, 0.3)])
 def test_heights_differ_in_the_frame_as_asked(edge, difference):
     rng, (a, b) = random.Random(5), things()
-    found = [in_depth(rng, [a, b], edge, 8.0, False, difference=difference) for _ in range(30)]
+    found = [in_depth(rng, [a, b], edge, 8.0, 0.0, difference=difference) for _ in range(30)]
     made = [depth for depth in found if depth is not None]
     assert made
     for depth in made:
@@ -57,12 +57,15 @@ def test_heights_differ_in_the_frame_as_asked(edge, difference):
         seen = abs(a.height - b.height) * depth.room / max(wide, high)
         assert difference[0] <= seen < difference[1]
     for never in ((0.0, 0.2), (0.9, 1.0)):
-        assert in_depth(rng, [a, b], edge, 8.0, False, difference=never) is None
+        assert in_depth(rng, [a, b], edge, 8.0, 0.0, difference=never) is None
 
 
 def test_what_is_enlarged_against_perspective():
     assert all(depth.growth == 1.0 for depth in drawn(0.1))
-    assert all(1.0 < depth.growth < 1.2 for depth in drawn(0.1, corrected=True))
+    for depth, more in zip(drawn(0.1, 1.0), drawn(0.1, 2.0), strict=True):
+        assert 1.0 < depth.growth < 1.2
+        # Enlarged and made smaller twice over, it looks as much smaller as it else looks larger.
+        assert more.growth == pytest.approx(depth.growth**2)
 
 
 def test_neither_cars_nor_people_nor_floor_lamps_stand_on_things():

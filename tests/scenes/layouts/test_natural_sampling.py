@@ -7,7 +7,7 @@ import pytest
 
 from ablate2tune.errors import UserError
 from ablate2tune.scenes.assets.asset_catalogue import assets_module, catalogue
-from ablate2tune.scenes.layouts import layout, projected
+from ablate2tune.scenes.layouts import layout, projected, shapes
 from ablate2tune.scenes.layouts.geometry import FARTHEST
 from ablate2tune.scenes.layouts.natural import sample_natural_group
 from ablate2tune.scenes.layouts.scene_sampling import split_of
@@ -110,6 +110,29 @@ def test_what_is_in_the_air_and_does_not_fly_hangs_below_a_ceiling(groups):
             assert not any("hung" in twin for twin in group["twins"])
 
 
+def test_what_is_put_somewhere_is_of_a_size_of_its_kind(groups):
+    fitted = 0
+    for group in groups:
+        one = group["twins"][0]
+        if one["relation"] in ("on top of", "underneath", "inside", "next to"):
+            small, large = (group["objects"][one[role]]["scale"] for role in ("subject", "object"))
+            # Under 1 in most pairs; what is exchanged keeps its size in life ** 0.85.
+            assert 0.55 < small / large < 1.65
+            fitted += 1
+    assert fitted > 20
+
+
+def test_bystanders_belong_with_what_is_named():
+    config = CONFIG.model_copy(update={"environments": ["plain"]})
+    seen = 0
+    for index in range(52):
+        group = sample_natural_group(config, 5, index, 0, "train")
+        kinds = [made["kind"] for made in group["objects"].values()]
+        seen += any(key.startswith("bystander") for key in group["objects"])
+        assert set.intersection(*(set(catalogue()[kind].places) for kind in kinds)), kinds
+    assert seen > 10
+
+
 def test_no_wall_keeps_the_sun_out(groups):
     for group in groups:
         if group["wall"] is not None:
@@ -123,7 +146,7 @@ def test_nothing_is_behind_what_stands_at_a_wall(groups):
 
 
 def shape(kind, variant, exponent=1.0):
-    return layout.shape(kind, variant, "standing", exponent)
+    return shapes.shape(kind, variant, "standing", exponent)
 
 
 def test_sizes_relate_as_in_life():
