@@ -9,11 +9,12 @@ import bpy
 from assets import surface
 from assets._surfaces import Surface
 from assets.worlds import worlds
+from meshes import USER_FOLDERS
 
 GREY = (0.2, 0.2, 0.2)
 
 
-WORLDS = worlds()
+WORLDS = worlds(USER_FOLDERS)
 GROUNDS = {
     "backdrop": WORLDS["studio"].walls[0],
     "floorboards": WORLDS["room"].grounds[0],

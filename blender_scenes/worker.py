@@ -48,9 +48,10 @@ JOBS = {"group": render_group, "portrait": render_portrait}
 
 
 def scripts_hash() -> str:
-    """SHA-256 over the scripts here and in `assets`: which code made an image."""
+    """SHA-256 over the scripts here, of assets and of worlds: which code made an image."""
     digest = hashlib.sha256()
-    for folder in (HERE, os.path.join(HERE, "assets")):
+    assets = os.path.join(HERE, "assets")
+    for folder in (HERE, assets, os.path.join(assets, "worlds")):
         for name in sorted(n for n in os.listdir(folder) if n.endswith(".py")):
             with open(os.path.join(folder, name), "rb") as file:
                 digest.update(file.read())

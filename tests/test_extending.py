@@ -36,8 +36,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     modules = []
     for example in sorted(TESTS.rglob("example_*.py")):
         name = example.stem.removeprefix("example_")
-        if name == "asset":
-            shutil.copy(example, package / "assets" / "post.py")
+        if name in ("asset", "world"):
+            shutil.copy(example, package / "assets" / f"my_{name}.py")
         else:
             shutil.copy(example, package / f"my_{name}.py")
             modules.append(f"my_{name}")
@@ -147,13 +147,21 @@ def test_a_probe(run, tmp_path: Path, tiny_clip_folder: Path) -> None:
 @pytest.mark.skipif(
     not (find_spec("bpy") or shutil.which("blender")), reason="no Blender on this machine"
 )
-def test_an_asset(run, tmp_path: Path) -> None:
+def test_an_asset_a_world_and_a_wording(run, tmp_path: Path) -> None:
     added = [
         "scenes.world=natural", "scenes.objects=[post, ball]",
         "scenes.relations=[left of, right of]", "scenes.images=2", "scenes.test_images=0",
         "scenes.holdout=0", "scenes.workers=1",
         f"scenes.folder={tmp_path}/posts",
     ]  # fmt: skip
+    place = "scenes.environments=[yard]"
+    typed = "scenes.prompts=[a post to port of a ball]"
     assert "'post'" in run("render-data", *added, extended=False)
-    run("render-data", *added)
-    assert "post" in (tmp_path / "posts" / "metadata.jsonl").read_text()
+    assert "'yard'" in run("render-data", *added[:1], place, extended=False)
+    run("render-data", *added, place, typed)
+    rows = (tmp_path / "posts" / "metadata.jsonl").read_text().splitlines()
+    for row in map(json.loads, rows):
+        assert {row["subject"], row["object"]} == {"post", "ball"}
+        assert row["environment"] == "yard" and row["place"] == "in a yard"
+    assert json.loads(rows[0])["prompt"] == "a post to port of a ball"
+    assert json.loads(rows[0])["relation"] == "left of"

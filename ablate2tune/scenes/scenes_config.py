@@ -179,10 +179,10 @@ class ScenesConfig(Settings):
 
             kinds = [*catalogue(self.assets), ALL_OBJECTS]
             colours = assets_module().COLOURS
-            maps = user_assets(self.assets).maps
-            for name in set(maps) & set(worlds()):
+            maps, known = user_assets(self.assets).maps, worlds(self.assets)
+            for name in set(maps) & set(known):
                 raise ValueError(f"assets: {maps[name].path.name} has an environment's name")
-            surroundings = (*worlds(), *maps)
+            surroundings = (*known, *maps)
             for name in self.environments:
                 if name not in surroundings:
                     raise ValueError(

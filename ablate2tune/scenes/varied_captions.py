@@ -9,9 +9,9 @@ from random import Random
 from typing import Any
 
 from ablate2tune.scenes.assets.asset_catalogue import catalogue
-from ablate2tune.scenes.assets.world_catalogue import worlds
 from ablate2tune.scenes.captions import VERBS, Thing
-from ablate2tune.scenes.vocabulary import WORDINGS, plural
+from ablate2tune.scenes.vocabulary import plural
+from ablate2tune.scenes.wording import wordings
 from ablate2tune.seeding import seed_for
 
 FORMS = 6
@@ -66,15 +66,14 @@ def varied(
         if draws["turned"] < TURNED and relation in CONVERSE:
             said, subject = CONVERSE[relation], things[1]
             phrases = phrases[::-1]
-        words = rng.choice(WORDINGS[said])
+        words = rng.choice(wordings()[said])
         words = f"{subject.pose} {words}" if subject.pose in VERBS else words
         known = PAIRWISE if len(things) > 2 else STATEMENTS
         rest = " and ".join(phrases[1:])
         text = rng.choice(known).format(a=phrases[0], relation=words, b=rest)
-    world = worlds().get(row.get("environment", ""))
-    places = world.words if world else ()
-    if places and draws["placed"] < PLACED:
-        text = f"{text} {rng.choice(places)}"
+    place = row.get("place", "")
+    if place and draws["placed"] < PLACED:
+        text = f"{text} {rng.choice(place.split('; '))}"
     light = row.get("light", "")
     if light and draws["lit"] < LIT:
         text = f"{text} {rng.choice(light.split('; '))}"

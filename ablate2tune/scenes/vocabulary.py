@@ -30,23 +30,6 @@ DIRECTIONS = ("left of", "right of", "in front of", "behind")
 SYMMETRIC = ("next to", "near", "far from")
 """Relations that hold both ways."""
 
-WORDINGS: dict[str, tuple[str, ...]] = {
-    "left of": ("left of", "to the left of", "on the left of", "on the left side of"),
-    "right of": ("right of", "to the right of", "on the right of", "on the right side of"),
-    "in front of": ("in front of",),
-    "behind": ("behind", "in back of"),
-    "on top of": ("on top of", "on", "atop", "upon"),
-    "underneath": ("underneath", "under", "beneath", "below"),
-    "above": ("above", "over"),
-    "below": ("below", "under", "beneath", "underneath"),
-    "inside": ("inside", "in", "inside of", "within"),
-    "next to": ("next to", "beside", "by", "alongside"),
-    "near": ("near", "close to"),
-    "far from": ("far from", "far away from"),
-    "between": ("between", "in between"),
-}
-"""How people say each relation; "under" says two, which differ in whether the other floats."""
-
 HOLDOUT_SALT = "ablate2tune holdout pairs 1"
 """Part of every hold-out decision. Changing it moves pairs between train and test everywhere."""
 

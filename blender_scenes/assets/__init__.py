@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The objects, one file each: meshes from code, typed parameters, words.
 
-To add one, put a file into this folder, or into a folder of your own named in `scenes.assets`:
+To add one, put a file into this folder, or into a folder of your own named in `scenes.assets`
+(which may hold worlds as well, see `worlds`):
 
     from dataclasses import dataclass
     from . import Asset, Builder
@@ -26,8 +27,9 @@ import math
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from types import ModuleType
 from typing import Any
 
 from ._shapes import BODY, Builder
@@ -136,20 +138,34 @@ def catalogue(folders: tuple[str, ...] = ()) -> dict[str, Asset]:
     """Every asset by name: this package's, then those of further folders of asset files.
 
     Raises:
-        ValueError: a file has no ASSET, cannot be run, or names an asset that exists already.
+        ValueError: a file has no ASSET (nor a WORLD), cannot be run, or names an asset that exists
+            already.
     """
     assets: dict[str, Asset] = {}
-    for folder in (HERE, *folders):
+    for path, module in modules((HERE, *folders)):
+        made = getattr(module, "ASSET", None)
+        if made is None and hasattr(module, "WORLD"):
+            continue
+        if not isinstance(made, Asset):
+            raise ValueError(f"{path}: it defines no ASSET and no WORLD")
+        if made.name in assets:
+            raise ValueError(f"{path}: there is already an asset named {made.name!r}")
+        assets[made.name] = replace(made, file=path)
+    return assets
+
+
+def modules(folders: tuple[str, ...]) -> Iterator[tuple[str, ModuleType]]:
+    """The files of some folders, run once each: path and module.
+
+    Raises:
+        ValueError: one cannot be run.
+    """
+    for folder in folders:
         for file in sorted(os.listdir(folder)):
             stem, ending = os.path.splitext(file)
-            if ending != ".py" or stem.startswith("_"):
-                continue
-            path = os.path.join(folder, file)
-            asset = _load(stem, path)
-            if asset.name in assets:
-                raise ValueError(f"{path}: there is already an asset named {asset.name!r}")
-            assets[asset.name] = asset
-    return assets
+            if ending == ".py" and not stem.startswith("_"):
+                path = os.path.join(folder, file)
+                yield path, _load(stem, path)
 
 
 def _line(error: BaseException, path: str) -> str:
@@ -161,7 +177,7 @@ def _line(error: BaseException, path: str) -> str:
     return f":{lines[-1]}" if lines else ""
 
 
-def _load(stem: str, path: str) -> Asset:
+def _load(stem: str, path: str) -> ModuleType:
     own = os.path.dirname(path) == HERE
     name = f"{__name__}.{stem}" if own else f"{__name__}._user_{abs(hash(path))}"
     if name not in sys.modules:
@@ -175,7 +191,4 @@ def _load(stem: str, path: str) -> Asset:
             del sys.modules[name]
             where = f"{path}{_line(error, path)}"
             raise ValueError(f"{where}: {type(error).__name__}: {error}") from error
-    made = getattr(sys.modules[name], "ASSET", None)
-    if not isinstance(made, Asset):
-        raise ValueError(f"{path}: it defines no ASSET")
-    return replace(made, file=path)
+    return sys.modules[name]

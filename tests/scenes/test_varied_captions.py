@@ -10,11 +10,12 @@ from ablate2tune.scenes.captions import Thing, compose, thing, things_of
 from ablate2tune.scenes.dataset.caption_rates import choose, possible
 from ablate2tune.scenes.scenes_config import CaptionRates
 from ablate2tune.scenes.varied_captions import CONVERSE, FORMS, varied
-from ablate2tune.scenes.vocabulary import CONTRAST, WORDINGS, plural
+from ablate2tune.scenes.vocabulary import CONTRAST, plural
+from ablate2tune.scenes.wording import wordings
 
 FAULT = re.compile(r"\b(a [aeiou]|an [^aeiou]|a an|the a)\b|  | ,|\{|\}|^ | $")
 ROW = {
-    "relation": "in front of", "scene_id": "g000004-a", "environment": "street",
+    "relation": "in front of", "scene_id": "g000004-a", "place": "in a street; on the street",
     "subject": "cat", "subject_colour": "black", "subject_pose": "sitting",
     "subject_variant": "kitten", "object": "car", "object_colour": "blue",
     "object_variant": "van", "also": "a red ball; a green bench",
@@ -36,13 +37,13 @@ def test_the_grammar_of_every_kind_and_wording(relation):
         look = list(asset.variants)[variant]
         things = [thing(kind, asset.colours[0], asset.poses[-1], None, look), *others]
         row = {"subject": kind, "subject_variant": look, "object": kinds[number - 1],
-               "scene_id": str(number), "environment": "room"}  # fmt: skip
+               "scene_id": str(number), "place": "in a room; indoors"}  # fmt: skip
         for form in range(FORMS):
             told = things[: 3 if relation == "between" else 2]
             text = varied(row, relation, told, form, bare=form % 2 == 0)
             assert not FAULT.search(text), text
             said = [w for r in {relation, CONVERSE.get(relation, relation)} if r
-                    for w in WORDINGS[r]]  # fmt: skip
+                    for w in wordings()[r]]  # fmt: skip
             assert relation is None or any(f" {words} " in text for words in said), text
 
 
@@ -106,7 +107,7 @@ def test_rates_of_varied_and_typed_captions_and_the_style():
 
 
 def test_a_foil_has_the_words_of_its_true_caption():
-    row = {**ROW, "relation": "left of", "also": "", "environment": "plain"}
+    row = {**ROW, "relation": "left of", "also": "", "place": ""}
     for form in range(FORMS):
         true, foil = (varied(row, r, things_of(row), form, False) for r in ("left of", "right of"))
         assert true.replace("left", "right") == foil or true.replace("right", "left") == foil

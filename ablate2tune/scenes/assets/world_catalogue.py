@@ -2,13 +2,26 @@
 
 import importlib
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
+from ablate2tune.errors import UserError
 from ablate2tune.scenes.assets.asset_catalogue import NAME, assets_module
+from ablate2tune.scenes.assets.asset_folders import asset_folders
 
 
 @lru_cache
-def worlds() -> dict[str, Any]:
-    """Every world by name (see blender_scenes/assets/worlds)."""
+def worlds(folder: Path | None = None) -> dict[str, Any]:
+    """Every world by name, those of extensions and of a user's folder included.
+
+    Raises:
+        UserError: a file of the folder is no world (see blender_scenes/assets/worlds).
+    """
     assets_module()
-    return importlib.import_module(f"{NAME}.worlds").worlds()
+    try:
+        known = importlib.import_module(f"{NAME}.worlds").worlds
+        return known(tuple(map(str, asset_folders(folder))))
+    except ValueError as error:
+        raise UserError(
+            str(error), where="scenes.assets", mend="see blender_scenes/assets/worlds/__init__.py"
+        ) from error

@@ -31,6 +31,7 @@ from ablate2tune.scenes.layouts.surroundings import (
     fitting_environment,
     light_words,
     look_of,
+    place_words,
     shared_places,
     sun_azimuth,
     walled,
@@ -171,6 +172,7 @@ def sample_natural_group(
             "seed": seed,
             "split": split,
             "environment": environment,
+            "place": place_words(config, environment),
             **({"frame": frame} if frame else {}),
             **words,
         }
@@ -200,7 +202,7 @@ def sample_natural_group(
         "twins": twins,
         "camera": camera,
         "light": {
-            "sun_azimuth": sun_azimuth(rng, turn, environment),
+            "sun_azimuth": sun_azimuth(rng, config, turn, environment),
             "sun_elevation": _draw(rng, 30, 65),
             "sun_strength": _draw(rng, 1.7, 2.6),
             "sky_strength": _draw(rng, 0.45, 0.75),
@@ -208,14 +210,14 @@ def sample_natural_group(
         "ground": {"grey": _draw(rng, 0.17, 0.4)},
         "environment": environment,
         **sky_turn(config, seed, index, environment),
-        **look_of(rng, environment),
-        "wall": rear + deepest + _draw(rng, 0.4, 3.0) if walled(environment) else None,
+        **look_of(rng, config, environment),
+        "wall": rear + deepest + _draw(rng, 0.4, 3.0) if walled(config, environment) else None,
         "size": config.size,
         "samples": config.samples,
         "min_area": max(config.min_area * share, LEAST_PIXELS / config.size**2),
         "render_seed": rng.randrange(2**31),
     }
-    light = light_words(environment, group["look"], group["light"]["sun_elevation"])
+    light = light_words(config, environment, group["look"], group["light"]["sun_elevation"])
     for twin in twins:
         twin["record"]["light"] = light
     return group
@@ -286,7 +288,7 @@ def _camera(
         low, high = frames.ELEVATION
     fill = _draw(rng, *FILL)
     room = (WITHIN - fill) / 2
-    turn = 12 if own else TURN if walled(environment) else 180
+    turn = 12 if own else TURN if walled(config, environment) else 180
     seen = DEPTH_LENS[config.perspective] if relation in IN_DEPTH else LENS
     lens = (50, 85) if own else seen
     return {

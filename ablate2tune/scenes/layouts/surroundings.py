@@ -47,43 +47,45 @@ def fitting_environment(
         name
         for name in config.environments
         if all(belongs(config, kind, largest, name) for kind in kinds)
-        and not (_outdoors(name) and (aloft == "hung" or (aloft and walled(name))))
+        and not (_outdoors(config, name) and (aloft == "hung" or (aloft and walled(config, name))))
     ]
     return rng.choice(fitting or config.environments)
 
 
 def belongs(config: ScenesConfig, kind: str, size: float, environment: str) -> bool:
     """Whether a kind of a natural size (metres) may stand in an environment."""
-    world = worlds().get(environment)
+    world = worlds(config.assets).get(environment)
     if world is None:
         return True
     places = catalogue(config.assets)[kind].places
     return size <= world.largest and (not world.place or world.place in places)
 
 
-def _outdoors(environment: str) -> bool:
-    world = worlds().get(environment)
+def _outdoors(config: ScenesConfig, environment: str) -> bool:
+    world = worlds(config.assets).get(environment)
     return world is not None and world.place == "outdoors"
 
 
-def walled(environment: str) -> bool:
+def walled(config: ScenesConfig, environment: str) -> bool:
     """Whether a wall stands behind everything."""
-    world = worlds().get(environment)
+    world = worlds(config.assets).get(environment)
     return world is not None and bool(world.walls)
 
 
-def sun_azimuth(rng: random.Random, azimuth: float, environment: str) -> float:
+def sun_azimuth(
+    rng: random.Random, config: ScenesConfig, azimuth: float, environment: str
+) -> float:
     """Where the sun stands (degrees): aside of a camera's azimuth or behind it, before any wall."""
     drawn = azimuth + rng.uniform(-75, 75)
-    return round(min(max(drawn, -SUNLIT), SUNLIT) if walled(environment) else drawn, 4)
+    return round(min(max(drawn, -SUNLIT), SUNLIT) if walled(config, environment) else drawn, 4)
 
 
-def look_of(rng: random.Random, environment: str) -> dict[str, Any]:
+def look_of(rng: random.Random, config: ScenesConfig, environment: str) -> dict[str, Any]:
     """The keys of a group's spec that say how its surroundings and its camera's picture look."""
     look: dict[str, Any] = {part: rng.randrange(LOOKS) for part in ("ground", "wall", "sky")}
     exposure, blur = rng.uniform(*EXPOSURE), rng.uniform(*BLUR)
     shift, blurred = rng.uniform(-WINDOWS[1], WINDOWS[1]) / 2, rng.random() < BLURRED
-    world = worlds().get(environment)
+    world = worlds(config.assets).get(environment)
     if world is not None and world.windows:
         look["windows"] = [round(shift + k * WINDOWS[0], 3) for k in (-1, 0, 1)]
     return {
@@ -93,16 +95,22 @@ def look_of(rng: random.Random, environment: str) -> dict[str, Any]:
     }
 
 
-def light_words(environment: str, look: dict[str, int], sun: float) -> str:
+def light_words(config: ScenesConfig, environment: str, look: dict[str, int], sun: float) -> str:
     """How captions say a scene's light, by "; ": its sky, and shadows that are seen to be long.
 
     `look` is that of `look_of`, `sun` the angle of the sun (degrees). Nothing is said of light that
     comes through windows or from an environment map.
     """
-    world = worlds().get(environment)
+    world = worlds(config.assets).get(environment)
     if world is None or not world.skies:
         return ""
     words = world.skies[look["sky"] % len(world.skies)].words
     evening = words.endswith("evening")
     low = ["with long shadows"] if sun < LOW_SUN else []
     return "; ".join([*([] if evening and not low else [words]), *low])
+
+
+def place_words(config: ScenesConfig, environment: str) -> str:
+    """How captions say where a scene is, by "; "; nothing for an environment map."""
+    world = worlds(config.assets).get(environment)
+    return "; ".join(world.words) if world is not None else ""

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from ablate2tune.errors import did_you_mean
 from ablate2tune.scenes.assets.asset_catalogue import assets_module, catalogue
 from ablate2tune.scenes.captions import VERBS
-from ablate2tune.scenes.vocabulary import WORDINGS
+from ablate2tune.scenes.wording import wordings
 
 SPELLINGS = {"gray": "grey"}
 """Other words for colours."""
@@ -105,7 +105,7 @@ def _why_unread(plain: str, grammar: _Grammar) -> str:
         return f"the word {unknown[0]!r} is unknown; {did_you_mean(unknown[0], grammar.words)}"
     relation = re.compile(rf"\b({_any(grammar.relations)})\b")
     if not relation.search(plain):
-        return f"it states none of the relations {', '.join(WORDINGS)}"
+        return f"it states none of the relations {', '.join(wordings())}"
     return f"it cannot be read; {EXAMPLE}"
 
 
@@ -122,8 +122,8 @@ def _grammar(folder: Path | None) -> _Grammar:
         for word, variants in asset.synonyms.items():
             nouns.setdefault(word, (name, tuple(variants)))
     relations: dict[str, tuple[str, ...]] = {}
-    for relation, wordings in WORDINGS.items():
-        for wording in wordings:
+    for relation, ways in wordings().items():
+        for wording in ways:
             relations[wording] = (*relations.get(wording, ()), relation)
     colours = (*assets_module().COLOURS, *SPELLINGS)
 

@@ -19,6 +19,7 @@ from ablate2tune.scenes.layouts.surroundings import (
     fitting_environment,
     light_words,
     look_of,
+    place_words,
     sun_azimuth,
     walled,
 )
@@ -82,7 +83,7 @@ def sample_prompt_group(
     environment = fitting_environment(pair, config, kinds, largest, aloft)
     rng = random.Random(seed_for(seed, "prompt scene", index, attempt))
     shapes, arranged = _both(rng, config, plan, shown)
-    azimuth = _draw(rng, -TURN, TURN) if walled(environment) else _draw(rng, 0, 360)
+    azimuth = _draw(rng, -TURN, TURN) if walled(config, environment) else _draw(rng, 0, 360)
     keys = "abc"[: len(shapes)]
     objects = {
         key: {"kind": s.kind, "colour": colour, "scale": round(s.scale, 4),
@@ -115,6 +116,7 @@ def sample_prompt_group(
                 "seed": seed,
                 "split": split,
                 "environment": environment,
+                "place": place_words(config, environment),
                 **_words(seed, index, config, objects, relation, other, list(roles.values())),
             },
         })  # fmt: skip
@@ -130,7 +132,7 @@ def sample_prompt_group(
         "objects": objects,
         "twins": twins,
         "light": {
-            "sun_azimuth": sun_azimuth(rng, azimuth, environment),
+            "sun_azimuth": sun_azimuth(rng, config, azimuth, environment),
             "sun_elevation": _draw(rng, 25, 65),
             "sun_strength": _draw(rng, 1.7, 2.8),
             "sky_strength": _draw(rng, 0.45, 0.8),
@@ -138,8 +140,8 @@ def sample_prompt_group(
         "ground": {"grey": _draw(rng, 0.17, 0.4)},
         "environment": environment,
         **sky_turn(config, seed, index, environment),
-        **look_of(rng, environment),
-        "wall": rear + _draw(rng, 0.3, 2.5) if walled(environment) else None,
+        **look_of(rng, config, environment),
+        "wall": rear + _draw(rng, 0.3, 2.5) if walled(config, environment) else None,
         "size": config.size,
         "samples": config.samples,
         "min_area": max(
@@ -148,7 +150,7 @@ def sample_prompt_group(
         ),
         "render_seed": rng.randrange(2**31),
     }
-    light = light_words(environment, group["look"], group["light"]["sun_elevation"])
+    light = light_words(config, environment, group["look"], group["light"]["sun_elevation"])
     for twin in twins:
         twin["record"]["light"] = light
     return group

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The surroundings of natural scenes, one file each: ground, walls, sky, and what belongs there.
 
-To add one, put a file into this folder:
+To add one, put a file into this folder, or one among your own assets (`from .worlds import`):
 
     from . import Surface, World
 
@@ -18,6 +18,7 @@ import os
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from .. import modules
 from .._surfaces import Rgb, Surface
 
 __all__ = ["Rgb", "Sky", "Surface", "World", "worlds"]
@@ -58,12 +59,25 @@ class World:
     largest: float = float("inf")
 
 
-def worlds() -> dict[str, World]:
-    """Every world by name."""
+def worlds(folders: tuple[str, ...] = ()) -> dict[str, World]:
+    """Every world by name: this package's, then those among the files of further folders.
+
+    Raises:
+        ValueError: a file cannot be run, its WORLD is none, or a world of that name exists already.
+    """
     found = {}
     for file in sorted(os.listdir(os.path.dirname(os.path.abspath(__file__)))):
         stem, ending = os.path.splitext(file)
         if ending == ".py" and not stem.startswith("_"):
             world = importlib.import_module(f"{__name__}.{stem}").WORLD
             found[world.name] = world
+    for path, module in modules(folders):
+        made = getattr(module, "WORLD", None)
+        if made is None:
+            continue
+        if not isinstance(made, World):
+            raise ValueError(f"{path}: its WORLD is no World")
+        if made.name in found:
+            raise ValueError(f"{path}: there is already a world named {made.name!r}")
+        found[made.name] = made
     return found

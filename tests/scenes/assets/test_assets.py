@@ -12,6 +12,7 @@ from ablate2tune.errors import UserError
 from ablate2tune.scenes.assets.asset_catalogue import assets_module, catalogue, find_asset
 from ablate2tune.scenes.assets.asset_folders import ASSET_FOLDERS
 from ablate2tune.scenes.assets.asset_trial import try_assets
+from ablate2tune.scenes.assets.world_catalogue import worlds
 from ablate2tune.scenes.layouts.shapes import shape
 from ablate2tune.scenes.rendering import worker_pool
 from ablate2tune.scenes.rendering.contact_sheet import portraits, sheet_format
@@ -121,7 +122,7 @@ def test_a_user_adds_one_file(tmp_path):
     "text, message",
     [
         (POST.format(name="cat"), "there is already an asset named 'cat'"),
-        ("ASSET = 3", "it defines no ASSET"),
+        ("ASSET = 3", "it defines no ASSET and no WORLD"),
         ("\nimport nothing_of_the_kind", "mine.py:2: ModuleNotFoundError"),
         ("a = 1\nb = (", "mine.py:2: SyntaxError"),
     ],
@@ -130,6 +131,32 @@ def test_what_a_user_file_may_not_do(tmp_path, text, message):
     (tmp_path / "mine.py").write_text(text)
     with pytest.raises(UserError, match=message):
         catalogue(tmp_path)
+
+
+WORLD = """
+from .worlds import World
+WORLD = World("{name}", "outdoors", ("in a yard",))
+"""
+
+
+def test_a_user_adds_a_world(tmp_path):
+    (tmp_path / "mine.py").write_text(WORLD.format(name="yard"))
+    assert worlds(tmp_path)["yard"].words == ("in a yard",)
+    assert "yard" not in worlds() and set(catalogue(tmp_path)) == set(catalogue())
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (WORLD.format(name="lawn"), "mine.py: there is already a world named 'lawn'"),
+        ("WORLD = 3", "mine.py: its WORLD is no World"),
+        ("\nfrom .worlds import Moon", "mine.py:2: ImportError"),
+    ],
+)
+def test_what_a_world_of_a_user_may_not_be(tmp_path, text, message):
+    (tmp_path / "mine.py").write_text(text)
+    with pytest.raises(UserError, match=message):
+        worlds(tmp_path)
 
 
 BROKEN = POST.replace("b.slab((0, 0, 0), (0.1, 0.1, post.height))", "{line}")
