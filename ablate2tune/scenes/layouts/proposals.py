@@ -29,8 +29,11 @@ LIKE_WIDTH = 0.6
 """From this width and height on, as a fraction of the rear thing's, the one in front hides it."""
 HIDDEN = 0.6
 """A thing lower and narrower than so much of a solid one is not seen behind it."""
-SHARED = (0.45, 0.62)
+SHARED = (0.38, 0.5)
 """Part of the narrower one's width that the two share then, so that what is behind looks out."""
+ASIDE = 0.4
+"""Behind what one sees through, slats perhaps, a thing stands at least so much of how far it may
+aside."""
 LEAST_RESIZED = 0.55
 """What is put into another may be made so much smaller than in life."""
 ROW_RATIO = 2.6
@@ -125,7 +128,8 @@ def _in_front_of(rng: random.Random, a: Shape, b: Shape, folder: Path | None) ->
     hides = before > LIKE_WIDTH * b.across and a.height > LIKE_WIDTH * b.height
     if seen_through or not hides:
         # A thin thing in the rear, such as a stem, is all behind the other.
-        aside = rng.uniform(-1, 1) * (wide - narrow + (0.5 * narrow if rear >= before else 0.0))
+        most = wide - narrow + (0.5 * narrow if rear >= before else 0.0)
+        aside = rng.choice((-1, 1)) * rng.uniform(ASIDE if seen_through else 0.0, 1.0) * most
     else:
         aside = rng.choice((-1, 1)) * (wide + narrow - 2 * narrow * rng.uniform(*SHARED))
     front: Spot = (aside, -(a.along + b.along + gap), None, 0.0)

@@ -24,6 +24,7 @@ from ablate2tune.scenes.layouts.surroundings import (
     walled,
 )
 from ablate2tune.scenes.prompts.prompt_plans import Plan, draw_shapes, plans_of
+from ablate2tune.scenes.prompts.told_apart import alike, lost
 from ablate2tune.scenes.scenes_config import ScenesConfig
 from ablate2tune.scenes.vocabulary import CONTRAST, is_holdout
 from ablate2tune.seeding import seed_for
@@ -58,6 +59,8 @@ LOOKED_UP = 0.3
 """Margin above what is in the air, as a fraction of the others."""
 TURN = 35.0
 """Largest azimuth (degrees) of a camera before a wall."""
+CLEAR_DRAWS = 100
+"""Draws of colours that are told apart at a glance, before any others are taken."""
 DRAWS = 400
 """Draws of looks, and of colours, before one is given up."""
 
@@ -75,12 +78,12 @@ def sample_prompt_group(
         plan.contrasts or (plan.relation,)
     )
     pair = random.Random(seed_for(seed, "prompt things", index, attempt // POSES_PER_PAIR))
-    colours = _colours(pair, config, plan, split)
     kinds = [asked.kind for asked in plan.prompt.things]
     looks = draw_shapes(pair, plan.prompt.things, config.assets)
     largest = max(shape.natural for shape in looks)
     aloft = _aloft(config, plan.relation, kinds) or _aloft(config, shown, kinds)
     environment = fitting_environment(pair, config, kinds, largest, aloft)
+    colours = _colours(pair, config, plan, split, environment)
     rng = random.Random(seed_for(seed, "prompt scene", index, attempt))
     shapes, arranged = _both(rng, config, plan, shown)
     azimuth = _draw(rng, -TURN, TURN) if walled(config, environment) else _draw(rng, 0, 360)
@@ -206,17 +209,24 @@ def _both(
     )
 
 
-def _colours(rng: random.Random, config: ScenesConfig, plan: Plan, split: str) -> list[str]:
+def _colours(
+    rng: random.Random, config: ScenesConfig, plan: Plan, split: str, environment: str
+) -> list[str]:
     """A colour for each thing, all different where the sentence leaves it open.
 
-    Pairs belong to the split, unless the sentence names both colours.
+    Pairs belong to the split, unless the sentence names both colours. Where others are left, none
+    is like another or like the ground.
     """
     things = plan.prompt.things
     known = catalogue(config.assets)
-    for _ in range(DRAWS):
+    for draw in range(DRAWS):
         drawn: list[str] = []
-        for asked in things:
+        for k, asked in enumerate(things):
+            up = ALOFT[k : k + 1] == (plan.relation,)
             free = [c for c in known[asked.kind].colours if c in config.colours and c not in drawn]
+            if draw < CLEAR_DRAWS:
+                free = [c for c in free if not lost(config, c, environment, up)]
+                free = [c for c in free if not any(alike(c, one) for one in drawn)]
             free = [asked.colour] if asked.colour else free
             if not free:
                 break
