@@ -9,8 +9,8 @@ import random
 
 from ablate2tune.scenes.assets.asset_catalogue import find_asset
 from ablate2tune.scenes.layouts.scene_sampling import relation_of
-from ablate2tune.scenes.layouts.shapes import Arrangement, Shape, TwinLayout
 from ablate2tune.scenes.scenes_config import ScenesConfig
+from ablate2tune.scenes.shapes.shapes import Arrangement, Shape, TwinLayout
 from ablate2tune.scenes.vocabulary import CONTRAST, DIRECTIONS
 
 ELEVATION = (24.0, 38.0)

@@ -11,8 +11,8 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
-from ablate2tune.scenes.layouts.height_maps import height_map
-from ablate2tune.scenes.layouts.shapes import Arrangement, Shape, Spot, TwinLayout, shape
+from ablate2tune.scenes.shapes.height_maps import height_map
+from ablate2tune.scenes.shapes.shapes import Arrangement, Shape, Spot, TwinLayout, shape
 
 STANDS = {
     "bench": ("plain", "stone"),

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ablate2tune.scenes.layouts.shapes import Shape
+from ablate2tune.scenes.shapes.shapes import Shape
 
 LOOKS = 8
 """Draws of looks by which two kinds are found to suit a relation or not."""

@@ -9,8 +9,8 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
-from ablate2tune.scenes.layouts import fitting
-from ablate2tune.scenes.layouts.shapes import Arrangement, Shape, Spot, TwinLayout
+from ablate2tune.scenes.shapes import fitting
+from ablate2tune.scenes.shapes.shapes import Arrangement, Shape, Spot, TwinLayout
 from ablate2tune.scenes.vocabulary import CONTRAST
 
 USUAL_ELEVATION = (3.0, 24.0)

@@ -25,7 +25,6 @@ from ablate2tune.scenes.layouts.natural_objects import (
     shape_of,
 )
 from ablate2tune.scenes.layouts.scene_sampling import POSES_PER_PAIR, SCHEMA, relation_of
-from ablate2tune.scenes.layouts.shapes import Arrangement, Shape, hung
 from ablate2tune.scenes.layouts.surroundings import (
     belongs,
     fitting_environment,
@@ -37,6 +36,7 @@ from ablate2tune.scenes.layouts.surroundings import (
     walled,
 )
 from ablate2tune.scenes.scenes_config import ScenesConfig
+from ablate2tune.scenes.shapes.shapes import Arrangement, Shape, hung
 from ablate2tune.seeding import seed_for
 
 DIFFERENT_DRAWS = 150

@@ -9,10 +9,10 @@ from ablate2tune.scenes.layouts.either_way import SMALL
 from ablate2tune.scenes.layouts.frames import shows_front
 from ablate2tune.scenes.layouts.in_depth import may_stand
 from ablate2tune.scenes.layouts.kind_pairs import KindPairs, evenly_drawn, possible_pairs
-from ablate2tune.scenes.layouts.shapes import Shape
-from ablate2tune.scenes.layouts.shapes import shape as shape_at
 from ablate2tune.scenes.layouts.surroundings import shared_places
 from ablate2tune.scenes.scenes_config import ALL_OBJECTS, ScenesConfig
+from ablate2tune.scenes.shapes.shapes import Shape
+from ablate2tune.scenes.shapes.shapes import shape as shape_at
 from ablate2tune.scenes.vocabulary import CONTRAST, is_holdout
 
 DRAWS = 400

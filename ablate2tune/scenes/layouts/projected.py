@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from scipy.spatial import ConvexHull
 
-from ablate2tune.scenes.layouts.height_maps import height_map
-from ablate2tune.scenes.layouts.shapes import draft
+from ablate2tune.scenes.shapes.height_maps import height_map
+from ablate2tune.scenes.shapes.shapes import draft
 
 FILM = 36.0
 """Width of the camera's film (millimetres)."""

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from ablate2tune.scenes.layouts.fitting import on_ground, own_half
-from ablate2tune.scenes.layouts.height_maps import HeightMap, height_map
-from ablate2tune.scenes.layouts.shapes import Shape, Spot
+from ablate2tune.scenes.shapes.fitting import on_ground, own_half
+from ablate2tune.scenes.shapes.height_maps import HeightMap, height_map
+from ablate2tune.scenes.shapes.shapes import Shape, Spot
 from ablate2tune.scenes.vocabulary import with_article
 
 Places = dict[str, Spot]

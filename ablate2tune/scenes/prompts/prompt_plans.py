@@ -12,9 +12,9 @@ from ablate2tune.errors import UserError
 from ablate2tune.scenes.assets.asset_catalogue import catalogue
 from ablate2tune.scenes.layouts.natural import ALOFT
 from ablate2tune.scenes.layouts.proposals import Places, propose
-from ablate2tune.scenes.layouts.shapes import Shape, shape
 from ablate2tune.scenes.prompts.prompt_reading import Asked, Prompt, read_prompt
 from ablate2tune.scenes.scenes_config import ScenesConfig
+from ablate2tune.scenes.shapes.shapes import Shape, shape
 from ablate2tune.scenes.vocabulary import CONTRAST
 from ablate2tune.seeding import seed_for
 

@@ -14,7 +14,6 @@ from ablate2tune.scenes.captions import Thing, captions, thing
 from ablate2tune.scenes.layouts.natural import ALOFT, FILL, LEAST_PIXELS, WITHIN, sky_turn
 from ablate2tune.scenes.layouts.proposals import Places, propose
 from ablate2tune.scenes.layouts.scene_sampling import POSES_PER_PAIR, SCHEMA
-from ablate2tune.scenes.layouts.shapes import Shape, Spot, hung
 from ablate2tune.scenes.layouts.surroundings import (
     fitting_environment,
     light_words,
@@ -26,6 +25,7 @@ from ablate2tune.scenes.layouts.surroundings import (
 from ablate2tune.scenes.prompts.prompt_plans import Plan, draw_shapes, plans_of
 from ablate2tune.scenes.prompts.told_apart import alike, lost
 from ablate2tune.scenes.scenes_config import ScenesConfig
+from ablate2tune.scenes.shapes.shapes import Shape, Spot, hung
 from ablate2tune.scenes.vocabulary import CONTRAST, is_holdout
 from ablate2tune.seeding import seed_for
 

@@ -13,10 +13,10 @@ from ablate2tune.scenes.assets.asset_catalogue import assets_module, catalogue, 
 from ablate2tune.scenes.assets.asset_folders import ASSET_FOLDERS
 from ablate2tune.scenes.assets.asset_trial import try_assets
 from ablate2tune.scenes.assets.world_catalogue import worlds
-from ablate2tune.scenes.layouts.shapes import shape
 from ablate2tune.scenes.rendering import worker_pool
 from ablate2tune.scenes.rendering.contact_sheet import portraits, sheet_format
 from ablate2tune.scenes.rendering.worker_pool import WorkerPool
+from ablate2tune.scenes.shapes.shapes import shape
 from ablate2tune.scenes.vocabulary import KINDS
 
 LOOKS = [

@@ -3,8 +3,8 @@ from collections import Counter
 import pytest
 
 from ablate2tune.scenes.layouts.either_way import DIFFERENCES, EDGE, in_depth_of, way_of
-from ablate2tune.scenes.layouts.shapes import Arrangement, TwinLayout
 from ablate2tune.scenes.scenes_config import ScenesConfig
+from ablate2tune.scenes.shapes.shapes import Arrangement, TwinLayout
 from ablate2tune.scenes.vocabulary import CONTRAST
 
 CONFIG = ScenesConfig(world="natural", objects=["all"], relations=list(CONTRAST))

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from ablate2tune.scenes.layouts.in_depth import Seen, in_depth, may_stand
-from ablate2tune.scenes.layouts.shapes import shape
+from ablate2tune.scenes.shapes.shapes import shape
 
 
 def things():

@@ -7,11 +7,12 @@ import pytest
 
 from ablate2tune.errors import UserError
 from ablate2tune.scenes.assets.asset_catalogue import assets_module, catalogue
-from ablate2tune.scenes.layouts import layout, projected, shapes
+from ablate2tune.scenes.layouts import layout, projected
 from ablate2tune.scenes.layouts.geometry import FARTHEST
 from ablate2tune.scenes.layouts.natural import sample_natural_group
 from ablate2tune.scenes.layouts.scene_sampling import split_of
 from ablate2tune.scenes.scenes_config import ScenesConfig
+from ablate2tune.scenes.shapes.shapes import shape as shape_at
 from ablate2tune.scenes.vocabulary import CONTRAST, is_holdout
 
 CONFIG = ScenesConfig(
@@ -146,7 +147,7 @@ def test_nothing_is_behind_what_stands_at_a_wall(groups):
 
 
 def shape(kind, variant, exponent=1.0):
-    return shapes.shape(kind, variant, "standing", exponent)
+    return shape_at(kind, variant, "standing", exponent)
 
 
 def test_sizes_relate_as_in_life():

@@ -9,8 +9,8 @@ import random
 from functools import lru_cache
 from pathlib import Path
 
-from ablate2tune.scenes.layouts.height_maps import height_map
-from ablate2tune.scenes.layouts.shapes import Shape
+from ablate2tune.scenes.shapes.height_maps import height_map
+from ablate2tune.scenes.shapes.shapes import Shape
 
 LEAST, LARGEST = 0.6, 1.6
 """Size of what is put somewhere as a multiple of its size in life, beside the other's."""

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from ablate2tune.scenes.layouts import fitting
-from ablate2tune.scenes.layouts.shapes import shape
+from ablate2tune.scenes.shapes import fitting
+from ablate2tune.scenes.shapes.shapes import shape
 
 
 def look(kind, variant, pose="standing"):

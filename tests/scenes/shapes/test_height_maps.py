@@ -2,7 +2,7 @@
 
 import pytest
 
-from ablate2tune.scenes.layouts.height_maps import height_map
+from ablate2tune.scenes.shapes.height_maps import height_map
 
 
 def test_a_table_top_bears_what_is_smaller_than_it():

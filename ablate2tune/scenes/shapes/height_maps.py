@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ablate2tune.scenes.layouts.shapes import draft
+from ablate2tune.scenes.shapes.shapes import draft
 
 CELLS = 64
 """Cells along the longer side of a map."""
