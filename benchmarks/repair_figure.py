@@ -70,7 +70,7 @@ def draw_bars(axes: Any, cases: Sequence[dict[str, Any]], budget: int) -> None:
     axes.set_ylim(len(cases) - 0.5, -0.5)
     axes.set_yticks([])
     axes.set_xlim(left=0)
-    axes.legend(fontsize=9, loc="lower right", frameon=False)
+    axes.legend(fontsize=9, loc="upper center", bbox_to_anchor=(0.5, -0.09), ncols=2, frameon=False)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
 
