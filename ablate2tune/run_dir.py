@@ -84,6 +84,7 @@ class RunDir:
         results: Sequence[str] = ("**/*",),
         keyed: Collection[str] = (),
         free: Collection[str] = (),
+        **more: Any,
     ) -> list[str]:
         """Take the stage's folder for these inputs (JSON-able, nested).
 
@@ -96,6 +97,7 @@ class RunDir:
             keyed: names below its folder that say by content what they hold, and stay.
             free: input keys, with all below them ("compare.judge"), on which only a part of its
                 files depends, which the stage sees to itself.
+            more: further entries of its record.
 
         Returns:
             The keys, all of them free, in which the folder's inputs were others.
@@ -119,7 +121,7 @@ class RunDir:
         if bound:
             _empty(folder, keyed)
         start = _now() if bound else record.get("start", _now())
-        self._update(stage, {"inputs": inputs, "start": start})
+        self._update(stage, {"inputs": inputs, "start": start, **more})
         return [key for key, _, _ in unlike if not bound]
 
     def results(self, stage: str, globs: Sequence[str]) -> dict[Path, tuple[int, int]]:

@@ -4,9 +4,11 @@ import os
 import time
 from typing import Any
 
+from ablate2tune.cpu_threads import settle_threads
 from ablate2tune.disk.folder_lock import lock
 from ablate2tune.disk.identity import NOT_HERE
 from ablate2tune.launched import missing_processes
+from ablate2tune.models import resolve_device
 from ablate2tune.progress import Terminal
 from ablate2tune.recipe import Recipe
 from ablate2tune.run_dir import RunDir, spent
@@ -61,7 +63,10 @@ def _do(stage: Stage, run: RunDir, job: Job, inputs: dict[str, Any]) -> None:
     """Claim the folder and do the work; what is refused before any result gives it back."""
     broken = run.broken(stage.name)
     record, made = run.record(stage.name), run.results(stage.name, stage.results)
-    free = run.claim(stage.name, inputs, results=stage.results, keyed=stage.keyed, free=stage.free)
+    threads = _threads(job, record, begun=bool(made))
+    free = run.claim(
+        stage.name, inputs, results=stage.results, keyed=stage.keyed, free=stage.free, **threads
+    )
     if free:
         job.terminal.say(
             f"{stage.name}: {', '.join(free)} changed; what does not depend on it is kept"
@@ -77,6 +82,17 @@ def _do(stage: Stage, run: RunDir, job: Job, inputs: dict[str, Any]) -> None:
         if run.results(stage.name, stage.results) == made:
             run.give_back(stage.name, record)
         raise
+
+
+def _threads(job: Job, record: dict[str, Any], begun: bool) -> dict[str, int]:
+    """Settle the threads of work on the CPU; what the record is to hold of them."""
+    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
+    if not alone or resolve_device(job.recipe.model.device).type != "cpu":
+        return {}
+    settled = settle_threads(record.get("threads"), begun)
+    if settled.line:
+        job.terminal.say(settled.line)
+    return {"threads": settled.count}
 
 
 def _now_known(before: Any, after: Any) -> Any:

@@ -14,8 +14,11 @@ first adapted one without a graph, which both have from PyTorch; "checkpointed" 
 folder: median seconds of a step, what autograd keeps for a backward pass, and the process' peak
 memory (the device's on CUDA), with what of it the libraries took before the model was loaded.
 
-With `--busy` a step of ours is timed alone too, and its slowdown held against the one that is fair:
-that of threads which share the cores with so many more. Other load makes both times longer.
+With `--busy` so many processes compute beside the steps, and a step of ours is timed alone too: its
+slowdown is held against the one that is fair, that of threads which share the cores with so many
+more. Other load makes both times longer. All take as many threads as the command line would, by the
+cores that are free at the start; beside busy processes ours look again, and the script has the one
+that `accelerate launch` gives it, as its README starts it. OMP_NUM_THREADS says otherwise for all.
 
     python benchmarks/train.py --width 1024 --encoders 1365 3
 
@@ -27,14 +30,15 @@ import json
 import multiprocessing
 import os
 import platform
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -42,6 +46,7 @@ from torch.nn import functional as F
 
 from ablate2tune import files
 from ablate2tune.components import discover
+from ablate2tune.cpu_threads import settle_threads
 from ablate2tune.models import Denoiser, load_denoiser
 from ablate2tune.models.calls.attention_kernels import without_cudnn
 from ablate2tune.models.model_config import ModelConfig
@@ -55,6 +60,8 @@ PARTS = ("all blocks", "last third")
 VARIANTS = tuple(f"{who}, {part}" for part in PARTS for who in ("script", "ours", "checkpointed"))
 OURS = "ours, all blocks"
 ALONE = "ours, all blocks, alone"
+READY = "ready"
+"""What a variant says before its first step; busy processes go on from there to its end."""
 PICTURES, TOKENS = 16, 64
 """Different pictures, each with a caption of its own, and the tokens captions are padded to."""
 
@@ -90,16 +97,28 @@ def main() -> None:
 
 def compare(options: argparse.Namespace, folder: str) -> None:
     """All variants, on a model that is saved in a folder."""
+    threads = settle_threads().count if options.device == "cpu" else torch.get_num_threads()
 
-    def variant(name: str) -> str:
+    def variant(name: str, busy: Sequence[multiprocessing.Process] = ()) -> str:
         more = ["--variant", name, "--model", folder]
         command = [sys.executable, __file__, *sys.argv[1:], *more]
-        # As the command line sets it; diffusers' script leaves it to OpenMP.
-        waiting = {} if name.startswith("script") else {"GOMP_SPINCOUNT": "10000"}
-        done = subprocess.run(
-            command, check=True, capture_output=True, text=True, env={**waiting, **os.environ}
-        )
-        return done.stdout
+        script = name.startswith("script")
+        given = {} if script else {"GOMP_SPINCOUNT": "10000"}  # as the command line sets it
+        if not options.busy:
+            given["OMP_NUM_THREADS"] = str(threads)
+        elif script:  # what its launcher gives it
+            given["OMP_NUM_THREADS"] = "1"
+        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        with subprocess.Popen(command, env={**given, **os.environ}, **pipes) as process:
+            told = process.stdout.readline()  # ready, or all there is to say
+            for other in busy:
+                os.kill(cast(int, other.pid), signal.SIGCONT)
+            told += process.communicate("go\n")[0]
+            for other in busy:
+                os.kill(cast(int, other.pid), signal.SIGSTOP)
+        if process.returncode:
+            raise SystemExit(f"{name} failed")
+        return told
 
     variant("save")
     found: dict[str, Any] = {}
@@ -109,11 +128,12 @@ def compare(options: argparse.Namespace, folder: str) -> None:
     busy = [multiprocessing.Process(target=spin, daemon=True) for _ in range(options.busy)]
     for process in busy:
         process.start()
+        os.kill(cast(int, process.pid), signal.SIGSTOP)
     for name in VARIANTS:
-        found[name] = json.loads(variant(name).splitlines()[-1])
+        found[name] = json.loads(variant(name, busy).splitlines()[-1])
         print(f"{name}: {told(found[name])}", flush=True)
     for process in busy:
-        process.terminate()
+        process.kill()
     for part in PARTS:
         for who in ("ours", "checkpointed"):
             print(f"{who} / script, {part}: {ratio(found, f'{who}, {part}', f'script, {part}')}")
@@ -121,7 +141,7 @@ def compare(options: argparse.Namespace, folder: str) -> None:
     print(f"last third / all blocks, ours: {last}")
     if options.busy:
         slower = found[OURS]["seconds"] / found[ALONE]["seconds"]
-        fair = fair_slowdown(torch.get_num_threads(), options.busy, os.cpu_count() or 1)
+        fair = fair_slowdown(int(found[ALONE]["threads"]), options.busy, os.cpu_count() or 1)
         print(
             f"{OURS}, beside {options.busy} busy processes: {slower:.2f} x its time alone, which "
             f"is {slower / fair:.2f} x its fair share (that is {fair:.2f} x)"
@@ -157,6 +177,11 @@ def measured(variant: str, options: argparse.Namespace) -> dict[str, float]:
     on_cuda = denoiser.device.type == "cuda"
     if on_cuda:
         torch.cuda.reset_peak_memory_stats()
+    if options.busy:
+        print(READY, flush=True)
+        sys.stdin.readline()
+    if who != "script" and options.device == "cpu":
+        settle_threads()
     seconds, forward = [], []
     for step in range(options.steps + 2):
         if on_cuda:
@@ -181,6 +206,7 @@ def measured(variant: str, options: argparse.Namespace) -> dict[str, float]:
         "peak_gb": peak,
         "libraries_gb": 0.0 if on_cuda else libraries,
         "parameters": sum(parameter.numel() for parameter in parameters),
+        "threads": torch.get_num_threads(),
     }
 
 
@@ -300,7 +326,7 @@ def told(found: dict[str, float]) -> str:
         f"{found['seconds']:.3f} s a step ({found['forward_seconds']:.3f} of them forward), "
         f"{1000 * found['kept_gb']:.1f} MB kept for the backward pass, "
         f"peak {found['peak_gb']:.2f} GB ({found['libraries_gb']:.2f} before the model), "
-        f"{found['parameters']:,.0f} parameters trained"
+        f"{found['parameters']:,.0f} parameters trained, {found['threads']:.0f} threads"
     )
 
 
@@ -317,7 +343,6 @@ def machine() -> dict[str, Any]:
     return {
         "cpu": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
         "gpu": card,
         "torch": torch.__version__,
         "load": list(os.getloadavg()),

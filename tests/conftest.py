@@ -26,11 +26,15 @@ from ablate2tune.testbed.text import word_list
 
 
 def pytest_configure() -> None:
-    """Under `pytest -n N` every worker, and what it starts, keeps to its share of the cores."""
+    """Every process of a test takes the same number of threads, whatever else the machine does.
+
+    Under `pytest -n N` every worker, and what it starts, keeps to its share of the cores.
+    """
     if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
         threads = max(1, (os.cpu_count() or 1) // int(workers))
         os.environ["OMP_NUM_THREADS"] = str(threads)
         torch.set_num_threads(threads)
+    os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
 
 
 @pytest.fixture(scope="session")

@@ -26,17 +26,22 @@ class Foretold(NamedTuple):
     memory: MemoryEstimate
     seconds: float | None
     """Of a step; None where the rows that were looked at did not fit into memory."""
+    threads: int | None = None
+    """That compute it on the CPU; None elsewhere."""
 
     def line(self, steps: int) -> str | None:
         """Seconds of a step and minutes of all, in a line; None where they are not known.
 
         >>> Foretold(MemoryEstimate(0, 0, 0, 1), 0.5).line(400)
         'time: about 0.5 s a step, 3.3 min for 400 steps'
+        >>> Foretold(MemoryEstimate(0, 0, 0, 1), 0.5, threads=1).line(400)
+        'time: about 0.5 s a step, 3.3 min for 400 steps, on 1 thread'
         """
         if self.seconds is None:
             return None
         minutes = self.seconds * steps / 60
-        return f"time: about {self.seconds:.2g} s a step, {minutes:.2g} min for {steps} steps"
+        on = f", on {self.threads} thread{'s' * (self.threads > 1)}" if self.threads else ""
+        return f"time: about {self.seconds:.2g} s a step, {minutes:.2g} min for {steps} steps{on}"
 
     def beside(self, seconds: float, peak_gb: float) -> str:
         """What it was, beside what had been told.
@@ -54,7 +59,8 @@ class Foretold(NamedTuple):
         """Both, as costs.json holds them."""
         told = {"seconds_per_step": self.seconds, "memory_gb": self.memory.total / 1e9}
         found = {"seconds_per_step": seconds, "memory_gb": peak_gb}
-        return {"schema": SCHEMA, "steps": steps, "foretold": told, "measured": found}
+        threads = {} if self.threads is None else {"threads": self.threads}
+        return {"schema": SCHEMA, "steps": steps, **threads, "foretold": told, "measured": found}
 
 
 def foretell(
@@ -72,7 +78,8 @@ def foretell(
     seconds = predict_seconds(
         lessons.look, [*trained], pictures, config.at_once(processes), lessons.rows_each
     )
-    return Foretold(lessons.memory(), seconds)
+    on_cpu = lessons.studied.device.type == "cpu"
+    return Foretold(lessons.memory(), seconds, torch.get_num_threads() if on_cpu else None)
 
 
 def predict_seconds(
