@@ -27,6 +27,7 @@ from ablate2tune.scenes.dataset.records import data_identity, read_dataset
 from ablate2tune.stage import Job, Stage
 from ablate2tune.tracking.training_run import RUN, TrainingRun, live_mode
 from ablate2tune.tracking.wandb_run import Labels
+from ablate2tune.train.idle_keys import idle_in
 from ablate2tune.train.lessons.lessons import Lessons
 from ablate2tune.train.lessons.picture_lessons import PictureLessons, check_levels
 from ablate2tune.train.lessons.text_lessons import TextLessons
@@ -137,6 +138,8 @@ def work(job: Job) -> None:
     recipe = job.recipe
     ranking = _ranking(recipe) or {"components": []}
     lessons = lessons_of(recipe)
+    for line in idle_in(recipe.train, lessons.studied):
+        job.terminal.say(f"train: {line}")
     cost = METHODS[recipe.train.method].cost
     targets, ranks = choose(ranking, recipe.train, lessons.studied.model, recipe.seed, cost)
     if falls_back(ranking, recipe.train):

@@ -164,6 +164,12 @@ class TrainConfig(Settings):
                 f"caption_dropout {self.caption_dropout:g} and plain_captions "
                 f"{self.plain_captions:g} are {without:g} of the captions together; 1 is all"
             )
+        for key, needed in (("preset", "preset"), ("modules", "list")):
+            if getattr(self, key) and self.targets != needed:
+                raise ValueError(
+                    f"{key} says nothing beside targets: {self.targets}; leave it out or set "
+                    f"targets to {needed}"
+                )
         if self.budget is not None and self.share is not None:
             raise ValueError("budget and share both say how many modules; set one of them")
         if self.targets not in ("top", "bottom", "random") and (self.budget or self.share):

@@ -218,7 +218,8 @@ def test_without_skill_all_are_trained_only_if_asked(model, catalogue):
     ],
 )
 def test_what_no_ranking_could_make_possible_is_refused_without_one(model, values, words):
-    check_choice(model, config(**values | {"rank": 8, "count": 4, "modules": OUT}), 0)
+    listed = {"modules": OUT} if values["targets"] == "list" else {}
+    check_choice(model, config(**values | {"rank": 8, "count": 4} | listed), 0)
     with pytest.raises(UserError, match=words):
         check_choice(model, config(**values), 0)
 

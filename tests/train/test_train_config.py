@@ -21,6 +21,15 @@ TWINS = {"twins": True, "high_noise": 0.5}
         ({"micro_batch": 0}, "greater than 0"),
         ({"micro_batch": 5, "batch_size": 4}, "micro_batch 5 is more than the 4 of a whole"),
         ({**TWINS, "micro_batch": 3}, "micro_batch 3 would part twins"),
+        (
+            {"targets": "list", "modules": ["a"], "preset": "compass"},
+            "preset says nothing beside targets: list; leave it out or set targets to preset",
+        ),
+        (
+            {"targets": "random", "modules": ["a"]},
+            "modules says nothing beside targets: random; leave it out or set targets to list",
+        ),
+        ({"preset": "compass"}, "preset says nothing beside targets: top"),
         ({"warmup": 20, "steps": 20}, "a warm-up of 20 steps leaves none of 20"),
         ({"warmup": 50, "steps": 20}, "a warm-up of 50 steps leaves none of 20"),
     ],

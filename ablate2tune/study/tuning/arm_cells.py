@@ -30,7 +30,7 @@ from ablate2tune.train.training_loop import teach
 FIGURES = "figures"
 """The stage that measures, of every kind."""
 FILE = "figures.json"
-CHOOSING = "count", "neighbours", "draw", "if_no_skill"
+CHOOSING = "count", "neighbours", "draw", "if_no_skill", "preset"
 """Keys of `train` that say nothing where modules are listed, as a cell lists them."""
 
 
