@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from ablate2tune.errors import UserError
 from ablate2tune.models import adapter_files
-from ablate2tune.models.calls import adapter_window, one_step
+from ablate2tune.models.calls import adapter_window, one_step, pictures
+from ablate2tune.models.calls.kept_prompts import KeptPrompts
 from ablate2tune.models.conditioning import Conditioning, Tokenised
 from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.models.native_names import Native
@@ -66,6 +67,7 @@ class Denoiser(Studied):
         for part in self.parts.values():
             part.requires_grad_(False).eval()
         self._defaults = one_step.call_defaults(pipe)
+        self._kept = KeptPrompts(lambda: self.weights.fetch(self.encoders))
 
     @property
     def model(self) -> nn.Module:
@@ -358,39 +360,37 @@ class Denoiser(Studied):
         Raises:
             UserError: a picture is not finite.
         """
-        self.weights.fetch(self.encoders)
-        lowest = None
-        if self.acts_above:
-            lowest = self.schedule.timestep(torch.tensor([self.acts_above]))[0]
-        parts = []
+        self.weights.fetch(name for name in self.encoders if not name.startswith("text_encoder"))
+        pipe, parts = self._kept.using(self.pipe), []
+        level = self.schedule.timestep(torch.tensor([self.acts_above]))[0]
+        lowest = level if self.acts_above else None
         for start in range(0, len(prompts), batch_size):
-            chunk = list(prompts[start : start + batch_size])
-            chosen = seeds[start : start + batch_size]
-            generators = [torch.Generator().manual_seed(seed) for seed in chosen]
-            true_cfg: dict[str, Any] = {}
-            if "true_cfg_scale" in self._defaults:
-                negative = [""] * len(chunk) if true_cfg_scale > 1 else None
-                true_cfg = {"negative_prompt": negative, "true_cfg_scale": true_cfg_scale}
+            some = slice(start, start + batch_size)
+            given = self._sampling_arguments(len(prompts[some]), steps, true_cfg_scale)
             with adapter_window.sampled_above(self.pipe.scheduler, self.model, lowest):
-                images = self.pipe(
-                    prompt=chunk,
-                    num_inference_steps=steps,
-                    guidance_scale=self._guidance(None, self.config.guidance_scale),
-                    generator=generators,
-                    output_type="np",
-                    **true_cfg,
-                    **self._call_arguments(),
-                ).images
-            if not np.isfinite(images).all():
-                raise UserError(
-                    "the sampled pictures are not finite",
-                    where=f"model.dtype = {self.config.dtype}",
-                    mend=self.config.mend_not_finite,
-                )
-            parts.append((images * 255).round().astype(np.uint8))
+                images = pictures.drawn(pipe, prompts[some], seeds[some], given)
+            parts.append(pictures.as_bytes(images, self.config))
             if on_progress:
                 on_progress(min(start + batch_size, len(prompts)), len(prompts))
         return np.concatenate(parts)
+
+    def keep_prompts(self, prompts: Sequence[str], batch_size: int = 50) -> None:
+        """Encode prompts as `sample` will, which then takes the same without the text encoders."""
+        for start in range(0, len(prompts), batch_size):
+            some = prompts[start : start + batch_size]
+            rows = some, [0] * len(some), self._sampling_arguments(len(some), 1)
+            self._kept.keep(self.pipe, lambda pipe, rows=rows: pictures.drawn(pipe, *rows))
+
+    def _sampling_arguments(self, count: int, steps: int, true_cfg: float = 1.0) -> dict[str, Any]:
+        """What the call is given for so many pictures, beside prompts and seeds."""
+        guided, negative = "true_cfg_scale" in self._defaults, [""] * count
+        return {
+            "num_inference_steps": steps,
+            "guidance_scale": self._guidance(None, self.config.guidance_scale),
+            **self._call_arguments(),
+            **({"negative_prompt": negative if true_cfg > 1 else None} if guided else {}),
+            **({"true_cfg_scale": true_cfg} if guided else {}),
+        }
 
     def native(self, name: str) -> Native | None:
         """What a module is called in the original code, by which kohya's scripts name it.

@@ -124,8 +124,19 @@ def passes_per_picture(config: TrainConfig) -> float:
     """
     full, taught = 1 - config.caption_dropout - config.plain_captions, config.high_noise or 1
     pairs = full * taught if config.contrast and not config.twins else 0.0
-    kept = 1 - full * (1 if config.acts_above else taught) if config.retention else 0.0
-    return STEP_COST * (1 + pairs) + kept
+    return STEP_COST * (1 + pairs) + retained_share(config)
+
+
+def retained_share(config: TrainConfig) -> float:
+    """The share of a step's pictures whose target is the base's own prediction.
+
+    >>> retained_share(TrainConfig(plain_captions=0.25, retention=1, high_noise=0.5))
+    0.625
+    """
+    if not config.retention:
+        return 0.0
+    taught = 1 if config.acts_above else config.high_noise or 1
+    return 1 - (1 - config.caption_dropout - config.plain_captions) * taught
 
 
 def side_costs(config: TrainConfig, validation_rows: int, prompts: int, sample_steps: int) -> str:

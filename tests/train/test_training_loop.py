@@ -115,7 +115,9 @@ def test_what_it_would_cost_and_what_it_cost(
 ):
     _, folder, _, config, lines, *_ = whole_run
     foretold = next(line for line in lines if line.startswith("time: "))
-    assert re.fullmatch(r"time: about [\d.e-]+ s a step, [\d.e-]+ min for 6 steps", foretold)
+    assert re.fullmatch(
+        r"time: about [\d.e-]+ s a step, [\d.e-]+ min for 6 steps, on \d+ threads?", foretold
+    )
     told = r"a step took [\d.e-]+ s \([\d.e-]+ were foretold\), memory peaked at [\d.]+ GB \(.*\)"
     assert re.fullmatch(told, next(line for line in lines if line.startswith("a step took")))
     costs, rows = files.read_json(folder / "costs.json"), files.read_jsonl(folder / "log.jsonl")

@@ -39,6 +39,7 @@ from ablate2tune.train.validation import (
     HeldOut,
     levels_above,
     passes_per_picture,
+    retained_share,
     side_costs,
     validation_losses,
 )
@@ -102,8 +103,11 @@ class PictureLessons(Lessons):
         check_fit(denoiser, [record.image_path for record in scenes], told)
         shared = config.cache and config.cache / encodings_key(denoiser, self._data)
         encoded = shared or folder / "cache"
+        shown = dict.fromkeys(record.text for record in self._split.validation)
+        self._prompts = list(shown)[: config.sample_prompts]
         if main:
             encode_examples(denoiser, everything, captions, self._data, encoded, self._sizes)
+            denoiser.keep_prompts(self._prompts)
         denoiser.weights.drop(denoiser.encoders)
         denoiser.weights.fetch([denoiser.part])
         accelerator.wait_for_everyone()
@@ -116,8 +120,6 @@ class PictureLessons(Lessons):
         lowest = schedule.time_of(denoiser.acts_above) if config.acts_above else 0.0
         self._drawn = config.model_copy(update={"timesteps": density, "acts_above": lowest})
         self._shares = bin_shares(LEVELS, *often, schedule.time_of, lowest)
-        held = self._split.validation
-        self._prompts = list(dict.fromkeys(r.text for r in held))[: config.sample_prompts]
         self._backward = Backward(denoiser, self._cache, config)
         self._held_out = HeldOut(
             denoiser,
@@ -239,7 +241,7 @@ class PictureLessons(Lessons):
         denoiser, config = self._denoiser, self._config
         held = [part for part in denoiser.pipe.components.values() if isinstance(part, nn.Module)]
         return estimate_memory(
-            lambda: self.look(1),
+            lambda: self._of_largest(1),
             [x for module in held for x in (*module.parameters(), *module.buffers())],
             trainable(denoiser.model).values(),
             config.most_rows * config.at_once(self._accelerator.num_processes),
@@ -248,20 +250,31 @@ class PictureLessons(Lessons):
         )
 
     def look(self, rows: int) -> Tensor:
-        """The family's own loss of the largest picture, so many times."""
+        """The family's own loss of the largest picture, so many times, at as many noise levels.
+
+        Where a step retains some of what the base predicts, a share of the rows is retained: that
+        is a forward pass more, with a cost of its own.
+        """
+        share = retained_share(self._config) / self.rows_each
+        kept = torch.arange(rows) < max(1, round(share * rows)) if share else None
+        return self._of_largest(rows, kept)
+
+    def _of_largest(self, rows: int, kept: Tensor | None = None) -> Tensor:
         sizes = self._sizes or [(0, 0)]
         largest = max(range(len(sizes)), key=lambda place: math.prod(sizes[place]))
         latents, denoiser = self._cache.latents([largest] * rows), self._denoiser
         captions = self._cache.captions([self._caption] * rows)
-        level = max(0.5, denoiser.acts_above)  # below it there is nothing to be trained
-        row = latents, torch.zeros_like(latents), torch.full((rows,), level), captions
+        lowest = max(0.5, denoiser.acts_above)  # below it there is nothing to be trained
+        levels = torch.linspace(lowest, (1 + lowest) / 2, rows)
+        row = latents, torch.zeros_like(latents), levels, captions
+        asked: dict[str, Any] = {} if kept is None else {"kept": kept}
         with at_size(denoiser, self._cache.size_of(largest)):
-            return denoiser.denoising_loss(*row, self._config.guidance).sum()
+            return denoiser.denoising_loss(*row, self._config.guidance, **asked).sum()
 
     @property
     def rows_each(self) -> float:
-        """By the passes that the recipe's objective takes."""
-        return passes_per_picture(self._config) / STEP_COST
+        """Both captions of a picture that is seen under two; what is retained is in the look."""
+        return (passes_per_picture(self._config) - retained_share(self._config)) / STEP_COST
 
     def show(self, step: int) -> Path | None:
         """A grid of pictures."""

@@ -4,8 +4,12 @@ import time
 
 import pytest
 import torch
+from accelerate import Accelerator
+from tiny_runs import TARGETS
 from torch import Tensor, nn
 
+from ablate2tune.train.adapter import inject
+from ablate2tune.train.lessons.picture_lessons import PictureLessons
 from ablate2tune.train.memory.memory_estimate import MemoryEstimate
 from ablate2tune.train.watching import step_costs
 from ablate2tune.train.watching.step_costs import Foretold, predict_seconds
@@ -81,3 +85,27 @@ def test_what_does_not_fit_is_not_foretold():
     assert row["foretold"] == {"seconds_per_step": None, "memory_gb": 3.0}
     assert row["measured"] == {"seconds_per_step": 0.5, "memory_gb": 4.0}
     assert row["schema"] == step_costs.SCHEMA
+
+
+def test_the_base_is_asked_in_the_look_where_a_step_asks_it(
+    tiny_flux, records, config, tmp_path, monkeypatch
+):
+    """A retained picture's target is a forward pass more, which has a cost of its own."""
+    seen: list[tuple[int, bool]] = []
+    predict = tiny_flux.predict
+
+    def spy(latents, *rest):
+        seen.append((len(latents), torch.is_grad_enabled()))
+        return predict(latents, *rest)
+
+    monkeypatch.setattr(tiny_flux, "predict", spy)
+    inject(tiny_flux.model, TARGETS, 2, seed=0)
+    for retention, passes in ((0.0, [(4, True)]), (1.0, [(2, False), (4, True)])):
+        share = {"plain_captions": 0.4, "caption_dropout": 0.1, "retention": retention}
+        lessons = PictureLessons(tiny_flux, records)
+        lessons.open(config.model_copy(update=share), 3, Accelerator(cpu=True), tmp_path)
+        seen.clear()
+        with torch.enable_grad():
+            lessons.look(4).backward()
+        assert seen == passes
+        assert lessons.rows_each == 1.0
