@@ -7,7 +7,7 @@ from typing import Any
 from ablate2tune.cpu_threads import settle_threads
 from ablate2tune.disk.folder_lock import lock
 from ablate2tune.disk.identity import NOT_HERE
-from ablate2tune.launched import missing_processes
+from ablate2tune.launched import check_launcher, missing_processes
 from ablate2tune.models import resolve_device
 from ablate2tune.progress import Terminal
 from ablate2tune.recipe import Recipe
@@ -27,6 +27,7 @@ def run_stage(stage: Stage, recipe: Recipe, terminal: Terminal) -> None:
         UserError: the folder belongs to other inputs or another process works in it, or what the
             stage raises.
     """
+    check_launcher()
     stage.check(recipe)
     if stage.several_processes and (told := missing_processes()):
         terminal.say(told)
@@ -92,7 +93,7 @@ def _threads(job: Job, record: dict[str, Any], begun: bool) -> dict[str, int]:
     settled = settle_threads(record.get("threads"), begun)
     if settled.line:
         job.terminal.say(settled.line)
-    return {"threads": settled.count}
+    return {"threads": settled.taken}
 
 
 def _now_known(before: Any, after: Any) -> Any:

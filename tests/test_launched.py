@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ablate2tune.launched import missing_processes
+import ablate2tune
+from ablate2tune.errors import UserError
+from ablate2tune.launched import check_launcher, missing_processes
 
+ROOT = Path(ablate2tune.__file__).parents[1]
 CODE = "from ablate2tune.launched import missing_processes; print(missing_processes())"
 
 
@@ -51,3 +54,39 @@ def test_as_a_user_types_it(tmp_path: Path) -> None:
     )
     (line,) = done.stdout.splitlines()
     assert line.startswith("warning: `accelerate launch` was asked for 2 processes and started one")
+
+
+@pytest.mark.parametrize(
+    ("words", "refused"),
+    [(["--use_fsdp", "--fsdp_version", "2"], "accelerate launch --use_fsdp"), ([], None)],
+)
+def test_a_model_in_pieces_is_refused_as_accelerate_asks_for_it(
+    words: list[str], refused: str | None, tmp_path: Path
+) -> None:
+    """Under accelerate's own launcher, whose two processes are to say so."""
+    script = tmp_path / "check.py"
+    script.write_text(
+        "from ablate2tune.errors import UserError\n"
+        "from ablate2tune.launched import check_launcher\n"
+        "try:\n    check_launcher()\nexcept UserError as error:\n    print('refused:', error)\n"
+        "else:\n    print('served')\n"
+    )
+    launch = ["-m", "accelerate.commands.launch", "--num_processes", "2", "--num_machines", "1"]
+    launch += ["--main_process_port", "0", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    launch += words or ["--multi_gpu"]
+    done = subprocess.run(
+        [sys.executable, *launch, str(script)],
+        capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    told = [line for line in done.stdout.splitlines() if line]
+    assert len(told) == 2
+    assert all(line.startswith(f"refused: {refused}" if refused else "served") for line in told)
+
+
+def test_a_variable_that_says_no_is_no_request(monkeypatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "false")
+    check_launcher()
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    with pytest.raises(UserError, match="--use_deepspeed"):
+        check_launcher()
