@@ -28,7 +28,7 @@ OTHERWISE = (
 class Threads(NamedTuple):
     """How many threads PyTorch computes with on the CPU."""
 
-    count: int
+    taken: int
     line: str | None = None
     """What to say of it; None where it is as ever."""
 

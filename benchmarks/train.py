@@ -97,7 +97,7 @@ def main() -> None:
 
 def compare(options: argparse.Namespace, folder: str) -> None:
     """All variants, on a model that is saved in a folder."""
-    threads = settle_threads().count if options.device == "cpu" else torch.get_num_threads()
+    threads = settle_threads().taken if options.device == "cpu" else torch.get_num_threads()
 
     def variant(name: str, busy: Sequence[multiprocessing.Process] = ()) -> str:
         more = ["--variant", name, "--model", folder]

@@ -51,7 +51,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
 def test_as_many_threads_as_cores_are_free(machine, free: float | None, count: int) -> None:
     machine.free = free
     settled = settle_threads()
-    assert settled.count == torch.get_num_threads() == count
+    assert settled.taken == torch.get_num_threads() == count
     assert (settled.line is None) == (count == 8)
     assert count == 8 or f"threads: {count} of 8, as {free:.1f} cores are free" in settled.line
     # Cores that look busy are looked at for longer, and in a process but once.
@@ -67,7 +67,7 @@ def test_what_was_begun_goes_on_with_as_many(machine) -> None:
     # What was begun before numbers were written down had PyTorch's own.
     assert settle_threads(held=None, begun=True) == (8, None)
     assert torch.get_num_threads() == 8
-    assert settle_threads(held=5, begun=False).count == 1, "nothing is there to go on with"
+    assert settle_threads(held=5, begun=False).taken == 1, "nothing is there to go on with"
 
 
 @pytest.mark.parametrize("name", SAID)
@@ -77,7 +77,7 @@ def test_what_the_user_says_is_taken(machine, monkeypatch, name: str) -> None:
     assert settle_threads() == (8, None), "as PyTorch understood it"
     assert settle_threads(held=8, begun=True) == (8, None)
     other = settle_threads(held=5, begun=True)
-    assert other.count == 8 and other.line is not None
+    assert other.taken == 8 and other.line is not None
     assert "begun with 5 threads and gone on with 8" in other.line
     assert machine.looks == []
 
