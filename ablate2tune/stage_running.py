@@ -4,11 +4,11 @@ import os
 import time
 from typing import Any
 
-from ablate2tune.cpu_threads import settle_threads
 from ablate2tune.disk.folder_lock import lock
 from ablate2tune.disk.identity import NOT_HERE
-from ablate2tune.launched import check_launcher, missing_processes
 from ablate2tune.models import resolve_device
+from ablate2tune.process.cpu_threads import settle_threads
+from ablate2tune.process.launched import check_launcher, missing_processes
 from ablate2tune.progress import Terminal
 from ablate2tune.recipe import Recipe
 from ablate2tune.run_dir import RunDir, spent

@@ -46,10 +46,10 @@ from torch.nn import functional as F
 
 from ablate2tune import files
 from ablate2tune.components import discover
-from ablate2tune.cpu_threads import settle_threads
 from ablate2tune.models import Denoiser, load_denoiser
 from ablate2tune.models.calls.attention_kernels import without_cudnn
 from ablate2tune.models.model_config import ModelConfig
+from ablate2tune.process.cpu_threads import settle_threads
 from ablate2tune.testbed.architecture import Sizes, build_pipeline
 from ablate2tune.testbed.text import word_list
 from ablate2tune.train.adapter import inject, trainable
@@ -110,6 +110,7 @@ def compare(options: argparse.Namespace, folder: str) -> None:
             given["OMP_NUM_THREADS"] = "1"
         pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         with subprocess.Popen(command, env={**given, **os.environ}, **pipes) as process:
+            assert process.stdout
             told = process.stdout.readline()  # ready, or all there is to say
             for other in busy:
                 os.kill(cast(int, other.pid), signal.SIGCONT)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ablate2tune.errors import UserError
 from ablate2tune.models import adapter_files
-from ablate2tune.models.calls import adapter_window, one_step, pictures
+from ablate2tune.models.calls import adapter_window, one_step, stock_pictures
 from ablate2tune.models.calls.kept_prompts import KeptPrompts
 from ablate2tune.models.conditioning import Conditioning, Tokenised
 from ablate2tune.models.model_config import ModelConfig
@@ -368,8 +368,8 @@ class Denoiser(Studied):
             some = slice(start, start + batch_size)
             given = self._sampling_arguments(len(prompts[some]), steps, true_cfg_scale)
             with adapter_window.sampled_above(self.pipe.scheduler, self.model, lowest):
-                images = pictures.drawn(pipe, prompts[some], seeds[some], given)
-            parts.append(pictures.as_bytes(images, self.config))
+                images = stock_pictures.drawn(pipe, prompts[some], seeds[some], given)
+            parts.append(stock_pictures.as_bytes(images, self.config))
             if on_progress:
                 on_progress(min(start + batch_size, len(prompts)), len(prompts))
         return np.concatenate(parts)
@@ -379,7 +379,7 @@ class Denoiser(Studied):
         for start in range(0, len(prompts), batch_size):
             some = prompts[start : start + batch_size]
             rows = some, [0] * len(some), self._sampling_arguments(len(some), 1)
-            self._kept.keep(self.pipe, lambda pipe, rows=rows: pictures.drawn(pipe, *rows))
+            self._kept.keep(self.pipe, lambda pipe, rows=rows: stock_pictures.drawn(pipe, *rows))
 
     def _sampling_arguments(self, count: int, steps: int, true_cfg: float = 1.0) -> dict[str, Any]:
         """What the call is given for so many pictures, beside prompts and seeds."""

@@ -27,7 +27,6 @@ from ablate2tune.scenes.dataset.records import data_identity, read_dataset
 from ablate2tune.stage import Job, Stage
 from ablate2tune.tracking.training_run import RUN, TrainingRun, live_mode
 from ablate2tune.tracking.wandb_run import Labels
-from ablate2tune.train.idle_keys import idle_in
 from ablate2tune.train.lessons.lessons import Lessons
 from ablate2tune.train.lessons.picture_lessons import PictureLessons, check_levels
 from ablate2tune.train.lessons.text_lessons import TextLessons
@@ -44,6 +43,7 @@ from ablate2tune.train.targets import (
 )
 from ablate2tune.train.train_config import PICTURES
 from ablate2tune.train.training_loop import teach
+from ablate2tune.train.watching.idle_keys import idle_in
 
 MAP = "map.png"
 

@@ -1,1 +1,1 @@
-"""What is watched while a model trains: that its figures are finite, and what a step costs."""
+"""What is watched of a training: keys that do nothing, figures that are finite, a step's cost."""

@@ -12,9 +12,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from ablate2tune import cpu_threads
-from ablate2tune.cpu_threads import SAID, free_cores, quota, settle_threads
 from ablate2tune.files import read_json
+from ablate2tune.process import cpu_threads
+from ablate2tune.process.cpu_threads import SAID, free_cores, quota, settle_threads
 from ablate2tune.progress import Terminal
 from ablate2tune.recipe import load_recipe
 from ablate2tune.stage import Job, Stage
@@ -101,7 +101,7 @@ def test_a_core_that_is_busy_is_not_free() -> None:
     if not hasattr(os, "sched_setaffinity"):
         pytest.skip("cores cannot be chosen here")
     code = (
-        "import os, sys; from ablate2tune.cpu_threads import free_cores\n"
+        "import os, sys; from ablate2tune.process.cpu_threads import free_cores\n"
         "os.sched_setaffinity(0, {int(sys.argv[1])}); print(free_cores(0.5))"
     )
     core = min(os.sched_getaffinity(0))

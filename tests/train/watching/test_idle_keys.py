@@ -11,10 +11,10 @@ from ablate2tune.components import discover
 from ablate2tune.models import FluxDenoiser
 from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.train import step_plan
-from ablate2tune.train.idle_keys import idle_in, idle_keys
 from ablate2tune.train.noise_levels import bin_shares
 from ablate2tune.train.targets import choose_targets
 from ablate2tune.train.train_config import TrainConfig
+from ablate2tune.train.watching.idle_keys import idle_in, idle_keys
 
 BESIDE = [
     ({"targets": "all"}, {"count": 3}, "targets: all"),

@@ -9,10 +9,10 @@ import pytest
 
 import ablate2tune
 from ablate2tune.errors import UserError
-from ablate2tune.launched import check_launcher, missing_processes
+from ablate2tune.process.launched import check_launcher, missing_processes
 
 ROOT = Path(ablate2tune.__file__).parents[1]
-CODE = "from ablate2tune.launched import missing_processes; print(missing_processes())"
+CODE = "from ablate2tune.process.launched import missing_processes; print(missing_processes())"
 
 
 @pytest.mark.parametrize(
@@ -44,13 +44,12 @@ def test_as_a_user_types_it(tmp_path: Path) -> None:
     script = tmp_path / "look.py"
     script.write_text(CODE)
     launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", str(script)]
-    root = str(Path(__file__).parents[1])
     done = subprocess.run(
         [sys.executable, *launch],
         capture_output=True,
         text=True,
         check=True,
-        env={**os.environ, "PYTHONPATH": root},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     (line,) = done.stdout.splitlines()
     assert line.startswith("warning: `accelerate launch` was asked for 2 processes and started one")
@@ -67,7 +66,7 @@ def test_a_model_in_pieces_is_refused_as_accelerate_asks_for_it(
     script = tmp_path / "check.py"
     script.write_text(
         "from ablate2tune.errors import UserError\n"
-        "from ablate2tune.launched import check_launcher\n"
+        "from ablate2tune.process.launched import check_launcher\n"
         "try:\n    check_launcher()\nexcept UserError as error:\n    print('refused:', error)\n"
         "else:\n    print('served')\n"
     )
