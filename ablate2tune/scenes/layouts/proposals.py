@@ -128,7 +128,7 @@ def _in_front_of(rng: random.Random, a: Shape, b: Shape, folder: Path | None) ->
     hides = before > LIKE_WIDTH * b.across and a.height > LIKE_WIDTH * b.height
     if seen_through or not hides:
         # A thin thing in the rear, such as a stem, is all behind the other.
-        most = wide - narrow + (0.5 * narrow if rear >= before else 0.0)
+        most = wide - narrow + (0.5 * narrow if seen_through or rear >= before else 0.0)
         aside = rng.choice((-1, 1)) * rng.uniform(ASIDE if seen_through else 0.0, 1.0) * most
     else:
         aside = rng.choice((-1, 1)) * (wide + narrow - 2 * narrow * rng.uniform(*SHARED))
