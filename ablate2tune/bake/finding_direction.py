@@ -99,7 +99,7 @@ def read_prompts(path: Path) -> list[str]:
         prompts = [row.text("prompt", 'write {"prompt": "..."}') for row in read_user_rows(path)]
     else:
         try:
-            prompts = path.read_text(encoding="utf-8").splitlines()
+            prompts = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"cannot be read ({error})", where=str(path)) from error
     prompts = [prompt for prompt in prompts if prompt.strip()]

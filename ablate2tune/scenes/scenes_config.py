@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from ablate2tune.errors import did_you_mean
+from ablate2tune.errors import did_you_mean, reason
 from ablate2tune.settings import Fraction, Positive, Settings
 
 PRESETS = {"draft64": (64, 8), "demo128": (128, 8), "train512": (512, 64), "train1024": (1024, 128)}
@@ -155,14 +155,20 @@ class ScenesConfig(Settings):
     @classmethod
     def _read_prompts(cls, value: Any) -> Any:
         """The lines of a file without empty ones."""
+        given = value
         if isinstance(value, str | Path):
             try:
-                value = Path(value).expanduser().read_text("utf-8").splitlines()
+                value = Path(value).expanduser().read_text("utf-8-sig").splitlines()
             except (OSError, UnicodeDecodeError) as error:
-                raise ValueError(f"the file {value} cannot be read ({error})") from error
+                raise ValueError(
+                    f"the file {value} cannot be read ({reason(error)}); write sentences that are "
+                    "no file as a list"
+                ) from error
         if isinstance(value, list):
             value = [line.strip() if isinstance(line, str) else line for line in value]
-            value = [line for line in value if line]
+            value = [line for line in value if line != ""]
+            if not value and given != []:
+                raise ValueError(f"{given} holds no sentence; write some, or leave the key out")
         return value
 
     @model_validator(mode="after")

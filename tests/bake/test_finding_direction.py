@@ -10,7 +10,7 @@ from tiny_language import WIDTH, tiny_language_model, word_tokenizer
 from transformers import AutoModelForCausalLM
 
 from ablate2tune.bake.bake_command import find, read_job, run
-from ablate2tune.bake.finding_direction import find_direction
+from ablate2tune.bake.finding_direction import find_direction, read_prompts
 from ablate2tune.bake.weight_edits import project_out_of_weights
 from ablate2tune.components import discover
 from ablate2tune.errors import UserError
@@ -69,6 +69,11 @@ def test_it_is_found_and_taken_out(planted: tuple[Path, torch.Tensor], tmp_path:
         told = [float(m(marked).logits[0, -1, 4 + TOLD]) for m in (before, after)]
         assert told[0] > told[1] + 3
         assert torch.allclose(before(plain).logits, after(plain).logits, atol=1e-4)
+
+
+def test_prompts_of_a_file_are_its_lines(tmp_path: Path):
+    (tmp_path / "some.txt").write_bytes(b"\xef\xbb\xbfone\r\n\r\n two\n")
+    assert read_prompts(tmp_path / "some.txt") == ["one", " two"]
 
 
 def test_what_is_refused(planted: tuple[Path, torch.Tensor], tmp_path: Path):

@@ -68,7 +68,7 @@ def _texts(file: Path) -> Iterator[tuple[str, str]]:
         content = file.read_bytes()
         if b"\0" in content:
             raise UserError("is no text file", where=str(file), mend="name text files alone")
-        yield "", content.decode("utf-8")
+        yield "", content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(
             f"is not UTF-8 text (byte {error.start})", where=str(file), mend="save it as UTF-8"

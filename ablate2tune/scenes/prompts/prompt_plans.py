@@ -41,6 +41,8 @@ ALIKE = {
 }
 """Relations that may hold together, so that neither is the other's contrast."""
 
+TOLD = 3
+"""Sentences that an error tells of."""
 FRONT = 40.0
 """Largest turn (degrees) away from the camera of what has a front."""
 
@@ -145,8 +147,12 @@ def plans_of(config: ScenesConfig) -> tuple[list[Plan], dict[str, str]]:
     refused = {text: made for text, made in found.items() if isinstance(made, str)}
     plans = [made for made in found.values() if isinstance(made, Plan)]
     if not plans:
-        told = "; ".join(f"{text!r}: {why}" for text, why in refused.items())
-        raise UserError(f"none of the sentences can be shown: {told}", where="scenes.prompts")
+        told = [f"{text!r}: {why}" for text, why in itertools.islice(refused.items(), TOLD)]
+        if more := len(refused) - len(told):
+            told.append(f"and {more} more")
+        raise UserError(
+            f"none of the sentences can be shown: {'; '.join(told)}", where="scenes.prompts"
+        )
     return plans, refused
 
 

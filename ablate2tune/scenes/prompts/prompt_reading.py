@@ -5,6 +5,7 @@
 (('on top of',), [('dog', ('puppy',), None, 'sitting'), ('car', ('van',), 'red', None)])
 """
 
+import difflib
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -102,7 +103,9 @@ def _either(words: Sequence[str]) -> str:
 def _why_unread(plain: str, grammar: _Grammar) -> str:
     unknown = [word for word in plain.split() if word not in grammar.words]
     if unknown:
-        return f"the word {unknown[0]!r} is unknown; {did_you_mean(unknown[0], grammar.words)}"
+        near = difflib.get_close_matches(unknown[0], grammar.words, cutoff=0.5)
+        known = near or sorted({kind for kind, _ in grammar.nouns.values()})
+        return f"the word {unknown[0]!r} is unknown; {did_you_mean(unknown[0], known)}"
     relation = re.compile(rf"\b({_any(grammar.relations)})\b")
     if not relation.search(plain):
         return f"it states none of the relations {', '.join(wordings())}"

@@ -81,6 +81,9 @@ def test_what_cannot_be_shown_is_told_and_the_rest_goes_on():
     assert refused == {"a car on top of a cat": "nothing can stand on a cat"}
     with pytest.raises(UserError, match=r"none of the sentences can be shown: 'a cat.*unknown"):
         plans_of(config(prompts=["a cat behind a zebra"]))
+    with pytest.raises(UserError) as error:
+        plans_of(config(prompts=[f"a cat behind zebra {number}" for number in range(300)]))
+    assert str(error.value).endswith("; and 297 more") and len(str(error.value)) < 500
 
 
 def test_a_file_of_sentences(tmp_path, monkeypatch):
@@ -89,10 +92,25 @@ def test_a_file_of_sentences(tmp_path, monkeypatch):
     assert held.prompts == ["a cat left of a chair", "a ball in a box"]
     monkeypatch.setenv("HOME", str(tmp_path))
     assert config(prompts="~/some.txt").prompts == held.prompts
+    (tmp_path / "notepad.txt").write_bytes(
+        b"\xef\xbb\xbfa cat left of a chair\r\n\r\na ball in a box"
+    )
+    assert config(prompts=str(tmp_path / "notepad.txt")).prompts == held.prompts
     with pytest.raises(ValueError, match=r"none\.txt cannot be read"):
         config(prompts=str(tmp_path / "none.txt"))
+    with pytest.raises(ValueError, match=r"a cat left of a chair cannot be read .* as a list"):
+        config(prompts="a cat left of a chair")
     with pytest.raises(ValueError, match="prompts need world: natural"):
         config(world="plain", environments=["plain"], colours=["red", "blue"])
+
+
+def test_no_sentence_is_not_taken_for_no_prompts(tmp_path):
+    """Else scenes of drawn objects are rendered instead."""
+    (tmp_path / "blank.txt").write_text("\n  \n")
+    for given in (str(tmp_path / "blank.txt"), ["", "  "], ""):
+        with pytest.raises(ValueError, match="prompts"):
+            config(prompts=given)
+    assert config(prompts=[]).prompts == []
 
 
 def test_without_a_contrast_both_pictures_show_the_sentence():

@@ -49,6 +49,7 @@ def test_words_narrow_the_looks_and_name_colours():
     [
         ("a wooden chair next to a table", "the word 'wooden' is unknown"),
         ("a catt behind a chair", "'catt' is unknown; did you mean 'cat'"),
+        ("a zzz", "'zzz' is unknown; use one of: ball, bench, bird, bottle, bowl, box"),
         ("a cat and a chair", "states none of the relations left of"),
         ("a cat behind", "cannot be read; write it like"),
         ("a purple cat behind a chair", "no cat is purple; it is one of black"),
