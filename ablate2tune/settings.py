@@ -45,13 +45,18 @@ class Settings(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _as_written(cls, value: Any, info: ValidationInfo) -> Any:
-        """No `true` for a number, and `~` is the user's home in whatever names a file."""
+        """No `true` for a number; whatever names a file is not empty, and may begin with `~`.
+
+        An empty path would be the current folder.
+        """
         field = cls.model_fields[str(info.field_name)]
         kinds = set(_kinds(field.annotation))
         listed = value if isinstance(value, list) else [value]
         if kinds & {int, float} and bool not in kinds and any(isinstance(v, bool) for v in listed):
             raise ValueError("a number is needed, not true or false")
         named = Path in kinds or Mark.CONTENT in field.metadata
+        if named and value == "":
+            raise ValueError("is empty; name a file or a folder (. is this one)")
         if named and isinstance(value, str | Path) and str(value).startswith("~"):
             return str(Path(value).expanduser())
         return value

@@ -67,6 +67,14 @@ def test_true_is_no_number_and_home_is_home() -> None:
     assert Kinds(text="~/z").text == "~/z"
 
 
+def test_an_empty_path_is_not_this_folder() -> None:
+    for key in ("folder", "model"):
+        with pytest.raises(ValidationError, match="is empty; name a file or a folder"):
+            Kinds.model_validate({key: ""})
+    held = Kinds.model_validate({"folder": ".", "text": ""})
+    assert held.folder == Path() and held.text == ""
+
+
 class Kinds(Settings):
     steps: Positive = 1
     weights: list[float] = []  # noqa: RUF012
