@@ -59,9 +59,9 @@ class ScenesConfig(Settings):
     """Training images; twins of a contrast group count as two, so the number is even."""
     test_images: Annotated[int, Field(ge=0)] = 0
     """Images of held-out object pairs."""
-    size: Positive = 64
-    """Width and height in pixels."""
-    samples: Positive = 8
+    size: Annotated[int, Field(ge=4, le=65536)] = 64
+    """Width and height in pixels; Blender makes no smaller and no larger pictures."""
+    samples: Annotated[int, Field(gt=0, le=1 << 24)] = 8
     """Cycles samples per pixel; four times as many are taken where there is no denoiser."""
     denoise: bool = True
     """Use OpenImageDenoise where Blender has it. Without it decoded pixels repeat exactly; with it,
@@ -217,7 +217,7 @@ class ScenesConfig(Settings):
         if self.frame != "camera" and not set(self.relations) & set(vocabulary.DIRECTIONS):
             directions = ", ".join(vocabulary.DIRECTIONS)
             raise ValueError(f"frame: {self.frame} needs one of the relations {directions}")
-        if len(self.colours) < 2:
+        if len(set(self.colours)) < 2:
             raise ValueError("colours: at least two are needed, the two objects never share one")
         for relation in self.relations:
             opposite = contrast[relation]

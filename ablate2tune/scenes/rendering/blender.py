@@ -191,7 +191,7 @@ class Worker:
             late.set()
             self._process.kill()
 
-        timer = threading.Timer(timeout, stop)
+        timer = threading.Timer(min(timeout, threading.TIMEOUT_MAX), stop)
         timer.start()
         try:
             for line in self._process.stdout:

@@ -202,6 +202,10 @@ def test_what_can_show_a_relation(relation, first, second, fits):
         ({"world": "plain"}, "need world: natural"),
         ({"environments": ["moon"]}, "environments"),
         ({"preset": "huge"}, "preset"),
+        ({"size": 3}, "greater than or equal to 4"),  # Blender would make 4 of it
+        ({"size": 65537}, "less than or equal to 65536"),
+        ({"samples": 2**24 + 1}, "less than or equal to 16777216"),
+        ({"colours": ["red", "red"]}, "colours: at least two are needed"),
     ],
 )
 def test_what_a_recipe_may_not_say(changes, message):
