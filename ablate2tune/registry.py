@@ -60,7 +60,11 @@ class Registry(Generic[T]):
         return name in list(self)
 
     def __iter__(self) -> Iterator[str]:
-        """Names: the built-in ones in the order of their files, then those of extensions."""
+        """Names: the built-in ones in the order of their files, then those of extensions.
+
+        Raises:
+            UserError: a file or an extension cannot be imported.
+        """
         _import_modules(self._package)
         load_extensions()
         return iter(self._things)
@@ -91,4 +95,11 @@ def load_extensions() -> None:
 @functools.cache
 def _import_modules(package: str) -> None:
     for module in pkgutil.iter_modules(importlib.import_module(package).__path__):
-        importlib.import_module(f"{package}.{module.name}")
+        try:
+            importlib.import_module(f"{package}.{module.name}")
+        except Exception as error:
+            raise UserError(
+                f"cannot be imported ({one_line(error)})",
+                where=f"{package}.{module.name}",
+                mend="mend it or take it out",
+            ) from error

@@ -60,3 +60,9 @@ def test_an_extension_that_fails_is_named(package):
     entry_point(package, "more_shapes")
     with pytest.raises(UserError, match=r"entry point shapes = more_shapes: .*nothing_of_the_kind"):
         list(Registry("shape", "shapes"))
+
+
+def test_a_file_that_fails_is_named(package):
+    (package / "shapes" / "broken.py").write_text("def half(:\n")
+    with pytest.raises(UserError, match=r"^shapes\.broken: .*\(SyntaxError: .*; mend it"):
+        list(Registry("shape", "shapes"))

@@ -14,7 +14,8 @@ def wordings() -> dict[str, tuple[str, ...]]:
     """All words for every relation, the usual ones first.
 
     Raises:
-        UserError: an extension has words for no relation, or words that are not in lower case.
+        UserError: an extension has words for no relation, or words that are none, not in lower case
+            or no tuple.
     """
     said: dict[str, list[str]] = {relation: [] for relation in CONTRAST}
     for name, words in zip(WORDINGS, WORDINGS.values(), strict=True):
@@ -24,8 +25,14 @@ def wordings() -> dict[str, tuple[str, ...]]:
                 raise UserError(
                     f"unknown relation {relation!r}", where=where, mend=did_you_mean(relation, said)
                 )
+            if isinstance(ways, str):
+                raise UserError(
+                    f"the words for {relation!r} are one text, {ways!r}",
+                    where=where,
+                    mend=f"write ({ways!r},)",
+                )
             for way in ways:
-                if way != " ".join(way.lower().split()):
+                if not way or way != " ".join(way.lower().split()):
                     raise UserError(
                         f"{way!r} is not in lower case with single spaces",
                         where=where,

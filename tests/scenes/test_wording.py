@@ -31,6 +31,8 @@ def test_further_words_come_after_the_usual_ones(add):
         ({"atop of": ("atop of",)}, "unknown relation 'atop of'"),
         ({"on top of": ("On", "on")}, "'On' is not in lower case"),
         ({"on top of": ("up  on",)}, "'up  on' is not in lower case"),
+        ({"on top of": ("",)}, "'' is not in lower case"),
+        ({"on top of": "atop"}, r"are one text, 'atop'; write \('atop',\)"),  # not a, t, o and p
     ],
 )
 def test_what_is_no_wording(add, words, message):
