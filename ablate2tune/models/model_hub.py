@@ -24,6 +24,7 @@ FOLDERS = ("checkpoints", "data", "model", "models", "output", "outputs", "runs"
 SECONDS = 10
 """That a hub has to answer in."""
 INDEX = "model_index.json"
+GGUF = ".gguf"
 NOT_GIVEN = (OSError, ValueError, httpx.HTTPError)
 """What a hub's client raises, and diffusers over it."""
 
@@ -41,7 +42,8 @@ def check_is_hub_name(path: str) -> None:
         )
     is_name = re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", path)
     if not is_name or folder.parent.is_dir() or folder.parts[0] in FOLDERS:
-        near = [str(p) for p in folder.parent.glob("*")] if folder.parent.is_dir() else []
+        beside = folder.parent.glob("[!.]*") if folder.parent.is_dir() else []
+        near = sorted(str(p) for p in beside if p.is_dir() or p.suffix == folder.suffix == GGUF)
         mend = did_you_mean(path, near) or f"relative paths start here, in {Path.cwd()}"
         raise UserError("no such model directory", where=where, mend=mend)
 

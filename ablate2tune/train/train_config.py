@@ -54,7 +54,7 @@ class TrainConfig(Settings):
     same module adapted as well, beyond `count`; None: none."""
     preset: str = ""
     """For targets: preset, the placement's name (`train/placements/`)."""
-    modules: list[str] = []
+    modules: list[Annotated[str, Field(min_length=1)]] = []
     """Module names or globs (`transformer_blocks.{0..3}.attn.to_*`) for targets: list; some heads
     of an attention as `transformer_blocks.3.attn[heads=3,7]`."""
     draw: int = 0
@@ -170,6 +170,8 @@ class TrainConfig(Settings):
                     f"{key} says nothing beside targets: {self.targets}; leave it out or set "
                     f"targets to {needed}"
                 )
+        if self.targets == "preset" and not self.preset:
+            raise ValueError("targets: preset needs the name of a placement; set preset")
         if self.budget is not None and self.share is not None:
             raise ValueError("budget and share both say how many modules; set one of them")
         if self.targets not in ("top", "bottom", "random") and (self.budget or self.share):

@@ -90,6 +90,12 @@ def test_a_name_below_a_folder_that_is_here_is_a_path(tmp_path: Path, monkeypatc
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="no such model directory; did you mean 'some-lab/Some-Mod"):
         check_model_path(NAME)
+    for name in ("b", "a", ".cache"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "notes.txt").touch()
+    with pytest.raises(UserError) as caught:
+        check_model_path("zzzzzz")
+    assert caught.value.mend == "use one of: a, b, some-lab"
 
 
 def test_a_recipes_path_from_another_directory(tmp_path: Path, monkeypatch) -> None:

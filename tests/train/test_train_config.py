@@ -29,6 +29,8 @@ TWINS = {"twins": True, "high_noise": 0.5}
             {"targets": "random", "modules": ["a"]},
             "modules says nothing beside targets: random; leave it out or set targets to list",
         ),
+        ({"targets": "preset"}, "targets: preset needs the name of a placement; set preset"),
+        ({"targets": "list", "modules": [""]}, "at least 1 character"),
         ({"preset": "compass"}, "preset says nothing beside targets: top"),
         ({"warmup": 20, "steps": 20}, "a warm-up of 20 steps leaves none of 20"),
         ({"warmup": 50, "steps": 20}, "a warm-up of 50 steps leaves none of 20"),

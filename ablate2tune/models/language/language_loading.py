@@ -14,10 +14,16 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from ablate2tune.errors import UserError, reason
 from ablate2tune.models.language.language_model import LanguageModel
 from ablate2tune.models.model_config import ModelConfig
-from ablate2tune.models.model_hub import NOT_GIVEN, SECONDS, check_is_hub_name, hub_error
+from ablate2tune.models.model_hub import (
+    GGUF,
+    INDEX,
+    NOT_GIVEN,
+    SECONDS,
+    check_is_hub_name,
+    hub_error,
+)
 from ablate2tune.models.model_loading import resolve_device
 
-INDEX, GGUF = "model_index.json", ".gguf"
 FAILURES = (
     *NOT_GIVEN, ImportError, SafetensorError, AttributeError, KeyError, RuntimeError, TypeError,
     StrictDataclassError,
@@ -77,7 +83,7 @@ def check_language_model(config: ModelConfig) -> None:
         raise UserError(
             "a pipeline of diffusers, not a language model",
             where=where,
-            mend="use localize.probe = margin or generate",
+            mend="set localize.probe to margin or generate, and leave train.text out",
         )
     if not (folder / "config.json").exists():
         raise UserError("not a language model: it has no config.json", where=where)
