@@ -10,6 +10,7 @@ from typing import Any
 from ablate2tune.errors import UserError, did_you_mean
 from ablate2tune.scenes.assets.asset_folders import asset_folders
 from ablate2tune.scenes.assets.asset_trial import try_assets
+from ablate2tune.scenes.assets.declarations import asset_fault
 from ablate2tune.scenes.assets.user_assets import Model, user_assets
 from ablate2tune.scenes.rendering.blender import worker_script
 
@@ -46,6 +47,9 @@ def catalogue(folder: Path | None = None) -> dict[str, Any]:
         try_assets(Path(assets_module().HERE), folder.resolve())
     try:
         known = assets_module().catalogue(tuple(map(str, asset_folders(folder))))
+        for asset in known.values():
+            if fault := asset_fault(asset, assets_module().COLOURS):
+                raise ValueError(f"{asset.file}: {fault}")
     except ValueError as error:
         raise UserError(
             str(error), where="scenes.assets", mend="see blender_scenes/assets/__init__.py"

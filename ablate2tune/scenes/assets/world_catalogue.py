@@ -8,6 +8,7 @@ from typing import Any
 from ablate2tune.errors import UserError
 from ablate2tune.scenes.assets.asset_catalogue import NAME, assets_module
 from ablate2tune.scenes.assets.asset_folders import asset_folders
+from ablate2tune.scenes.assets.declarations import world_fault
 
 
 @lru_cache
@@ -19,8 +20,12 @@ def worlds(folder: Path | None = None) -> dict[str, Any]:
     """
     assets_module()
     try:
-        known = importlib.import_module(f"{NAME}.worlds").worlds
-        return known(tuple(map(str, asset_folders(folder))))
+        module = importlib.import_module(f"{NAME}.worlds")
+        found = module.worlds(tuple(map(str, asset_folders(folder))))
+        for name, world in found.items():
+            if fault := world_fault(world, module.Surface, module.Sky):
+                raise ValueError(f"world {name!r}: {fault}")
+        return found
     except ValueError as error:
         raise UserError(
             str(error), where="scenes.assets", mend="see blender_scenes/assets/worlds/__init__.py"

@@ -118,6 +118,13 @@ def test_a_user_adds_one_file(tmp_path):
     assert "post" not in catalogue()
 
 
+def declared(more: str) -> str:
+    """The file of a post whose asset declares something else as well."""
+    text = POST.format(name="post")
+    end = text.rindex(")")
+    return f"{text[:end]}, {more})"
+
+
 @pytest.mark.parametrize(
     "text, message",
     [
@@ -125,6 +132,13 @@ def test_a_user_adds_one_file(tmp_path):
         ("ASSET = 3", "it defines no ASSET and no WORLD"),
         ("\nimport nothing_of_the_kind", "mine.py:2: ModuleNotFoundError"),
         ("a = 1\nb = (", "mine.py:2: SyntaxError"),
+        (declared('poses=("up")'), "mine.py: poses are no tuple but 'up'"),
+        (declared("poses=()"), "poses are empty"),
+        (declared('colours=("red", "rde")'), "colours have an unknown 'rde'; there are red, green"),
+        (declared('places=("outside",)'), "unknown 'outside'; there are indoors, outdoors"),
+        (declared('holds=("tall",)'), "holds have an unknown 'tall'; there are low"),
+        (declared('synonyms={"pole": ("low", "tall")}'), "synonyms of 'pole' have an unknown"),
+        (declared('synonyms=("pole",)'), "synonyms are no mapping"),
     ],
 )
 def test_what_a_user_file_may_not_do(tmp_path, text, message):
@@ -134,7 +148,7 @@ def test_what_a_user_file_may_not_do(tmp_path, text, message):
 
 
 WORLD = """
-from .worlds import World
+from .worlds import SKIES, World
 WORLD = World("{name}", "outdoors", ("in a yard",))
 """
 
@@ -151,6 +165,11 @@ def test_a_user_adds_a_world(tmp_path):
         (WORLD.format(name="lawn"), "mine.py: there is already a world named 'lawn'"),
         ("WORLD = 3", "mine.py: its WORLD is no World"),
         ("\nfrom .worlds import Moon", "mine.py:2: ImportError"),
+        (WORLD.format(name="yard").replace("outdoors", "outside"), "'yard': place is 'outside'"),
+        (WORLD.format(name="yard").replace(",))", "))"), "words are no tuple but 'in a yard'"),
+        (WORLD.format(name="yard").replace(",))", ",), ())"), "grounds are empty"),
+        (WORLD.format(name="yard").replace(",))", ",), skies=SKIES[0])"), "skies are no tuple"),
+        (WORLD.format(name="yard").replace(",))", ",), (0.1, 0.2))"), "grounds have 0.1, which is"),
     ],
 )
 def test_what_a_world_of_a_user_may_not_be(tmp_path, text, message):
