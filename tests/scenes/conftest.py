@@ -1,27 +1,13 @@
 """Shared by the scene tests: Blender's pure modules, a set by hand."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+from blender_scripts import load_blender_script
 from PIL import Image
-
-from ablate2tune.scenes.rendering.blender import worker_script
-
-
-def load_blender_script(name: str) -> ModuleType:
-    """A module of blender_scenes that needs no Blender."""
-    path = worker_script().with_name(f"{name}.py")
-    spec = importlib.util.spec_from_file_location(f"blender_scenes_{name}", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from conftest import load_blender_script
+from blender_scripts import load_blender_script
 from traced import Block, camera, trace
 
 from ablate2tune.scenes.captions import Thing, captions

@@ -1,7 +1,7 @@
 """blender_scenes/seen_in_line.py on masks drawn by hand: 1 is in front, 2 behind."""
 
 import pytest
-from conftest import load_blender_script
+from blender_scripts import load_blender_script
 
 before = load_blender_script("seen_in_line").before
 

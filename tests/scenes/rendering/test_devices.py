@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import load_blender_script
+from blender_scripts import load_blender_script
 
 from ablate2tune.errors import UserError
 from ablate2tune.scenes.dataset.records import load_depth, load_images, load_masks, read_dataset
