@@ -54,6 +54,22 @@ def _make_records(folder: Path, groups: int, split: str = "train") -> list[Scene
     return records
 
 
+SHORT = TrainConfig(
+    rank=2,
+    steps=6,
+    batch_size=4,
+    learning_rate=0.01,
+    warmup=1,
+    caption_dropout=0.1,
+    validate_every=3,
+    validation_images=4,
+    sample_every=4,
+    sample_prompts=2,
+    checkpoint_every=2,
+)
+"""Seconds of training: 6 steps, a checkpoint every 2."""
+
+
 @pytest.fixture(scope="session")
 def make_records() -> Callable[..., list[SceneRecord]]:
     return _make_records
@@ -76,38 +92,13 @@ def records(scenes_folder: Path) -> list[SceneRecord]:
 
 @pytest.fixture
 def config() -> TrainConfig:
-    """Seconds of training: 6 steps, a checkpoint every 2."""
-    return TrainConfig(
-        rank=2,
-        steps=6,
-        batch_size=4,
-        learning_rate=0.01,
-        warmup=1,
-        caption_dropout=0.1,
-        validate_every=3,
-        validation_images=4,
-        sample_every=4,
-        sample_prompts=2,
-        checkpoint_every=2,
-    )
+    return SHORT.model_copy()
 
 
 @pytest.fixture(scope="module")
 def whole_run(tmp_path_factory, tiny_flux_config: ModelConfig, records: list[SceneRecord]):
     folder = tmp_path_factory.mktemp("whole")
-    config = TrainConfig(
-        rank=2,
-        steps=6,
-        batch_size=4,
-        learning_rate=0.01,
-        warmup=1,
-        caption_dropout=0.1,
-        validate_every=3,
-        validation_images=4,
-        sample_every=4,
-        sample_prompts=2,
-        checkpoint_every=2,
-    )
+    config = SHORT
     denoiser, lines, notes, steps = load_denoiser(tiny_flux_config), [], [], []
 
     def seen(done: int, total: int, note: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ablate2tune.models import Studied
 from ablate2tune.train.train_config import TrainConfig
+from ablate2tune.train.validation import retained_share
 
 
 def idle_keys(config: TrainConfig) -> dict[str, str]:
@@ -63,8 +64,7 @@ def _idle(config: TrainConfig) -> Iterator[tuple[str, str]]:
         yield "contrast_sharpness", "contrast: 0"
     elif full <= 0:
         yield "contrast", "captions of which none states a relation"
-    taught = 1.0 if config.acts_above else config.high_noise or 1.0
-    if full * taught == 1:
+    if config.retention and not retained_share(config):
         yield "retention", "captions that all state a relation"
 
 
