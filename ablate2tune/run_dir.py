@@ -34,14 +34,15 @@ class RunDir:
     and the message names the keys that differ.
     """
 
-    def __init__(self, path: Path, recipe: dict[str, Any]):
+    def __init__(self, path: Path, recipe: dict[str, Any], another: str = "name=OTHER"):
         """Open the directory; nothing is written before a stage is claimed.
 
         Args:
             path: the directory.
             recipe: resolved, JSON-able; kept in the manifest.
+            another: what the user types for another directory.
         """
-        self.path, self.recipe = path, recipe
+        self.path, self.recipe, self.another = path, recipe, another
         self._manifest_path = path / "manifest.json"
 
     def folder(self, stage: str) -> Path:
@@ -116,7 +117,8 @@ class RunDir:
             raise UserError(
                 f"belongs to another recipe: {told}",
                 where=str(folder),
-                mend=f"to start it again, `{again}` and the same command; to keep it, name=OTHER",
+                mend=f"to start it again, `{again}` and the same command; "
+                f"to keep it, {self.another}",
             )
         if bound:
             _empty(folder, keyed)

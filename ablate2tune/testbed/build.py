@@ -44,7 +44,7 @@ def build_testbed(recipe: TestbedRecipe, bar: Bars) -> None:
 
     `bar` is given a part's name and gives a context that yields its progress callback.
     """
-    run = RunDir(recipe.work, recipe.model_dump(mode="json"))
+    run = RunDir(recipe.work, recipe.model_dump(mode="json"), another="work=OTHER")
     parts = recipe.work / "pipeline"
     device = resolve_device(recipe.device)
 

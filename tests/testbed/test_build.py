@@ -69,3 +69,6 @@ def test_an_autoencoder_of_another_pipeline_is_taken_as_it_is(
     assert "autoencoder: that of first has channels" in capsys.readouterr().err
     assert build(tmp_path, autoencoder="scenes") == 2
     assert "it has no vae/" in capsys.readouterr().err
+    assert build(tmp_path, denoiser={"steps": 3, "batch_size": 4}) == 2
+    told = capsys.readouterr().err
+    assert "denoiser.steps was 2, is 3" in told and "to keep it, work=OTHER" in told
