@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from mathutils.bvhtree import BVHTree
 
 SMOOTHING = 4
 """Passes of smoothing over a fused skin."""
+TOUCHING, APART = 0.01, 0.02
+"""Height and distance (metres) of the places where an animal's feet touch the ground."""
 USER_FOLDERS = tuple(filter(None, os.environ.get("ABLATE2TUNE_ASSETS", "").split(os.pathsep)))
 
 
@@ -60,7 +63,8 @@ def built(kind: str, variant: str = PLAIN, pose: str = "standing") -> Built:
         corners = builder.vertices if whole else _hull(builder.vertices)
         mesh, surfaces = _mesh("-".join(key), builder)
         tree = BVHTree.FromPolygons(builder.vertices, builder.faces)
-        _built[key] = Built(mesh, corners, builder.columns, tree, surfaces)
+        columns = builder.columns + (_feet(builder.vertices) if builder.skins else [])
+        _built[key] = Built(mesh, corners, columns, tree, surfaces)
     return _built[key]
 
 
@@ -96,6 +100,16 @@ def _fused(skin) -> tuple[list, list]:
     bpy.data.meshes.remove(rough)
     bpy.data.meshes.remove(fused)
     return points, faces
+
+
+def _feet(points: list) -> list[tuple[float, float]]:
+    """Where an animal touches the ground: places of its lowest points, some apart."""
+    lowest = min(z for *_, z in points) + TOUCHING
+    found: list[tuple[float, float]] = []
+    for x, y, z in points:
+        if z <= lowest and all(math.hypot(x - u, y - v) >= APART for u, v in found):
+            found.append((x, y))
+    return found
 
 
 def _hull(points: list) -> list[tuple[float, float, float]]:

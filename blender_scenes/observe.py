@@ -22,6 +22,8 @@ SENSOR = 36.0
 """Width of the (square) film, millimetres."""
 COLUMNS = 15
 """Vertical rays per side of the grid that measures the gap between two objects."""
+FOOT = 0.035
+"""How near to a surface (metres) something must be to stand on it: nearer than slats lie apart."""
 FAR = 100.0
 DIRECTIONS = 16
 """Horizontal rays that tell whether something is inside."""
@@ -180,10 +182,26 @@ def _over_in_life(upper: Placed, lower: Placed) -> Over:
     if all(low < high for low, high in shared):
         points += _grid(shared)
     for x, y in points:
-        top, bottom = _height(lower, x, y, from_above=True), _height(upper, x, y, from_above=False)
-        if top is not None and bottom is not None:
-            gaps.append(bottom - top)
+        bottom = _height(upper, x, y, from_above=False)
+        if bottom is not None:
+            top = _below_foot(lower, x, y)
+            if top is not None:
+                gaps.append(bottom - top)
     return Over(min(gaps), covered / max(1, columns)) if gaps else Over(None, 0.0)
+
+
+def _below_foot(body: Placed, x: float, y: float) -> float | None:
+    """Height (m) of a body's upper surface where something stands: no foot goes between slats."""
+    top = _height(body, x, y, from_above=True)
+    if top is not None:
+        return top
+    around = [
+        _height(body, x + FOOT * i, y + FOOT * j, from_above=True)
+        for i in (-1, 0, 1)
+        for j in (-1, 0, 1)
+    ]
+    # The lowest: beside a seat's gap may also be its back.
+    return min((found for found in around if found is not None), default=None)
 
 
 def _footprint(body: Placed) -> list[tuple[float, float]]:
