@@ -48,7 +48,7 @@ FOCUS_RATIO = 4.0
 SMALLER_FILLS = 4.5
 """Such a frame is at least this many times as wide as the smaller thing ..."""
 LARGER_SHOWS, TALL_SHOWS = 0.65, 0.9
-"""... and as this much of the larger one, more if it is tall or below something."""
+"""... and as this much of the larger one, more if it is tall or one is below the other."""
 WIDE = ("near", "far from", "between")
 """Relations whose frame holds everything whole."""
 AREA_SHARE = 0.08
@@ -260,7 +260,7 @@ def _camera(
     sizes = [shape.size for shape in shapes]
     small, large = min(sizes), max(sizes)
     larger = shapes[sizes.index(large)]
-    tall = larger.height == large or relation in ALOFT
+    tall = larger.height == large or relation in (*ALOFT, "underneath")
     shows = TALL_SHOWS if tall else LARGER_SHOWS
     if large >= FOCUS_RATIO * small and relation not in WIDE:
         margin = (max(SMALLER_FILLS * small, shows * large) - small) / 2
