@@ -178,6 +178,19 @@ def _touching(a: Cloud, b: Cloud) -> Condition:
     return Condition("touching", hidden, error=max(0.0, -hidden))
 
 
+def _on_it_in_depth(a: Cloud, b: Cloud) -> Condition:
+    """The overlap in depth of a with b that carries it (metres).
+
+    Seen from the height of its top, b's own edge hides how far the top reaches. What has its foot
+    right above that edge may stand there or beyond b: up to b's width that decides nothing.
+    """
+    slack, pitch = _depth_shared(a, b), _pitch(a, b)
+    below = drops(a, b)
+    beyond = a.low[FORWARD] > b.low[FORWARD] + _depth(b) and -slack <= b.extent[RIGHT]
+    hidden = beyond and not np.isnan(below).all() and _foot_hidden(a, b) < 0.5
+    return Condition("at one depth", slack, max(pitch, -slack) if hidden else pitch)
+
+
 def _foot_hidden(a: Cloud, b: Cloud) -> float:
     """Fraction of a's columns whose lower end b hides."""
     return float((drops(a, b) < -ROUNDING).mean())
@@ -186,7 +199,8 @@ def _foot_hidden(a: Cloud, b: Cloud) -> float:
 def _on_top_of(a: Cloud, b: Cloud) -> list[Condition]:
     pitch = _pitch(a, b)
     return [
-        *_over(a, b),
+        _over(a, b)[0],
+        _on_it_in_depth(a, b),
         Condition("raised", a.low[UP] - b.low[UP] - 0.2 * b.extent[UP], pitch),
         _touching(a, b),
         Condition("not sunk into it", 0.5 - _foot_hidden(a, b)),

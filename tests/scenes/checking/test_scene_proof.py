@@ -113,6 +113,20 @@ def test_a_gap_that_shows_ground_is_no_contact():
     assert decide("on top of", lifted) == ("contradicted", "touching")
 
 
+def test_how_far_a_top_reaches_is_not_seen_from_its_own_height():
+    flat = {"elevation": 0, "target": (0, 0, 0.6)}
+    long = [Block(0, 0, 0, 0.6, 2.0, 0.6)]
+    rear = seen({"a": cube(0, -0.3, 0.6, 0.3), "b": long}, flat)
+    assert decide("on top of", rear) == ("undecidable", "at one depth")
+    # Seen from above it is decided, and so is what is too far away, or has its foot hidden.
+    above = seen({"a": cube(0, -0.3, 0.6, 0.3), "b": long}, {"elevation": 15})
+    assert decide("on top of", above).verdict == "confirmed"
+    far = seen({"a": cube(0, 2.0, 0.6, 0.3), "b": cube(0, 0)}, flat)
+    assert decide("on top of", far).verdict == "contradicted"
+    sunk = seen({"a": cube(0, 1.3, 0, 0.9), "b": long}, flat)
+    assert decide("on top of", sunk).verdict == "contradicted"
+
+
 def test_an_object_that_cannot_be_seen():
     hidden = seen({"a": cube(0, 1.5, 0, 0.2), "b": [Block(0, 0, 0, 2, 0.4, 1.5)]}, {})
     assert hidden[0] is None
