@@ -25,6 +25,8 @@ SEEN_THROUGH = 0.3
 """Free height below (as a fraction of its own) of what one sees through, such as a table."""
 SHELTERED = 0.3
 """Fraction of its footprint that must have free height for a thing to stand over others."""
+INWARD = 0.1
+"""What is over a thing reaches further by so much of its own half width, where there is room."""
 LIKE_WIDTH = 0.6
 """From this width and height on, as a fraction of the rear thing's, the one in front hides it."""
 HIDDEN = 0.6
@@ -166,7 +168,9 @@ def _underneath(rng: random.Random, a: Shape, b: Shape, folder: Path | None) -> 
         if isinstance(over, str):
             return f"{with_article(b.kind)} has no room below it"
         return [a, b], {"a": (0.0, 0.0, None, 0.0), "b": (*over[1]["a"][:2], "a", 0.0)}
-    spots = known.shelters(own_half(a, b), 1.05 * a.height / b.scale)
+    asked = own_half(a, b), 1.05 * a.height / b.scale
+    # At the rim it would look as if it stood beside.
+    spots = known.shelters(*asked, INWARD * min(b.half) / b.scale) or known.shelters(*asked)
     if not spots:
         return f"{with_article(a.kind)} is too large to fit below {with_article(b.kind)}"
     # Nearer to the camera it is seen better.

@@ -48,7 +48,9 @@ FOCUS_RATIO = 4.0
 SMALLER_FILLS = 4.5
 """Such a frame is at least this many times as wide as the smaller thing ..."""
 LARGER_SHOWS, TALL_SHOWS = 0.65, 0.9
-"""... and as this much of the larger one, more if it is tall or one is below the other."""
+"""... and as this much of the larger one, more if it is tall or one is in the air."""
+FREE_HEIGHT = 1.25
+"""A frame shows so much more than the free height below what something is under."""
 WIDE = ("near", "far from", "between")
 """Relations whose frame holds everything whole."""
 AREA_SHARE = 0.08
@@ -260,7 +262,7 @@ def _camera(
     sizes = [shape.size for shape in shapes]
     small, large = min(sizes), max(sizes)
     larger = shapes[sizes.index(large)]
-    tall = larger.height == large or relation in (*ALOFT, "underneath")
+    tall = larger.height == large or relation in ALOFT
     shows = TALL_SHOWS if tall else LARGER_SHOWS
     if large >= FOCUS_RATIO * small and relation not in WIDE:
         margin = (max(SMALLER_FILLS * small, shows * large) - small) / 2
@@ -269,6 +271,9 @@ def _camera(
         if on == dict(zip(ALOFT, "ab", strict=True)).get(relation):
             # What is in the air is looked up to, so that more of the other is in the frame.
             camera["focus"]["up"] = round(LOOKED_UP * margin, 4)
+        if relation == "underneath" and on == "a":
+            over = FREE_HEIGHT * larger.clearance or larger.height
+            camera["focus"]["up"] = round(max(margin, over - shapes[0].height), 4)
     return camera
 
 

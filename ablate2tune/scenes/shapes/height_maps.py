@@ -20,6 +20,8 @@ FLAT = 0.9
 """Fraction of a thing's footprint that must lie on the place it stands on."""
 COVERED = 0.8
 """Fraction of a thing's footprint that must have something above it."""
+ALL = 0.99
+"""That is all of it."""
 HOLLOW = 0.5
 """A hollow's floor lies below this part of the whole height."""
 LEVELS = 32
@@ -91,14 +93,19 @@ class HeightMap(NamedTuple):
         level = part >= part.max() - LEVEL * self.cell * CELLS
         return bool(part.max() > 0 and level.mean() >= FLAT)
 
-    def shelters(self, half: tuple[float, float], height: float) -> list[tuple[float, float]]:
-        """Middles of places for a footprint that have this free height and a cover."""
+    def shelters(
+        self, half: tuple[float, float], height: float, within: float = 0.0
+    ) -> list[tuple[float, float]]:
+        """Middles of places for a footprint that have this free height and a cover.
+
+        The cover of all of it reaches further by `within`, if that is asked for.
+        """
         from scipy.ndimage import minimum_filter, uniform_filter
 
-        size = self._window(half)
-        lowest = minimum_filter(self.bottom, size, mode="nearest")
-        over = uniform_filter(np.isfinite(self.bottom).astype(float), size, mode="constant")
-        return self.places((lowest > height) & (over >= COVERED))
+        lowest = minimum_filter(self.bottom, self._window(half), mode="nearest")
+        wider = self._window((half[0] + within, half[1] + within))
+        over = uniform_filter(np.isfinite(self.bottom).astype(float), wider, mode="constant")
+        return self.places((lowest > height) & (over >= (ALL if within else COVERED)))
 
 
 @lru_cache(maxsize=256)

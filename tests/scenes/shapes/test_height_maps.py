@@ -1,5 +1,7 @@
 """Places to stand on and to shelter below, compared with what the assets' files say."""
 
+import math
+
 import pytest
 
 from ablate2tune.scenes.shapes.height_maps import height_map
@@ -20,6 +22,15 @@ def test_what_fits_below_a_table():
     spots = under.shelters((0.1, 0.1), 0.5)
     assert min(abs(x) + abs(y) for x, y in spots) <= 2 * under.cell
     assert not under.shelters((0.1, 0.1), 0.72) and not under.shelters((0.6, 0.4), 0.5)
+
+
+def test_well_below_a_round_table_is_not_at_its_rim():
+    # Round top of radius 0.475 m; its foot has a radius of 0.26 m or less.
+    under = height_map("table", "round", "standing")
+    far = [
+        max(math.hypot(*spot) for spot in under.shelters((0.05, 0.05), 0.1, w)) for w in (0, 0.1)
+    ]
+    assert far[0] > 0.44 and 0.26 < far[1] < 0.4
 
 
 def test_a_seat_is_no_place_for_what_its_back_is_in_the_way_of():
