@@ -97,11 +97,20 @@ def plan(text: str, folder: Path | None = None) -> Plan | str:
     prompt = read_prompt(text, folder)
     if isinstance(prompt, str):
         return prompt
-    rng = random.Random(seed_for(0, f"prompt plan {text}"))
     for one, other in itertools.combinations(prompt.things, 2):
         # A man and a woman have no look in common.
-        if one.kind == other.kind and set(one.variants) & set(other.variants):
+        if one.word == other.word or (
+            one.kind == other.kind and set(one.variants) & set(other.variants)
+        ):
             return f"two of a kind ({one.kind}) cannot be told apart"
+    plain = [t._replace(variants=t.plain or t.variants) for t in prompt.things]
+    made = _plan(prompt._replace(things=tuple(plain)), folder)
+    # A ball of one colour may be too small: then rather one that shows another as well.
+    return _plan(prompt, folder) if isinstance(made, str) else made
+
+
+def _plan(prompt: Prompt, folder: Path | None) -> Plan | str:
+    rng = random.Random(seed_for(0, f"prompt plan {prompt.text}"))
     reasons = []
     for relation in prompt.relations:
         made = draw(rng, relation, prompt.things, folder)

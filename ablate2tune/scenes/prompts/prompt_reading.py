@@ -25,6 +25,9 @@ OPENINGS = (
 )
 ARTICLES = ("a", "an", "the", "one")
 BEFORE_POSES = ("is", "that is", "who is", "which is")
+MISSPELT = 0.75
+"""Likeness (difflib's ratio) from which on an unknown word is taken for a known one's misspelling:
+a catt is a cat, a giraffe no traffic cone."""
 EXAMPLE = "write it like 'a grey cat sitting behind a chair'"
 
 
@@ -35,7 +38,9 @@ class Asked(NamedTuple):
     """As the sentence says it."""
     kind: str
     variants: tuple[str, ...]
-    """The looks that the word fits."""
+    """The looks that the word fits, and both colours if there are two."""
+    plain: tuple[str, ...]
+    """Those of them that show the one colour and no other: a red ball is no red and white one."""
     colour: str | None
     pose: str | None
 
@@ -85,10 +90,18 @@ def read_prompt(text: str, folder: Path | None = None) -> Prompt | str:
         colour = SPELLINGS.get(colour, colour) if colour else None
         if colour and colour not in asset.colours:
             return f"no {kind} is {colour}; {_either(asset.colours)}"
-        things.append(
-            Asked(word, kind, variants or tuple(asset.variants), colour,
-                  pose if number == "1" else None)
-        )  # fmt: skip
+        looks = variants or tuple(asset.variants)
+        second = part[f"second{number}"] or ""
+        second = SPELLINGS.get(second, second)
+        plain = ()
+        if colour:
+            shown = {look: assets_module().second_colour(asset, colour, look) for look in looks}
+            plain = tuple(look for look in looks if shown[look] == second)
+            if second and not plain:
+                others = [f"{colour} and {other}" for other in sorted(set(shown.values())) if other]
+                return f"no {word} is {colour} and {second}; {_either([colour, *others])}"
+            looks = plain if second else looks
+        things.append(Asked(word, kind, looks, plain, colour, pose if number == "1" else None))
     poses = catalogue(folder)[things[0].kind].poses
     if pose and pose not in poses:
         return f"no {things[0].kind} is {pose}; {_either(poses)}"
@@ -103,9 +116,10 @@ def _either(words: Sequence[str]) -> str:
 def _why_unread(plain: str, grammar: _Grammar) -> str:
     unknown = [word for word in plain.split() if word not in grammar.words]
     if unknown:
-        near = difflib.get_close_matches(unknown[0], grammar.words, cutoff=0.5)
-        known = near or sorted({kind for kind, _ in grammar.nouns.values()})
-        return f"the word {unknown[0]!r} is unknown; {did_you_mean(unknown[0], known)}"
+        near = difflib.get_close_matches(unknown[0], grammar.words, cutoff=MISSPELT)
+        kinds = sorted({kind for kind, _ in grammar.nouns.values()})
+        mend = did_you_mean(unknown[0], near) if near else f"things are {', '.join(kinds)}"
+        return f"the word {unknown[0]!r} is unknown; {mend}"
     relation = re.compile(rf"\b({_any(grammar.relations)})\b")
     if not relation.search(plain):
         return f"it states none of the relations {', '.join(wordings())}"
@@ -131,7 +145,8 @@ def _grammar(folder: Path | None) -> _Grammar:
     colours = (*assets_module().COLOURS, *SPELLINGS)
 
     def thing(number: int) -> str:
-        colour = f"(?:(?P<colour{number}>{_any(colours)}) )?"
+        second = f"(?: and (?P<second{number}>{_any(colours)}))?"
+        colour = f"(?:(?P<colour{number}>{_any(colours)}){second} )?"
         dressed = f"(?: in (?P<dressed{number}>{_any(colours)}))?"
         return f"(?:(?:{_any(ARTICLES)}) )?{colour}(?P<noun{number}>{_any(nouns)}){dressed}"
 

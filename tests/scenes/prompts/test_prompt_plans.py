@@ -83,7 +83,13 @@ def test_what_cannot_be_shown_is_told_and_the_rest_goes_on():
         plans_of(config(prompts=["a cat behind a zebra"]))
     with pytest.raises(UserError) as error:
         plans_of(config(prompts=[f"a cat behind zebra {number}" for number in range(300)]))
-    assert str(error.value).endswith("; and 297 more") and len(str(error.value)) < 500
+    assert str(error.value).endswith("; and 297 more") and len(str(error.value)) < 800
+
+
+def test_a_red_ball_shows_no_other_colour_where_a_plain_one_can_be_shown():
+    looks = [plan(f"a red ball {rest}") for rest in ("on a box", "between a chair and a bench")]
+    # Beside furniture the smooth one is too small.
+    assert [part.prompt.things[0].variants == ("smooth",) for part in looks] == [True, False]
 
 
 def test_a_file_of_sentences(tmp_path, monkeypatch):

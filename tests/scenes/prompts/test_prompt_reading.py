@@ -44,12 +44,25 @@ def test_words_narrow_the_looks_and_name_colours():
     assert (puppy.variants, puppy.colour, puppy.pose) == (("puppy",), "grey", "sitting")
 
 
+def test_a_colour_is_the_whole_colour_and_two_are_both():
+    # Balls (ball.py): smooth ones, belted and beach balls with a white or black part, footballs.
+    red, _ = asked("a red ball on a box").things
+    assert (red.colour, red.plain) == ("red", ("smooth",)) and "beach" in red.variants
+    both, _ = asked("a red and white ball on a box").things
+    assert both.colour == "red" and set(both.variants) == {"belted", "beach"}
+    patched, _ = asked("a red and black ball on a box").things
+    assert patched.variants == ("football",)
+
+
 @pytest.mark.parametrize(
     "text, why",
     [
         ("a wooden chair next to a table", "the word 'wooden' is unknown"),
         ("a catt behind a chair", "'catt' is unknown; did you mean 'cat'"),
-        ("a zzz", "'zzz' is unknown; use one of: ball, bench, bird, bottle, bowl, box"),
+        ("a zzz", "'zzz' is unknown; things are ball, bench, bird, bottle, bowl, box"),
+        ("a giraffe behind a chair", "'giraffe' is unknown; things are ball"),
+        ("a red and green ball on a box", "no ball is red and green; it is one of red, red and"),
+        ("a black and white cat on a box", "no cat is black and white; it is black"),
         ("a cat and a chair", "states none of the relations left of"),
         ("a cat behind", "cannot be read; write it like"),
         ("a purple cat behind a chair", "no cat is purple; it is one of black"),
