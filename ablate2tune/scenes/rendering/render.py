@@ -90,12 +90,12 @@ def render_dataset(
             that the recipe may change); or, once all others are there, a group failed.
         KeyboardInterrupt: it was interrupted, after a line on what is kept.
     """
-    if config.prompts:
-        for text, why in plans_of(config)[1].items():
-            if on_message:
-                on_message(f"render-data: {text!r} is left out: {why}")
+    left_out = plans_of(config)[1] if config.prompts else {}
     with lock(folder, "is rendering into it", on_message):
         fresh = _claim(config, seed, folder)
+        for text, why in left_out.items():
+            if on_message:
+                on_message(f"render-data: {text!r} is left out: {why}")
         count = group_count(config)
         states = [group_state(folder, index) for index in range(count)]
         damaged = [state.damage for state in states if state.damage]
@@ -115,8 +115,8 @@ def render_dataset(
         if missing:
             try:
                 replaced = _render_groups(config, seed, folder, missing, failures, report)
-            except FirstFailedError:
-                if fresh:
+            except UserError as error:
+                if fresh and (isinstance(error, FirstFailedError) or not _holds_scenes(folder)):
                     _unclaim(folder, count)
                 raise
             except KeyboardInterrupt:
@@ -203,7 +203,7 @@ def _claim(config: ScenesConfig, seed: int, folder: Path) -> bool:
     identity = _identity(config, seed)
     held = read_json(note) if note.exists() else {}
     differing = differences({k: held.get(k) for k in identity}, identity)
-    fresh = not any((folder / "sidecars").glob("*.json"))
+    fresh = not _holds_scenes(folder)
     if held and differing and not fresh:
         raise UserError(
             f"holds another data set: {differing[0]}",
@@ -233,6 +233,13 @@ def _unclaim(folder: Path, count: int) -> None:
     for index in range(count):
         remove_group(folder, f"g{index:06d}")
     (folder / "dataset.json").unlink(missing_ok=True)
+    for name in FOLDERS:
+        if (folder / name).is_dir() and not any((folder / name).iterdir()):
+            (folder / name).rmdir()
+
+
+def _holds_scenes(folder: Path) -> bool:
+    return any((folder / "sidecars").glob("*.json"))
 
 
 def _render_group(

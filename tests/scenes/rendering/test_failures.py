@@ -100,7 +100,7 @@ def test_a_first_run_that_fails_does_not_claim_its_folder(behave, tmp_path):
     with pytest.raises(UserError, match="the first 3 groups of 'left of' failed"):
         render_dataset(CONFIG, 1, folder)
     assert rows(folder) and not (folder / "dataset.json").exists()
-    assert not list(folder.rglob("*.png")) and not list((folder / "sidecars").iterdir())
+    assert not list(folder.rglob("*.png")) and not (folder / "sidecars").exists()
     behave()
     other = CONFIG.model_copy(update={"size": 48})
     assert render_dataset(other, 2, folder).images == 16

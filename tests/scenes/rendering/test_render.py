@@ -131,6 +131,9 @@ def test_a_folder_without_scenes_belongs_to_nobody(tmp_path):
         config = TINY.model_copy(update={"images": 2, "min_area": 0.9, "max_attempts": 1})
         with pytest.raises(UserError, match="no acceptable view"):
             render_dataset(config.model_copy(update={"size": size}), 1, tmp_path)
+    with pytest.raises(UserError, match="no executable"):
+        render_dataset(TINY.model_copy(update={"blender": "/nowhere/blender"}), 1, tmp_path / "b")
+    assert not any(path for path in (tmp_path / "b").iterdir() if not path.name.startswith("."))
 
 
 def test_no_acceptable_view_tells_the_counts(tmp_path):
@@ -141,7 +144,7 @@ def test_no_acceptable_view_tells_the_counts(tmp_path):
     )
     with pytest.raises(UserError, match=message):
         render_dataset(config, 1, tmp_path / "set")
-    assert not list((tmp_path / "set/images").iterdir())
+    assert not (tmp_path / "set/images").exists()
 
 
 @pytest.mark.slow
