@@ -41,7 +41,7 @@ LATER_KEYS = (
     *("view_transforms", "frame", "prompts", "sizes", "perspective"),
 )
 """Settings that older data sets do not name; at their defaults they are left out."""
-NATURAL_EDITION = 9
+NATURAL_EDITION = 10
 """Of how natural scenes are drawn; sets of another edition are not completed."""
 TOLD = 3
 """Damaged files that are named."""
