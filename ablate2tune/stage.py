@@ -45,6 +45,8 @@ class Stage:
     """Says what the results are, from their files, and where."""
     several_processes: bool = False
     """Whether the processes of a launcher share the work; if not, the main one does it alone."""
+    divides: bool = False
+    """Whether the processes may hold the model in pieces, as FSDP2 does."""
     results: tuple[str, ...] = ("**/*",)
     """Globs below the folder: it belongs to its inputs from the first such file on."""
     keyed: tuple[str, ...] = ()

@@ -27,7 +27,7 @@ def run_stage(stage: Stage, recipe: Recipe, terminal: Terminal) -> None:
         UserError: the folder belongs to other inputs or another process works in it, or what the
             stage raises.
     """
-    check_launcher()
+    check_launcher(stage.divides)
     stage.check(recipe)
     if stage.several_processes and (told := missing_processes()):
         terminal.say(told)

@@ -13,7 +13,9 @@ T = TypeVar("T")
 MEND = "use a smaller image size, model.dtype=bfloat16 or a larger device"
 
 
-def within_memory(work: Callable[[int], T], rows: int, where: str, mend: str = MEND) -> T:
+def within_memory(
+    work: Callable[[int], T], rows: int, where: str, mend: str = MEND, again: bool = True
+) -> T:
     """What `work` returns with the largest number of rows at once that fits: half, a quarter, ...
 
     Args:
@@ -21,9 +23,10 @@ def within_memory(work: Callable[[int], T], rows: int, where: str, mend: str = M
         rows: tried first.
         where: the section that the user could change.
         mend: what to do if a single row does not fit.
+        again: whether fewer may be tried; where not, `mend` is for so many.
 
     Raises:
-        UserError: a single row does not fit.
+        UserError: a single row does not fit, or so many where no fewer may be tried.
     """
     while True:
         try:
@@ -33,9 +36,9 @@ def within_memory(work: Callable[[int], T], rows: int, where: str, mend: str = M
         # Outside the handler, so that the failed call's tensors are released.
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        if rows == 1:
+        if rows == 1 or not again:
             raise UserError(
-                "out of memory with a single row",
+                f"out of memory with {'a single row' if rows == 1 else f'{rows} rows at once'}",
                 where=where,
                 mend=mend,
             )

@@ -27,7 +27,7 @@ class PartWeights:
         self, pipe: Any, read: Read | None = None, takes: Mapping[str, Take] | None = None
     ):
         """All are there; without `read` they stay. `takes` is how parts take weights, by name."""
-        self._pipe, self._read, self._takes = pipe, read, takes or {}
+        self._pipe, self._read, self._takes = pipe, read, dict(takes or {})
         self._away: set[str] = set()
 
     @property
@@ -59,6 +59,17 @@ class PartWeights:
                     continue
                 parameter.data = weights.pop(key).data.to(parameter.device)
         self._away -= set(missing)
+
+    def leave_on_cpu(self, name: str) -> None:
+        """Read a part's weights to where they can be divided, onto the CPU, from now on."""
+
+        def take(part: nn.Module, fresh: nn.Module) -> set[str]:
+            weights = dict(fresh.named_parameters())
+            for key, parameter in part.named_parameters():
+                parameter.data = weights[key].data
+            return set(weights)
+
+        self._takes[name] = take
 
     def to(self, device: torch.device | None) -> None:
         """Move all parts to a device; what was freed stays free."""

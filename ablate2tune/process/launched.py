@@ -6,8 +6,15 @@ from pathlib import Path
 
 from ablate2tune.errors import UserError
 
-SHARDING = {"ACCELERATE_USE_FSDP": "--use_fsdp", "ACCELERATE_USE_DEEPSPEED": "--use_deepspeed"}
+DIVIDING = {"ACCELERATE_USE_FSDP": "--use_fsdp", "ACCELERATE_USE_DEEPSPEED": "--use_deepspeed"}
 """Variables of accelerate by which a model is to be divided, and the options that set them."""
+FSDP2 = {
+    "FSDP_VERSION": ("2", "give --fsdp_version 2"),
+    "FSDP_RESHARD_AFTER_FORWARD": ("true", "leave it out"),
+    "FSDP_OFFLOAD_PARAMS": ("false", "leave it out"),
+    "FSDP_ACTIVATION_CHECKPOINTING": ("false", "leave it out; train.checkpointing says it"),
+}
+"""What they must be where a model is divided; all but the first are so by default."""
 ONE = (
     "warning: `accelerate launch` was asked for {count} processes and started one, as it does on a "
     "CPU without mpirun; type `accelerate launch --multi_gpu --num_processes {count} ...`, which "
@@ -15,21 +22,41 @@ ONE = (
 )
 
 
-def check_launcher() -> None:
-    """Refuse a launcher that was asked to divide the model among its processes.
+def check_launcher(served: bool = False) -> None:
+    """Refuse a launcher that was asked to divide the model in a way that is not served.
+
+    Args:
+        served: whether a model may be divided by FSDP2.
 
     Raises:
-        UserError: it was. Each process would hold all of the model, without a word.
+        UserError: each process would hold all of the model, or as much of it as was not asked for,
+            without a word.
     """
-    for name, flag in SHARDING.items():
-        if os.environ.get(name, "false").lower() in ("1", "true", "yes", "on"):
+    for name, flag in DIVIDING.items():
+        if not _is_on(name) or (served and flag == "--use_fsdp"):
+            continue
+        raise UserError(
+            "the model is not divided among processes: each holds all of it, and they divide "
+            "each step's pictures",
+            where=f"accelerate launch {flag}",
+            mend="use --multi_gpu in its place; for less memory set model.quantize=nf4 or "
+            "train.checkpointing=on" + (", or use --use_fsdp --fsdp_version 2" * served),
+        )
+    if not _is_on("ACCELERATE_USE_FSDP"):
+        return
+    for name, (value, mend) in FSDP2.items():
+        found = os.environ.get(name, "1" if name == "FSDP_VERSION" else value).lower()
+        if found != value:
             raise UserError(
-                "the model is not divided among processes: each holds all of it, and they divide "
-                "each step's pictures",
-                where=f"accelerate launch {flag}",
-                mend="use --multi_gpu in its place; for less memory set model.quantize=nf4 or "
-                "train.checkpointing=on",
+                f"a model is divided by FSDP2 with {name.lower()} = {value} alone",
+                where=f"accelerate launch --{name.lower()} {found}",
+                mend=mend,
             )
+
+
+def divided_among() -> int:
+    """Among how many processes the launcher divides the model; 1: each holds all of it."""
+    return int(os.environ.get("WORLD_SIZE", "1")) if _is_on("ACCELERATE_USE_FSDP") else 1
 
 
 def missing_processes(command: list[str] | None = None) -> str | None:
@@ -46,6 +73,10 @@ def missing_processes(command: list[str] | None = None) -> str | None:
         if word == "--num_processes" and value.isdecimal() and int(value) > 1:
             return ONE.format(count=value)
     return None
+
+
+def _is_on(name: str) -> bool:
+    return os.environ.get(name, "false").lower() in ("1", "true", "yes", "on")
 
 
 def _parents() -> list[str]:

@@ -31,6 +31,7 @@ from ablate2tune.train.lessons.lessons import Lessons
 from ablate2tune.train.lessons.picture_lessons import PictureLessons, check_levels
 from ablate2tune.train.lessons.text_lessons import TextLessons
 from ablate2tune.train.lessons.user_pictures import read_user_pictures
+from ablate2tune.train.memory.divided_model import check_divisible
 from ablate2tune.train.methods.adapter_method import METHODS
 from ablate2tune.train.optimizers.optimizer_kind import check_optimizer
 from ablate2tune.train.placements.parameter_budget import choose
@@ -61,6 +62,7 @@ def check(recipe: Recipe) -> None:
             mend="leave it out, or set train.method=lora",
         )
     check_optimizer(recipe.train, resolve_device(recipe.model.device))
+    check_divisible(recipe.model, recipe.train, teaches_text(recipe))
     if teaches_text(recipe):
         check_text(recipe)
     else:
@@ -263,6 +265,7 @@ STAGE = Stage(
     present=present,
     tell=tell,
     several_processes=True,
+    divides=True,
     results=("checkpoint/*", "adapter/*"),
     keyed=("cache",),
     scratch=("cache", "checkpoint", "checkpoints", "wandb", RUN),

@@ -13,7 +13,6 @@ from statistics import median
 from typing import Any, NamedTuple, cast
 
 import torch
-from accelerate import Accelerator
 from peft.tuners.lora import LoraLayer
 from torch import nn
 
@@ -22,6 +21,7 @@ from ablate2tune.components import discover
 from ablate2tune.models import AdapterNote, Denoiser
 from ablate2tune.models.adapter_files import NAME
 from ablate2tune.models.calls.attention_kernels import without_cudnn
+from ablate2tune.process.launched import divided_among
 from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.train import step_plan
 from ablate2tune.train.adapter import (
@@ -36,6 +36,7 @@ from ablate2tune.train.lessons.lessons import Lessons
 from ablate2tune.train.lessons.picture_lessons import PictureLessons
 from ablate2tune.train.memory.checkpointing import cover
 from ablate2tune.train.memory.compiled_blocks import compile_blocks
+from ablate2tune.train.memory.divided_model import Processes
 from ablate2tune.train.memory.memory_estimate import device_memory
 from ablate2tune.train.methods.adapter_method import METHODS, rank_of
 from ablate2tune.train.optimizers.optimizer_kind import optimizer_of
@@ -140,8 +141,10 @@ def teach(
     """
     # 1. The processes that take part. float32 adapters need no loss scaling, so no autocast.
     studied = lessons.studied
-    accelerator = Accelerator(cpu=studied.device.type == "cpu", mixed_precision="no")
-    main = accelerator.is_main_process
+    accelerator = Processes(cpu=studied.device.type == "cpu", mixed_precision="no")
+    main, divided = accelerator.is_main_process, divided_among() > 1
+    if divided and isinstance(studied, Denoiser):
+        studied.weights.leave_on_cpu(studied.part)
     studied.to(accelerator.device)
     model = studied.model
 
@@ -169,9 +172,13 @@ def teach(
     count = count_parameters(model)
     say(str(count))
     available = device_memory(studied.device)
-    covered = cover(blocks, config.checkpointing, lessons.memory, available)
+    wanted = "on" if divided and config.checkpointing == "auto" else config.checkpointing
+    covered = cover(blocks, wanted, lessons.memory, available)
     if covered:
         say(f"checkpointing: {covered} of {len(blocks)} blocks are computed again going back")
+
+    if divided:
+        say(accelerator.divide(model, blocks))
 
     # 4. The optimizer, and the checkpoint to go on from.
     optimizer = optimizer_of(config).make(parameters.values(), config.learning_rate)
@@ -223,7 +230,7 @@ def teach(
 
     # 5. What it costs, and where it starts: the loss and the samples of the untouched model.
     foretold, spent = None, list[float]()
-    if main and start < config.steps:
+    if main and start < config.steps and not divided:
         foretold = foretell(lessons, parameters.values(), config, accelerator.num_processes)
         for line in (*lessons.costs(foretold.memory), foretold.line(config.steps - start)):
             say(line)
@@ -306,7 +313,7 @@ def teach(
 
 
 def _sum_over_processes(
-    accelerator: Accelerator, loss: torch.Tensor, parameters: dict[str, nn.Parameter]
+    accelerator: Processes, loss: torch.Tensor, parameters: dict[str, nn.Parameter]
 ) -> float:
     """Add up loss and gradients in one reduction; each process holds its share of the mean."""
     for parameter in parameters.values():

@@ -57,3 +57,15 @@ def test_no_row_is_lost_where_the_second_part_of_a_batch_does_not_fit(
     found = engine.losses(batch, [BASELINE])[BASELINE]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     assert engine.halvings == 1
+
+
+def test_where_others_wait_no_fewer_are_tried() -> None:
+    tried = []
+
+    def work(rows: int) -> None:
+        tried.append(rows)
+        raise torch.OutOfMemoryError
+
+    with pytest.raises(UserError, match="train: out of memory with 8 rows at once; set fewer"):
+        within_memory(work, 8, "train", "set fewer", again=False)
+    assert tried == [8]

@@ -9,7 +9,7 @@ import pytest
 
 import ablate2tune
 from ablate2tune.errors import UserError
-from ablate2tune.process.launched import check_launcher, missing_processes
+from ablate2tune.process.launched import check_launcher, divided_among, missing_processes
 
 ROOT = Path(ablate2tune.__file__).parents[1]
 CODE = "from ablate2tune.process.launched import missing_processes; print(missing_processes())"
@@ -57,18 +57,25 @@ def test_as_a_user_types_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("words", "refused"),
-    [(["--use_fsdp", "--fsdp_version", "2"], "accelerate launch --use_fsdp"), ([], None)],
+    [
+        (["--use_fsdp", "--fsdp_version", "1"], "accelerate launch --fsdp_version 1"),
+        (["--use_fsdp", "--fsdp_version", "2"], None),
+        ([], None),
+    ],
 )
-def test_a_model_in_pieces_is_refused_as_accelerate_asks_for_it(
+def test_a_model_in_pieces_is_served_as_accelerate_asks_for_it(
     words: list[str], refused: str | None, tmp_path: Path
 ) -> None:
     """Under accelerate's own launcher, whose two processes are to say so."""
     script = tmp_path / "check.py"
     script.write_text(
+        "import os\n"
         "from ablate2tune.errors import UserError\n"
         "from ablate2tune.process.launched import check_launcher\n"
-        "try:\n    check_launcher()\nexcept UserError as error:\n    print('refused:', error)\n"
-        "else:\n    print('served')\n"
+        "try:\n    check_launcher(True)\n"
+        "except UserError as error:\n    said = f'refused: {error}'\n"
+        "else:\n    said = 'served'\n"
+        "os.write(1, f'{said}\\n'.encode())\n"  # at once, beside another process
     )
     launch = ["-m", "accelerate.commands.launch", "--num_processes", "2", "--num_machines", "1"]
     launch += ["--main_process_port", "0", "--mixed_precision", "no", "--dynamo_backend", "no"]
@@ -81,6 +88,46 @@ def test_a_model_in_pieces_is_refused_as_accelerate_asks_for_it(
     told = [line for line in done.stdout.splitlines() if line]
     assert len(told) == 2
     assert all(line.startswith(f"refused: {refused}" if refused else "served") for line in told)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("FSDP_VERSION", "1", "--fsdp_version 1"),
+        ("FSDP_VERSION", None, "--fsdp_version 1"),
+        ("FSDP_OFFLOAD_PARAMS", "true", "--fsdp_offload_params true"),
+        ("FSDP_RESHARD_AFTER_FORWARD", "false", "--fsdp_reshard_after_forward false"),
+        ("FSDP_ACTIVATION_CHECKPOINTING", "true", "train.checkpointing says it"),
+    ],
+)
+def test_what_would_be_divided_otherwise_than_asked_is_refused(
+    name: str, value: str | None, said: str, monkeypatch
+) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    monkeypatch.setenv("FSDP_VERSION", "2")
+    check_launcher(served=True)
+    if value is None:
+        monkeypatch.delenv(name)
+    else:
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=said):
+        check_launcher(served=True)
+
+
+def test_who_does_not_divide_a_model_refuses_to(monkeypatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    monkeypatch.setenv("FSDP_VERSION", "2")
+    with pytest.raises(UserError, match="accelerate launch --use_fsdp: the model is not divided"):
+        check_launcher()
+
+
+def test_a_model_is_divided_among_the_processes_that_there_are(monkeypatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert divided_among() == 1
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    assert divided_among() == 4
+    monkeypatch.delenv("WORLD_SIZE")
+    assert divided_among() == 1
 
 
 def test_a_variable_that_says_no_is_no_request(monkeypatch) -> None:

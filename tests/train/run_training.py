@@ -27,10 +27,13 @@ model, scenes, folder, config, *die = sys.argv[1:]
 torch.set_num_threads(1)
 
 
-def trained(report: Callable[[int, int, str], None]) -> None:
+def trained(
+    report: Callable[[int, int, str], None], say: Callable[[str], None] | None = None
+) -> None:
     train(
         load_denoiser(
-            ModelConfig(path=model, device="cpu", height=32, width=32, max_sequence_length=16)
+            ModelConfig(path=model, device="cpu", height=32, width=32, max_sequence_length=16),
+            encoders_first=True,
         ),
         read_dataset(Path(scenes)),
         TARGETS,
@@ -39,6 +42,7 @@ def trained(report: Callable[[int, int, str], None]) -> None:
         Path(folder),
         sample_steps=2,
         on_progress=report,
+        on_message=say,
     )
 
 
@@ -86,5 +90,5 @@ def report(done: int, total: int, note: str) -> None:
 if die and die[0].startswith("kills="):
     killed_at_random(int(die[0].removeprefix("kills=")))
 else:
-    trained(report)
+    trained(report, print)
     print(f"one of {PartialState().num_processes}")

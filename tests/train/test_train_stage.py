@@ -158,6 +158,35 @@ def test_a_base_of_few_bits_is_another_run(recipe: Path, capsys: pytest.CaptureF
     assert "model.quantize was 'int8', is None" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "override, words",
+    [
+        ("model.quantize=int8", "model.quantize = int8: weights of few bits are not divided"),
+        ("train.compile=true", "train.compile = true: compiled blocks are not divided"),
+        ("train.method=dora", "train.method = dora: it computes with weights"),
+        ("train.method=eva", "train.method = eva: it runs the model before"),
+        ("train.batch_size=1", "train.batch_size = 1: 2 processes that divide a model need"),
+    ],
+)
+def test_what_a_model_in_pieces_cannot_do_is_refused(
+    recipe: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    override: str,
+    words: str,
+):
+    for name, value in (
+        ("ACCELERATE_USE_FSDP", "true"),
+        ("FSDP_VERSION", "2"),
+        ("WORLD_SIZE", "2"),
+    ):
+        monkeypatch.setenv(name, value)
+    assert run(recipe, override) == 2
+    error = capsys.readouterr().err
+    assert words in error and error.count("\n") == 1
+    assert not (recipe.parent / "runs").exists()
+
+
 def test_an_optimizer_that_cannot_be_had_is_told_before_any_work(
     recipe: Path, capsys: pytest.CaptureFixture[str]
 ):

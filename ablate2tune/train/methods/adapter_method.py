@@ -34,6 +34,8 @@ class AdapterMethod:
     """Whether its A and B are all there is: it takes dropout, and heads of an attention."""
     reads_weights: ClassVar[bool] = False
     """Whether it computes with the weights themselves: not with a base of few bits."""
+    looks_first: ClassVar[bool] = False
+    """Whether `inject` runs the model."""
     ranks: Mapping[str, int] = {}
     """Those of modules that have one of their own."""
 

@@ -24,6 +24,7 @@ class Eva(AdapterMethod):
     """LoRA that begins where the activations vary, with ranks by explained variance."""
 
     takes_ranks = False
+    looks_first = True
 
     def inject(self, names: Sequence[str], run: OnBatch) -> list[str]:
         """Look at the activations, and put the adapter where they vary."""

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from ablate2tune.models import Conditioning, Denoiser
 from ablate2tune.models.out_of_memory import within_memory
+from ablate2tune.process.launched import divided_among
 from ablate2tune.train.example_cache import ExampleCache
 from ablate2tune.train.objective.twins import noise_of_twins, same_inputs
 from ablate2tune.train.row_dropout import dropping
@@ -106,7 +107,7 @@ class Backward:
         """This process's share of the global batch's mean loss, and the gradients of that alone.
 
         Raises:
-            UserError: a single picture does not fit.
+            UserError: a single picture does not fit; or so many, where the model is divided.
         """
 
         def run(pictures: int) -> Tensor:
@@ -120,7 +121,10 @@ class Backward:
                 total += loss.detach()
             return total
 
-        return within_memory(run, self._pictures, "train", MEND)
+        # Where the model is in pieces, the others are in the midst of the pass that failed.
+        again = divided_among() == 1
+        mend = MEND if again else f"set a smaller train.micro_batch, {MEND}"
+        return within_memory(run, self._pictures, "train", mend, again)
 
     @torch.no_grad()
     def forward(self, batch: Batch) -> None:
