@@ -24,14 +24,15 @@ GROUP = "ablate2tune"
 class Registry(Generic[T]):
     """Named things of one kind: those of a package's modules, and those that extensions add."""
 
-    def __init__(self, kind: str, package: str):
+    def __init__(self, kind: str, package: str, key: str | None = None):
         """Nothing is imported before the first look.
 
         Args:
             kind: what the things are called in messages ("ablation mode").
             package: its modules, one level deep, hold the built-in ones.
+            key: what names one, for messages: a recipe's key ("train.method") or an option.
         """
-        self.kind, self._package = kind, package
+        self.kind, self._package, self._key = kind, package, key
         self._things: dict[str, T] = {}
 
     def add(self, name: str, thing: T) -> T:
@@ -53,7 +54,9 @@ class Registry(Generic[T]):
         """
         names = list(self)
         if name not in self._things:
-            raise UserError(f"no {self.kind} {name!r}", mend=did_you_mean(name, names))
+            gap = " " if self._key and self._key.startswith("--") else " = "
+            where = self._key and f"{self._key}{gap}{name}"
+            raise UserError(f"no {self.kind} {name!r}", where=where, mend=did_you_mean(name, names))
         return self._things[name]
 
     def __contains__(self, name: object) -> bool:

@@ -37,6 +37,41 @@ def test_unknown_key_is_one_line_and_code_2(capsys: pytest.CaptureFixture[str]) 
     assert "did you mean 'localize'" in error
 
 
+@pytest.mark.parametrize(
+    ("command", "choice", "said"),
+    [
+        ("train", "train.method=lorra", "train.method = lorra: no way to adapt 'lorra'"),
+        ("train", "train.optimizer=adam", "train.optimizer = adam: no optimizer 'adam'"),
+        ("train", "train.targets=topp", "train.targets = 'topp': input should be 'top'"),
+        ("localize", "localize.probe=margins", "localize.probe = 'margins': no probe 'margins'"),
+        ("localize", "localize.mode=men", "localize.mode = 'men': no ablation mode 'men'"),
+        ("study", "study.experiment=tunning", "study.experiment = tunning: no experiment"),
+    ],
+)
+def test_a_choice_that_is_none_names_its_key(
+    command: str, choice: str, said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    recipe = str(ROOT / "recipes/testbed.yaml")
+    assert exit_code([command, recipe, choice, f"runs={tmp_path}"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and said in error
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--format", "--format commfy: no LoRA format 'commfy'"),
+        ("--targets", "--targets commfy: no trainer 'commfy'"),
+    ],
+)
+def test_an_option_that_is_none_names_itself(
+    option: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert exit_code(["export", "nowhere", option, "commfy"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and said in error
+
+
 def test_missing_model_is_one_line_and_code_2(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

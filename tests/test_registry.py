@@ -66,3 +66,17 @@ def test_a_file_that_fails_is_named(package):
     (package / "shapes" / "broken.py").write_text("def half(:\n")
     with pytest.raises(UserError, match=r"^shapes\.broken: .*\(SyntaxError: .*; mend it"):
         list(Registry("shape", "shapes"))
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("draw.shape", r"^draw\.shape = sqare: no shape 'sqare'; did you mean 'square'"),
+        ("--shape", r"^--shape sqare: no shape 'sqare'"),
+    ],
+)
+def test_what_names_a_thing_stands_in_the_error(package, key, said):
+    shapes = Registry("shape", "shapes", key)
+    shapes.add("square", 4)
+    with pytest.raises(UserError, match=said):
+        shapes["sqare"]

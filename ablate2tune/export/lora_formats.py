@@ -22,7 +22,7 @@ from ablate2tune.registry import Registry
 Format = Callable[[Denoiser, Path, Path, Mapping[str, str]], Path]
 """Writes the adapter of one folder into another with metadata, and returns the weights' file. The
 model's shapes suffice."""
-FORMATS: Registry[Format] = Registry("LoRA format", "ablate2tune.export")
+FORMATS: Registry[Format] = Registry("LoRA format", "ablate2tune.export", "--format")
 FILE = "lora.safetensors"
 
 

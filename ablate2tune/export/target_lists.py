@@ -17,7 +17,7 @@ from ablate2tune.registry import Registry
 
 Tool = Callable[[Denoiser, Sequence[str], int], list[str]]
 """The lines for a model, its chosen modules and the rank."""
-TOOLS: Registry[Tool] = Registry("trainer", "ablate2tune.export")
+TOOLS: Registry[Tool] = Registry("trainer", "ablate2tune.export", "--targets")
 
 
 def _listed(model: Denoiser, names: Sequence[str], rank: int) -> list[str]:

@@ -184,6 +184,15 @@ class LocalizeConfig(MarginConfig):
             raise ValueError(f"it needs {', '.join(sorted(unknown))}, which no sweep can supply")
         return name
 
+    @field_validator("probe")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        try:
+            _ = PROBES[name]  # raises, with the names that are near
+        except UserError as error:
+            raise ValueError(str(error)) from error
+        return name
+
     @model_validator(mode="after")
     def _check_heads(self) -> "LocalizeConfig":
         if self.joint.level == "head" and not self.heads:
@@ -223,10 +232,7 @@ class LocalizeConfig(MarginConfig):
     def _check_probe(self) -> "LocalizeConfig":
         if "probe" not in self.model_fields_set:
             return self  # the default serves every key
-        try:
-            probe = PROBES[self.probe]
-        except UserError as error:
-            raise ValueError(str(error)) from error
+        probe = PROBES[self.probe]
         wanted = {
             "images": self.images != "rendered",
             "heads": self.heads,

@@ -89,4 +89,6 @@ class Experiment:
     """What is done with the finalists, and what the report holds of it."""
 
 
-EXPERIMENTS: Registry[Experiment] = Registry("experiment", "ablate2tune.study.experiments")
+EXPERIMENTS: Registry[Experiment] = Registry(
+    "experiment", "ablate2tune.study.experiments", "study.experiment"
+)

@@ -31,7 +31,8 @@ def export(folder: Path, form: str, out: Path | None = None) -> Path:
             the data set's own folder.
     """
     if form not in FORMATS:
-        raise UserError(f"unknown format {form!r}", mend=did_you_mean(form, FORMATS))
+        mend = did_you_mean(form, FORMATS)
+        raise UserError(f"no data format {form!r}", where=f"--format {form}", mend=mend)
     beside = folder.with_name(f"{folder.resolve().name}-webdataset")
     if form == "webdataset" and out and out.resolve().is_relative_to(folder.resolve()):
         raise UserError(

@@ -121,7 +121,9 @@ class AdapterMethod:
         return of_one_rank(found)
 
 
-METHODS: Registry[type[AdapterMethod]] = Registry("way to adapt", "ablate2tune.train.methods")
+METHODS: Registry[type[AdapterMethod]] = Registry(
+    "way to adapt", "ablate2tune.train.methods", "train.method"
+)
 
 
 def of_one_rank(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -27,7 +27,9 @@ class OptimizerKind(NamedTuple):
     """The lowest learning rate that makes sense."""
 
 
-OPTIMIZERS: Registry[OptimizerKind] = Registry("optimizer", "ablate2tune.train.optimizers")
+OPTIMIZERS: Registry[OptimizerKind] = Registry(
+    "optimizer", "ablate2tune.train.optimizers", "train.optimizer"
+)
 USUAL = "adamw"
 
 

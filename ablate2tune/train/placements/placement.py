@@ -14,4 +14,4 @@ class Placement(NamedTuple):
     """Where they come from."""
 
 
-PRESETS: Registry[Placement] = Registry("placement", "ablate2tune.train.placements")
+PRESETS: Registry[Placement] = Registry("placement", "ablate2tune.train.placements", "train.preset")

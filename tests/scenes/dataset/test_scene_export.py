@@ -163,7 +163,7 @@ def test_a_caption_cannot_end_the_script(folder):
 
 
 def test_an_unknown_format(folder):
-    with pytest.raises(UserError, match=r"unknown format 'coc'.*coco"):
+    with pytest.raises(UserError, match=r"^--format coc: no data format 'coc'.*coco"):
         export(folder, "coc")
 
 
