@@ -72,7 +72,10 @@ def at_equal_cost(config: TrainConfig, off: dict[str, Any]) -> TrainConfig:
     """The settings with parts off, and as many pictures to a step as cost what they did before."""
     changed = config.model_copy(update=off)
     passes = config.batch_size * passes_per_picture(config)
-    return changed.model_copy(update={"batch_size": round(passes / passes_per_picture(changed))})
+    # Twins come in twos.
+    together = 2 if changed.twins else 1
+    rows = together * round(passes / passes_per_picture(changed) / together)
+    return changed.model_copy(update={"batch_size": rows})
 
 
 def measured(
