@@ -9,10 +9,12 @@ the last third of the blocks alone. The script's step is written anew from its d
 (`train_dreambooth_lora_flux.py` with captions of one's own and `--gradient_checkpointing`, as its
 README runs it): it encodes each batch's pictures and captions, and checkpoints every block. Ours
 encodes all of them before the denoiser is read, frees the encoders, and computes blocks before the
-first adapted one without a graph, which both have from PyTorch; "checkpointed" is
-`train.checkpointing: on`. Each variant runs in a process of its own, which loads the model from a
-folder: median seconds of a step, what autograd keeps for a backward pass, and the process' peak
-memory (the device's on CUDA), with what of it the libraries took before the model was loaded.
+first adapted one without a graph, which both have from PyTorch; it takes memory as `train` does
+(`process.large_tensors`); "checkpointed" is `train.checkpointing: on`. Each variant runs in a
+process of its own, which loads the model from a folder: median seconds of a step, by the clock and
+by the processors, which other load changes less; what autograd keeps for a backward pass; and the
+process' peak memory (the device's on CUDA), with what of it the libraries took before the model was
+loaded.
 
 With `--busy` so many processes compute beside the steps, and a step of ours is timed alone too: its
 slowdown is held against the one that is fair, that of threads which share the cores with so many
@@ -50,6 +52,7 @@ from ablate2tune.models import Denoiser, load_denoiser
 from ablate2tune.models.calls.attention_kernels import without_cudnn
 from ablate2tune.models.model_config import ModelConfig
 from ablate2tune.process.cpu_threads import settle_threads
+from ablate2tune.process.large_tensors import map_large_tensors
 from ablate2tune.testbed.architecture import Sizes, build_pipeline
 from ablate2tune.testbed.text import word_list
 from ablate2tune.train.adapter import inject, trainable
@@ -165,6 +168,8 @@ def measured(variant: str, options: argparse.Namespace) -> dict[str, float]:
         max_sequence_length=TOKENS,
     )
     denoiser = load_denoiser(config, encoders_first=who != "script")
+    if who != "script" and options.device == "cpu":
+        map_large_tensors(denoiser.model)
     loss = (script_step if who == "script" else our_step)(denoiser, options)
     blocks = discover(denoiser.model).blocks
     chosen = blocks if where == "all blocks" else blocks[-(len(blocks) // 3) :]
@@ -183,11 +188,11 @@ def measured(variant: str, options: argparse.Namespace) -> dict[str, float]:
         sys.stdin.readline()
     if who != "script" and options.device == "cpu":
         settle_threads()
-    seconds, forward = [], []
+    seconds, forward, processor = [], [], []
     for step in range(options.steps + 2):
         if on_cuda:
             torch.cuda.synchronize()
-        clock = time.perf_counter()
+        clock, own = time.perf_counter(), time.process_time()
         found = loss(step)
         if on_cuda:
             torch.cuda.synchronize()
@@ -199,9 +204,11 @@ def measured(variant: str, options: argparse.Namespace) -> dict[str, float]:
         if on_cuda:
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - clock)
+        processor.append(time.process_time() - own)
     peak = torch.cuda.max_memory_allocated() / 1e9 if on_cuda else files.peak_memory_gb()
     return {
         "seconds": statistics.median(seconds[2:]),
+        "processor_seconds": statistics.median(processor[2:]),
         "forward_seconds": statistics.median(forward[2:]),
         "kept_gb": kept / 1e9,
         "peak_gb": peak,
@@ -324,7 +331,8 @@ def fair_slowdown(threads: int, busy: int, cores: int) -> float:
 def told(found: dict[str, float]) -> str:
     """A variant's figures."""
     return (
-        f"{found['seconds']:.3f} s a step ({found['forward_seconds']:.3f} of them forward), "
+        f"{found['seconds']:.3f} s a step ({found['forward_seconds']:.3f} of them forward; "
+        f"{found['processor_seconds']:.3f} s of processors), "
         f"{1000 * found['kept_gb']:.1f} MB kept for the backward pass, "
         f"peak {found['peak_gb']:.2f} GB ({found['libraries_gb']:.2f} before the model), "
         f"{found['parameters']:,.0f} parameters trained, {found['threads']:.0f} threads"
@@ -333,9 +341,12 @@ def told(found: dict[str, float]) -> str:
 
 def ratio(found: dict[str, Any], ours: str, theirs: str) -> str:
     """Time and memory of one variant over another's."""
-    keys = ("seconds", "kept_gb", "peak_gb")
-    times, kept, peak = (found[ours][key] / found[theirs][key] for key in keys)
-    return f"{times:.2f} x time, {kept:.2f} x kept, {peak:.2f} x peak memory"
+    keys = ("seconds", "processor_seconds", "kept_gb", "peak_gb")
+    times, busy, kept, peak = (found[ours][key] / found[theirs][key] for key in keys)
+    return (
+        f"{times:.2f} x time ({busy:.2f} x processor time), {kept:.2f} x kept, "
+        f"{peak:.2f} x peak memory"
+    )
 
 
 def machine() -> dict[str, Any]:

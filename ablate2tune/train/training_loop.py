@@ -21,6 +21,7 @@ from ablate2tune.components import discover
 from ablate2tune.models import AdapterNote, Denoiser
 from ablate2tune.models.adapter_files import NAME
 from ablate2tune.models.calls.attention_kernels import without_cudnn
+from ablate2tune.process.large_tensors import map_large_tensors
 from ablate2tune.process.launched import divided_among
 from ablate2tune.scenes.dataset.records import SceneRecord
 from ablate2tune.train import step_plan
@@ -143,6 +144,8 @@ def teach(
     studied = lessons.studied
     accelerator = Processes(cpu=studied.device.type == "cpu", mixed_precision="no")
     main, divided = accelerator.is_main_process, divided_among() > 1
+    if studied.device.type == "cpu":
+        map_large_tensors(studied.model)
     if divided and isinstance(studied, Denoiser):
         studied.weights.leave_on_cpu(studied.part)
     studied.to(accelerator.device)

@@ -10,6 +10,7 @@ import yaml
 from ablate2tune import files
 from ablate2tune.cli import main
 from ablate2tune.scenes.dataset.records import COLUMNS
+from ablate2tune.train import training_loop
 
 
 @pytest.fixture
@@ -43,8 +44,13 @@ def run(recipe: Path, *overrides: str) -> int:
     return int(ended.value.code or 0)
 
 
-def test_losses_are_told(recipe: Path, capsys: pytest.CaptureFixture[str]):
+def test_losses_are_told(
+    recipe: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    seen = []
+    monkeypatch.setattr(training_loop, "map_large_tensors", seen.append)
     assert run(recipe) == 0
+    assert len(seen) == 1  # it looks at the model's size itself
     said = capsys.readouterr().out
     assert re.search(r"^memory: about .* GB \(weights .*, activations 2 x .*\)$", said, re.M)
     # Three validations of 2 x 8 rows beside 4 x 2 pictures of two passes each.
