@@ -189,7 +189,14 @@ def without_seconds(folder: Path) -> list[dict]:
 
 # 12 images in batches of 6: two chunks each for the baseline, the blocks, the sub-layers and the
 # noise drawn again.
-@pytest.mark.parametrize(("after", "kept"), [(1, 6), (3, 12 + 4 * 6), (5, 12 * 5 + 6 * 6)])
+@pytest.mark.parametrize(
+    ("after", "kept"),
+    [
+        pytest.param(1, 6, marks=pytest.mark.slow),
+        (3, 12 + 4 * 6),
+        pytest.param(5, 12 * 5 + 6 * 6, marks=pytest.mark.slow),
+    ],
+)
 def test_killed_and_resumed_equals_uninterrupted(
     swept, tiny_flux, skilled, tmp_path, after: int, kept: int
 ):
@@ -242,7 +249,9 @@ def test_savings_keep_the_answer(swept, tiny_flux, skilled, tmp_path):
 
 
 # A third of the images is measured; gradients steady the rest.
-@pytest.mark.parametrize(("screening", "agreement"), [("on", 0.75), ("off", 0.5)])
+@pytest.mark.parametrize(
+    ("screening", "agreement"), [("on", 0.75), pytest.param("off", 0.5, marks=pytest.mark.slow)]
+)
 def test_the_race_agrees_with_the_exhaustive_sweep(
     tiny_flux, make_contrasts, tmp_path, monkeypatch, screening: str, agreement: float
 ):

@@ -228,7 +228,7 @@ class KilledError(BaseException):
     pass
 
 
-@pytest.mark.parametrize("after", [6, 20])
+@pytest.mark.parametrize("after", [6, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_and_resumed_equals_uninterrupted(
     swept, tiny_flux, records, config, tmp_path, after: int
 ):

@@ -152,7 +152,7 @@ class KilledError(Exception):
 
 @pytest.mark.parametrize(
     "after",
-    [pytest.param(3, marks=pytest.mark.slow), 8, pytest.param(15, marks=pytest.mark.slow), 20],
+    [8, *(pytest.param(rows, marks=pytest.mark.slow) for rows in (3, 15, 20))],
 )
 def test_killed_and_resumed_equals_uninterrupted(
     scouted, tiny_flux_config, contrasts, records, tmp_path, after: int
