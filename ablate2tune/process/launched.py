@@ -6,15 +6,23 @@ from pathlib import Path
 
 from ablate2tune.errors import UserError
 
-DIVIDING = {"ACCELERATE_USE_FSDP": "--use_fsdp", "ACCELERATE_USE_DEEPSPEED": "--use_deepspeed"}
+DIVIDING = {
+    "ACCELERATE_USE_FSDP": "--use_fsdp",
+    "ACCELERATE_USE_DEEPSPEED": "--use_deepspeed",
+    "ACCELERATE_USE_MEGATRON_LM": "--use_megatron_lm",
+}
 """Variables of accelerate by which a model is to be divided, and the options that set them."""
 FSDP2 = {
     "FSDP_VERSION": ("2", "give --fsdp_version 2"),
     "FSDP_RESHARD_AFTER_FORWARD": ("true", "leave it out"),
+    "FSDP_SHARDING_STRATEGY": ("full_shard", "leave it out"),
     "FSDP_OFFLOAD_PARAMS": ("false", "leave it out"),
     "FSDP_ACTIVATION_CHECKPOINTING": ("false", "leave it out; train.checkpointing says it"),
+    "ACCELERATE_USE_PARALLELISM_CONFIG": ("false", "leave it out"),
 }
 """What they must be where a model is divided; all but the first are so by default."""
+FULL_SHARD = "1"
+"""`full_shard` by its number, as accelerate takes it too."""
 ONE = (
     "warning: `accelerate launch` was asked for {count} processes and started one, as it does on a "
     "CPU without mpirun; type `accelerate launch --multi_gpu --num_processes {count} ...`, which "
@@ -46,10 +54,13 @@ def check_launcher(served: bool = False) -> None:
         return
     for name, (value, mend) in FSDP2.items():
         found = os.environ.get(name, "1" if name == "FSDP_VERSION" else value).lower()
+        if name == "FSDP_SHARDING_STRATEGY" and found == FULL_SHARD:
+            continue
         if found != value:
+            option = name.lower().removeprefix("accelerate_")
             raise UserError(
-                f"a model is divided by FSDP2 with {name.lower()} = {value} alone",
-                where=f"accelerate launch --{name.lower()} {found}",
+                f"a model is divided by FSDP2 with {option} = {value} alone",
+                where=f"accelerate launch --{option} {found}",
                 mend=mend,
             )
 

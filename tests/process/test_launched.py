@@ -97,7 +97,10 @@ def test_a_model_in_pieces_is_served_as_accelerate_asks_for_it(
         ("FSDP_VERSION", None, "--fsdp_version 1"),
         ("FSDP_OFFLOAD_PARAMS", "true", "--fsdp_offload_params true"),
         ("FSDP_RESHARD_AFTER_FORWARD", "false", "--fsdp_reshard_after_forward false"),
+        ("FSDP_SHARDING_STRATEGY", "HYBRID_SHARD", "--fsdp_sharding_strategy hybrid_shard"),
+        ("FSDP_SHARDING_STRATEGY", "2", "--fsdp_sharding_strategy 2"),
         ("FSDP_ACTIVATION_CHECKPOINTING", "true", "train.checkpointing says it"),
+        ("ACCELERATE_USE_PARALLELISM_CONFIG", "true", "launch --use_parallelism_config true"),
     ],
 )
 def test_what_would_be_divided_otherwise_than_asked_is_refused(
@@ -130,9 +133,19 @@ def test_a_model_is_divided_among_the_processes_that_there_are(monkeypatch) -> N
     assert divided_among() == 1
 
 
-def test_a_variable_that_says_no_is_no_request(monkeypatch) -> None:
+@pytest.mark.parametrize("strategy", ["FULL_SHARD", "full_shard", "1"])
+def test_the_strategy_that_is_used_may_be_named(strategy: str, monkeypatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    monkeypatch.setenv("FSDP_VERSION", "2")
+    monkeypatch.setenv("FSDP_SHARDING_STRATEGY", strategy)
+    check_launcher(served=True)
+
+
+@pytest.mark.parametrize("name", ["deepspeed", "megatron_lm"])
+@pytest.mark.parametrize("served", [True, False])
+def test_a_variable_that_says_no_is_no_request(name: str, served: bool, monkeypatch) -> None:
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "false")
-    check_launcher()
-    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
-    with pytest.raises(UserError, match="--use_deepspeed"):
-        check_launcher()
+    check_launcher(served)
+    monkeypatch.setenv(f"ACCELERATE_USE_{name.upper()}", "true")
+    with pytest.raises(UserError, match=f"--use_{name}"):
+        check_launcher(served)
