@@ -24,6 +24,11 @@ OPENINGS = (
     *("there is", "there's"),
 )
 ARTICLES = ("a", "an", "the", "one")
+SEVERAL = frozenset(
+    ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "dozen", "pair")
+    + ("both", "few", "several", "many", "some")
+)
+"""Words that count things, as figures do; a picture shows one of each."""
 BEFORE_POSES = ("is", "that is", "who is", "which is")
 MISSPELT = 0.75
 """Likeness (difflib's ratio) from which on an unknown word is taken for a known one's misspelling:
@@ -115,6 +120,9 @@ def _either(words: Sequence[str]) -> str:
 
 def _why_unread(plain: str, grammar: _Grammar) -> str:
     unknown = [word for word in plain.split() if word not in grammar.words]
+    for word in unknown:
+        if word in SEVERAL or word.isdecimal():
+            return f"{word!r}: one of each thing is shown; {EXAMPLE}"
     if unknown:
         near = difflib.get_close_matches(unknown[0], grammar.words, cutoff=MISSPELT)
         kinds = sorted({kind for kind, _ in grammar.nouns.values()})

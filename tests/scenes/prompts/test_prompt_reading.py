@@ -61,6 +61,8 @@ def test_a_colour_is_the_whole_colour_and_two_are_both():
         ("a catt behind a chair", "'catt' is unknown; did you mean 'cat'"),
         ("a zzz", "'zzz' is unknown; things are ball, bench, bird, bottle, bowl, box"),
         ("a giraffe behind a chair", "'giraffe' is unknown; things are ball"),
+        ("two cats on a bench", "'two': one of each thing is shown; write it like 'a grey cat"),
+        ("a cat on 3 boxes", "'3': one of each thing is shown"),
         ("a red and green ball on a box", "no ball is red and green; it is one of red, red and"),
         ("a black and white cat on a box", "no cat is black and white; it is black"),
         ("a cat and a chair", "states none of the relations left of"),
