@@ -92,7 +92,10 @@ def _next(command: str, recipe: Path, overrides: list[str] | None) -> str:
 
 
 def _typed(command: str, recipe: Path, overrides: list[str] | None, *more: str) -> list[str]:
-    return ["ablate2tune", command, str(recipe), *(overrides or []), *more]
+    """A command's words; of what was overridden, what `more` sets otherwise is left out."""
+    said = {part.partition("=")[0] for part in more}
+    kept = [part for part in overrides or [] if part.partition("=")[0].strip() not in said]
+    return ["ablate2tune", command, str(recipe), *kept, *more]
 
 
 @app.command()

@@ -131,6 +131,8 @@ def test_the_next_command_can_be_typed_as_it_stands() -> None:
     words = shlex.split(line.removeprefix("next: "))
     launch = ["accelerate", "launch", "-m", "ablate2tune"]
     assert words == [*launch, "train", "my recipes/r.yaml", *overrides]
+    other = cli._typed("run", Path("r.yaml"), ["name=a", "seed=3"], "name=b")
+    assert other == ["ablate2tune", "run", "r.yaml", "seed=3", "name=b"]
 
 
 def test_what_is_next_is_what_the_model_can(monkeypatch: pytest.MonkeyPatch, capsys, tmp_path):
