@@ -24,10 +24,10 @@ OPENINGS = (
     *("there is", "there's"),
 )
 ARTICLES = ("a", "an", "the", "one")
-SEVERAL = frozenset(
-    ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "dozen", "pair")
-    + ("both", "few", "several", "many", "some")
-)
+SEVERAL = {
+    *("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "dozen", "pair"),
+    *("both", "few", "several", "many", "some"),
+}
 """Words that count things, as figures do; a picture shows one of each."""
 BEFORE_POSES = ("is", "that is", "who is", "which is")
 MISSPELT = 0.75
