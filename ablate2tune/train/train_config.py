@@ -188,10 +188,15 @@ class TrainConfig(Settings):
             )
         if self.compile and self.dropout:
             raise ValueError("dropout draws other masks in every step; leave it or compile out")
-        if self.twins and (self.batch_size % 2 or not self.high_noise or self.dropout):
+        lacking = [
+            *(["high_noise above 0"] if not self.high_noise else []),
+            *([f"an even batch_size, not {self.batch_size}"] if self.batch_size % 2 else []),
+            *(["no dropout"] if self.dropout else []),
+        ]
+        if self.twins and lacking:
             raise ValueError(
-                "twins share forward passes at high noise: set high_noise, an even batch_size and "
-                "no dropout, or leave twins out"
+                f"twins share forward passes at high noise: set {' and '.join(lacking)}, "
+                "or leave twins and twins_from out"
             )
         if self.micro_batch and self.micro_batch > self.batch_size:
             raise ValueError(

@@ -21,6 +21,7 @@ TWINS = {"twins": True, "high_noise": 0.5}
         ({"micro_batch": 0}, "greater than 0"),
         ({"micro_batch": 5, "batch_size": 4}, "micro_batch 5 is more than the 4 of a whole"),
         ({**TWINS, "micro_batch": 3}, "micro_batch 3 would part twins"),
+        ({**TWINS, "batch_size": 3}, "high noise: set an even batch_size, not 3, or leave twins"),
         (
             {"targets": "list", "modules": ["a"], "preset": "compass"},
             "preset says nothing beside targets: list; leave it out or set targets to preset",

@@ -186,7 +186,7 @@ def test_who_has_no_twins(twins: list[SceneRecord]) -> None:
 
 @pytest.mark.parametrize("lacks", [{"high_noise": 0.0}, {"batch_size": 7}, {"dropout": 0.1}])
 def test_what_twins_need(lacks: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="twins share forward passes at high noise"):
+    with pytest.raises(ValueError, match="twins share forward passes at high noise: set "):
         TrainConfig.model_validate(CONFIG.model_dump() | lacks)
     with pytest.raises(ValueError, match="twins_from is a level of twins"):
         TrainConfig(twins_from=0.9)
