@@ -94,7 +94,7 @@ def read_prompt(text: str, folder: Path | None = None) -> Prompt | str:
         asset = catalogue(folder)[kind]
         colour = SPELLINGS.get(colour, colour) if colour else None
         if colour and colour not in asset.colours:
-            return f"no {kind} is {colour}; {_either(asset.colours)}"
+            return f"no {kind} is {colour}; {_can_be(asset.colours)}"
         looks = variants or tuple(asset.variants)
         second = part[f"second{number}"] or ""
         second = SPELLINGS.get(second, second)
@@ -104,18 +104,18 @@ def read_prompt(text: str, folder: Path | None = None) -> Prompt | str:
             plain = tuple(look for look in looks if shown[look] == second)
             if second and not plain:
                 others = [f"{colour} and {other}" for other in sorted(set(shown.values())) if other]
-                return f"no {word} is {colour} and {second}; {_either([colour, *others])}"
+                return f"no {word} is {colour} and {second}; {_can_be([colour, *others])}"
             looks = plain if second else looks
         things.append(Asked(word, kind, looks, plain, colour, pose if number == "1" else None))
     poses = catalogue(folder)[things[0].kind].poses
     if pose and pose not in poses:
-        return f"no {things[0].kind} is {pose}; {_either(poses)}"
+        return f"no {things[0].kind} is {pose}; {_can_be(poses)}"
     said = " ".join(filter(None, (pose, part["relation"])))
     return Prompt(text.strip(), grammar.relations[part["relation"]], said, tuple(things))
 
 
-def _either(words: Sequence[str]) -> str:
-    return f"it is {' or '.join(words)}" if len(words) < 3 else f"it is one of {', '.join(words)}"
+def _can_be(words: Sequence[str]) -> str:
+    return f"it can be {(' or ' if len(words) < 3 else ', ').join(words)}"
 
 
 def _why_unread(plain: str, grammar: _Grammar) -> str:
