@@ -93,17 +93,6 @@ def test_a_mode_a_family_and_a_finding(run, tmp_path: Path, tiny_flux_folder: Pa
 def test_a_judge_and_a_metric(run, tmp_path: Path) -> None:
     """Between two arms without an adapter, so that nothing need be trained first."""
     added = [
-        "compare.arms={before: , without: {ablate: [transformer_blocks.0=skip]}}",
-        "compare.judge={kind: nearest-colour}",
-    ]
-    assert "no judge 'nearest-colour'" in run("compare", *added, extended=False)
-    assert "verdict flipped" in run("compare", *added)
-    scores = json.loads((tmp_path / "runs" / "tiny" / "compare" / "scores.json").read_text())
-    assert scores["judge"]["kind"] == "nearest-colour" and "flipped" in json.dumps(scores)
-
-
-def test_a_judge_and_a_metric_over_two_arms(run, tmp_path: Path) -> None:
-    added = [
         "compare.arms={base: null, skipped: {ablate: [transformer_blocks.1=skip]}}",
         "compare.judge={kind: nearest-colour, reach: 300}",
     ]
